@@ -1,0 +1,84 @@
+import { randomUUID } from "node:crypto";
+import { Consumer, type EventTable, event } from "sluice";
+import { z } from "zod";
+import { LOBBY, type Lobby } from "./lobby-consumer.ts";
+import type { Person, RoomDirectory } from "./room-directory.ts";
+
+const Say = z.object({ text: z.string().trim().min(1).max(4000) });
+const Typing = z.object({ typing: z.boolean() });
+const Auth = z.object({
+  name: z
+    .string()
+    .trim()
+    .min(1)
+    .max(40)
+    .regex(/^\P{C}+$/u),
+});
+
+export interface Chat {
+  params: { readonly room: string };
+  options: { readonly rooms: RoomDirectory };
+  receives: { say: { text: string }; typing: { typing: boolean } };
+  sends: Lobby["sends"] & {
+    welcome: { room: string; you: Person; people: readonly Person[] };
+    message: { id: string; from: Person; text: string; at: number };
+    joined: Person & { at: number };
+    left: Person & { at: number };
+    typing: Person & { typing: boolean };
+  };
+}
+
+/** One browser tab in one room. */
+export class ChatConsumer extends Consumer<Chat> {
+  static override readonly events = {
+    say: event(Say, (chat: ChatConsumer, say) => chat.say(say.text)),
+    typing: event(Typing, (chat: ChatConsumer, { typing }) => chat.typing(typing)),
+  } satisfies EventTable<ChatConsumer>;
+
+  readonly room = this.scope.params.room;
+  readonly group = `chat.${this.room}`;
+  #me: Person | undefined;
+
+  override async connect() {
+    const auth = Auth.safeParse(this.scope.auth);
+    if (!auth.success) this.deny(4400, "Choose a name of 1 to 40 characters.");
+    // A room whose name makes no group's name is refused here, with the reason.
+    await this.groupAdd(this.group);
+
+    const me = { id: randomUUID(), name: auth.data.name };
+    this.#me = me;
+    this.options.rooms.enter(this.room, me);
+    this.send("welcome", { room: this.room, you: me, people: this.options.rooms.people(this.room) });
+    await this.groupEmit(this.group, "joined", { ...me, at: Date.now() }, { except: this.channel });
+    this.#tellLobby();
+  }
+
+  async say(text: string) {
+    const message = { id: randomUUID(), from: this.me, text, at: Date.now() };
+    await this.groupEmit(this.group, "message", message);
+    return { id: message.id, at: message.at };
+  }
+
+  async typing(typing: boolean) {
+    await this.groupEmit(this.group, "typing", { ...this.me, typing }, { except: this.channel });
+  }
+
+  override async disconnect() {
+    if (this.#me === undefined) return; // refused before it came in
+    this.options.rooms.leave(this.room, this.me.id);
+    await this.groupEmit(this.group, "left", { ...this.me, at: Date.now() });
+    this.#tellLobby();
+  }
+
+  private get me(): Person {
+    if (this.#me === undefined) throw new Error("nobody speaks before connect");
+    return this.#me;
+  }
+
+  #tellLobby() {
+    this.options.rooms.tellSoon((rooms) => {
+      // The server may have stopped meanwhile; then nobody is left to tell.
+      this.groupEmit(LOBBY, "rooms", { rooms }).catch(() => {});
+    });
+  }
+}

@@ -1,0 +1,13 @@
+const LABELS = {
+  connecting: "Connecting…",
+  live: "Live",
+  reconnecting: "Reconnecting…",
+  refused: "Refused.",
+};
+
+/** Says in the header how the connection is, and why when there is a reason. */
+export function showState(element, { state, reason }) {
+  element.dataset.state = state;
+  element.textContent = reason ? `${LABELS[state]} ${reason}` : LABELS[state];
+  element.title = element.textContent; // a phone may have no room for all of it
+}

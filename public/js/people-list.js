@@ -1,0 +1,91 @@
+import { avatar } from "./avatar.js";
+import { byId, create } from "./dom.js";
+
+const MAX_ROWS = 200;
+const collator = new Intl.Collator(undefined, { numeric: true });
+
+/** Who is in the room: a sidebar where there is room for one, a sheet on a phone. */
+export class PeopleList {
+  #panel = byId("people-panel");
+  #toggle = byId("people-toggle");
+  #list = byId("people");
+  #count = byId("people-count");
+  #narrow = matchMedia("(max-width: 760px)");
+  #people = new Map(); // id -> { id, name }
+  #myId = "";
+  #frame = 0;
+
+  constructor() {
+    this.#narrow.addEventListener("change", () => this.#fit());
+    this.#panel.addEventListener("toggle", (event) => this.#expanded(event.newState === "open"));
+    this.#toggle.addEventListener("click", () => this.#toggled());
+    byId("people-close").addEventListener("click", () => this.#panel.hidePopover());
+    this.#fit();
+  }
+
+  reset(people, you) {
+    this.#myId = you.id;
+    this.#people = new Map([...people, you].map((person) => [person.id, person]));
+    this.#show();
+  }
+
+  clear() {
+    this.#people.clear();
+    this.#show();
+  }
+
+  add(person) {
+    this.#people.set(person.id, person);
+    this.#show();
+  }
+
+  remove(id) {
+    this.#people.delete(id);
+    this.#show();
+  }
+
+  // The rows wait for the next frame: a hundred joins at once, or a tab nobody sees, cost one drawing.
+  #show() {
+    this.#count.textContent = this.#people.size;
+    cancelAnimationFrame(this.#frame);
+    this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    const rank = ({ id }) => (id === this.#myId ? 0 : 1);
+    const sorted = [...this.#people.values()].sort(
+      (a, b) => rank(a) - rank(b) || collator.compare(a.name, b.name) || collator.compare(a.id, b.id),
+    );
+    const rows = sorted.slice(0, MAX_ROWS).map((person) => this.#row(person));
+    const rest = sorted.length - rows.length;
+    if (rest > 0) rows.push(create("li", { class: "muted" }, `and ${rest} more`));
+    this.#list.replaceChildren(...rows);
+  }
+
+  #row(person) {
+    const row = create("li", { "data-testid": "person" }, avatar(person));
+    row.append(create("span", { class: "person-name", dir: "auto" }, person.name));
+    if (person.id === this.#myId) row.append(create("span", { class: "tag" }, "you"));
+    return row;
+  }
+
+  // As a popover the sheet gets Escape, tap-outside and the return of the focus from the browser.
+  #fit() {
+    this.#panel.popover = this.#narrow.matches ? "auto" : null;
+    this.#panel.hidden = false;
+    this.#expanded(!this.#narrow.matches);
+  }
+
+  #toggled() {
+    if (this.#narrow.matches) {
+      this.#panel.togglePopover();
+    } else {
+      this.#panel.hidden = !this.#panel.hidden;
+      this.#expanded(!this.#panel.hidden);
+    }
+  }
+
+  #expanded(expanded) {
+    this.#toggle.setAttribute("aria-expanded", expanded);
+  }
+}

@@ -1,0 +1,170 @@
+// A room's page. Everything the server says comes in below, everything a person does goes out from there; the
+// pieces (log, people, composer ...) know nothing of each other.
+
+import { avatar } from "./avatar.js";
+import { durationText } from "./clock.js";
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { showState } from "./connection-state.js";
+import { copyLinkButton } from "./copy-link.js";
+import { button, byId, create } from "./dom.js";
+import { MessageList } from "./message-list.js";
+import { storedName, storeName } from "./name.js";
+import { NameDialog } from "./name-dialog.js";
+import { Notice } from "./notice.js";
+import { Outbox } from "./outbox.js";
+import { PeopleList } from "./people-list.js";
+import { roomOfPath } from "./room-name.js";
+import { Scroller } from "./scroller.js";
+import { TypingLine } from "./typing-line.js";
+import { UnreadTitle } from "./unread-title.js";
+import { followViewport } from "./viewport.js";
+
+const room = roomOfPath(location.pathname);
+const messages = new MessageList();
+const people = new PeopleList();
+const typing = new TypingLine(byId("typing"));
+const notice = new Notice();
+const title = new UnreadTitle(`${room ?? "No such room"} · Sluice chat`);
+const scroller = new Scroller({
+  box: byId("messages"),
+  content: byId("log-column"),
+  button: byId("new-messages"),
+});
+
+let name = storedName();
+let me = { id: "", name: name ?? "" };
+const myIds = new Set(); // a new connection may bring a new id: what I said before stays mine
+
+const connection = new Connection(`/chat/${encodeURIComponent(room)}`, {
+  readyEvent: "welcome",
+  onState(change) {
+    showState(byId("state"), change);
+    composer.enable(change.state !== "refused");
+    if (change.state !== "live") typing.forgetAll();
+    if (change.state === "refused") refused(change);
+    else notice.clear();
+    if (change.state === "live") live(change.lostMs);
+  },
+});
+
+const outbox = new Outbox(connection, {
+  change: (entry) => messages.showPending(entry, pendingActions(entry)),
+  sent(entry, message) {
+    messages.removePending(entry);
+    messages.add({ from: me, ...message }, { own: true });
+  },
+  failed: (_entry, words) => notice.show(`Not sent. ${words}`),
+});
+
+const composer = new Composer({
+  say(text) {
+    notice.clear();
+    outbox.say(text);
+    scroller.toEnd();
+  },
+  typing: (isTyping) => connection.tell("typing", { typing: isTyping }),
+});
+
+const nameDialog = new NameDialog((chosen) => {
+  name = chosen;
+  storeName(chosen);
+  connection.open({ name });
+  composer.focus();
+});
+
+connection.on("welcome", ({ you, people: everyone }) => {
+  const renamed = me.id && me.name !== you.name;
+  if (renamed) messages.addSystem("renamed", `You are now ${you.name}`);
+  me = you;
+  myIds.add(you.id);
+  people.reset(everyone, you);
+  byId("me-avatar").replaceChildren(avatar(you));
+  byId("me-name").textContent = you.name;
+});
+
+connection.on("message", (message) => {
+  typing.forget(message.from.id);
+  const own = myIds.has(message.from.id);
+  if (own && outbox.claim(message)) return;
+  if (!messages.add(message, { own }) || own) return;
+  scroller.count();
+  title.count();
+});
+
+connection.on("joined", ({ id, name: whose, at }) => {
+  people.add({ id, name: whose });
+  if (!myIds.has(id)) messages.addSystem("joined", `${whose} joined`, at);
+});
+
+connection.on("left", ({ id, name: whose, at }) => {
+  typing.forget(id);
+  if (id !== me.id) people.remove(id);
+  if (!myIds.has(id)) messages.addSystem("left", `${whose} left`, at);
+});
+
+connection.on("typing", (typist) => {
+  if (!myIds.has(typist.id)) typing.set(typist);
+});
+
+connection.on("sluice.error", ({ event, message }) => {
+  if (event !== "typing") notice.show(message); // nobody misses a lost "is typing"
+});
+
+function live(lostMs) {
+  if (lostMs > 0) {
+    messages.addSystem("gap", `The connection was lost for ${durationText(lostMs)}; messages may be missing`);
+  }
+  outbox.flush();
+}
+
+function refused({ reason }) {
+  outbox.giveUp();
+  people.clear();
+  notice.show(`You are not connected. ${reason}`, [
+    button("Change name", () => nameDialog.open(name), { class: "quiet" }),
+    button("Try again", () => connection.open({ name }), { class: "quiet" }),
+    create("a", { class: "quiet", href: "/" }, "Back to the lobby"),
+  ]);
+}
+
+function pendingActions(entry) {
+  const remove = () => {
+    outbox.remove(entry);
+    messages.removePending(entry);
+    notice.clear();
+    composer.focus();
+  };
+  return {
+    onRetry() {
+      notice.clear();
+      outbox.retry(entry);
+      composer.focus();
+    },
+    onEdit() {
+      remove();
+      composer.putBack(entry.text);
+    },
+    onDelete: remove,
+  };
+}
+
+byId("room-name").textContent = room ?? "No such room";
+byId("rename").addEventListener("click", () => nameDialog.open(name));
+copyLinkButton(byId("copy-link"), byId("toast"));
+followViewport();
+
+if (!room) {
+  showState(byId("state"), { state: "refused" });
+  byId("rename").hidden = true;
+  composer.enable(false);
+  const lobby = create("a", { class: "quiet", href: "/" }, "Back to the lobby");
+  notice.show("This address is no room: its name is 1 to 60 letters, digits, hyphens, underscores or dots.", [
+    lobby,
+  ]);
+} else if (name) {
+  connection.open({ name });
+  composer.focus();
+} else {
+  nameDialog.open(null);
+}

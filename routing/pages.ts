@@ -1,0 +1,33 @@
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import express, { Router } from "express";
+
+const root = dirname(createRequire(import.meta.url).resolve("sluice/package.json"));
+const publicFolder = join(root, "public");
+
+/** Everything comes from this server, and nothing is inline: text of users can never become a script. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'self'",
+  "connect-src 'self' ws: wss:",
+  "img-src 'self' data:",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+  "object-src 'none'",
+  "form-action 'self'",
+].join("; ");
+
+/** The demo's pages: the lobby at `/`, a room at `/rooms/<room>`. */
+export function pages(): Router {
+  const router = Router();
+  router.use((_request, response, next) => {
+    response.set({
+      "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+      "Referrer-Policy": "same-origin",
+      "X-Content-Type-Options": "nosniff",
+    });
+    next();
+  });
+  router.use(express.static(publicFolder));
+  router.get("/rooms/:room", (_request, response) => response.sendFile("room.html", { root: publicFolder }));
+  return router;
+}

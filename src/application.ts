@@ -1,0 +1,180 @@
+import { randomBytes } from "node:crypto";
+import { parse as parseCookie } from "cookie";
+import { Runner, type RunnerContext } from "./consumer/runner.ts";
+import { RouteNotFound } from "./errors.ts";
+import { createFacts, type Facts } from "./facts.ts";
+import { ChannelLayer } from "./layer/channel-layer.ts";
+import { MemoryBackplane } from "./layer/memory-backplane.ts";
+import { printable } from "./names.ts";
+import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
+import { type RouteEntry, Router } from "./router.ts";
+import { TokenBucket } from "./token-bucket.ts";
+import type { Backplane, Budget, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
+
+export interface ApplicationOptions extends Given<ApplicationSettings> {
+  readonly routes: readonly RouteEntry[];
+  /** Around every route, the first outermost. */
+  readonly middleware?: readonly Middleware[];
+  /** What carries groups between nodes; by default this process is the only node. */
+  readonly backplane?: Backplane;
+}
+
+/**
+ * Routes, consumers, groups and signals, put together. It knows no sockets: a server
+ * (`sluice/server`), or the test kit, brings clients to it.
+ */
+export class Application {
+  /** This node's name: new for each start, so that an old node's messages never reach a new one. */
+  readonly node = `n-${randomId(9)}`;
+  readonly router: Router;
+  readonly layer: ChannelLayer;
+  /** The facts of this application's life; connect receivers to hear them. */
+  readonly signals: Facts;
+  readonly settings: ApplicationSettings;
+  readonly #context: RunnerContext;
+  readonly #runners = new Set<Runner>();
+  #started: Promise<void> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  /** @throws ConfigurationError that lists every fault of the routes and options */
+  constructor({
+    routes,
+    middleware = [],
+    backplane = new MemoryBackplane(),
+    ...options
+  }: ApplicationOptions) {
+    this.settings = resolveOptions(applicationDefaults, options, "application");
+    this.router = new Router(routes, middleware);
+    this.signals = createFacts();
+    const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
+    const { maxMessageBytes } = limits;
+    this.layer = new ChannelLayer({ node: this.node, backplane, facts: this.signals, maxMessageBytes });
+    this.#context = {
+      layer: this.layer,
+      facts: this.signals,
+      limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
+    };
+  }
+
+  /** Opens the channel layer. A server does this by itself; programs without one call it. Idempotent. */
+  start(): Promise<void> {
+    this.#started ??= this.layer.open().then(() => this.signals.started.announce({ node: this.node }));
+    return this.#started;
+  }
+
+  /**
+   * Ends every connection (4503: come back later), waits for their `disconnect` hooks and closes the
+   * channel layer. Hooks that hang are given up after `closeTimeoutMs`. Idempotent.
+   */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** The path of a named route. */
+  url(name: string, params?: Readonly<Record<string, unknown>>): string {
+    return this.router.url(name, params);
+  }
+
+  /** How many consumers run here, and what the layer keeps for them. All zero when nobody is here. */
+  get sizes(): {
+    readonly connections: number;
+    readonly channels: number;
+    readonly groups: number;
+    readonly topics: number;
+  } {
+    return { connections: this.#runners.size, ...this.layer.sizes };
+  }
+
+  /** Whether no consumer has anything to do. @internal */
+  get isIdle(): boolean {
+    for (const runner of this.#runners) if (!runner.isIdle) return false;
+    return true;
+  }
+
+  /**
+   * A carrier brings a client. The runner is not admitted yet: the carrier calls `admit`.
+   *
+   * @param newGroups - how many groups without a member here the client's address may still open
+   * @throws RouteNotFound
+   * @internal
+   */
+  connect(kind: "socket" | "sse", handshake: Handshake, link: ClientLink, newGroups?: Budget): Runner {
+    const match = this.router.consumerAt(kind, handshake.namespace);
+    if (match === undefined) {
+      const { namespace, remoteAddress } = handshake;
+      const reason = `no route for "${printable(namespace)}"`;
+      this.signals.denied.announce({ namespace, remoteAddress, code: 4404, reason });
+      throw new RouteNotFound(reason);
+    }
+    const closed = new AbortController();
+    const scope = createScope(handshake, match.params, closed.signal);
+    const groups = newGroups ?? this.newGroupBudget();
+    const runner = new Runner(this.#context, match.route, scope, link, closed, groups);
+    this.#runners.add(runner);
+    void runner.finished.then(() => this.#runners.delete(runner));
+    if (this.#stopped !== undefined) runner.end(STOPPING);
+    return runner;
+  }
+
+  /** @internal */
+  newGroupBudget(): TokenBucket {
+    return new TokenBucket(this.settings.limits.newGroupsPerSecond);
+  }
+
+  /** @internal */
+  eventBudget(): TokenBucket {
+    const { eventsPerSecond } = this.settings.limits;
+    return new TokenBucket(eventsPerSecond, eventsPerSecond * 2);
+  }
+
+  async #stop(): Promise<void> {
+    await this.#started;
+    const runners = [...this.#runners];
+    for (const runner of runners) runner.end(STOPPING);
+    await Promise.all(runners.map((runner) => runner.finished));
+    await this.layer.close();
+    this.signals.stopped.announce({ node: this.node });
+  }
+}
+
+const STOPPING = { kind: "stopping", code: 4503, message: "the server is stopping" } as const;
+
+export function createApplication(options: ApplicationOptions): Application {
+  return new Application(options);
+}
+
+/** @internal */
+export function createScope(
+  handshake: Handshake,
+  params: Scope["params"] | object,
+  closed: AbortSignal,
+): Scope {
+  const { protocol, namespace, path, query, headers, auth, remoteAddress } = handshake;
+  return {
+    id: randomId(15),
+    protocol,
+    namespace,
+    path,
+    params: params as Scope["params"],
+    query,
+    headers,
+    cookies: cookiesOf(headers.cookie),
+    session: undefined,
+    user: undefined,
+    auth,
+    remoteAddress,
+    closed,
+    state: {},
+  };
+}
+
+function cookiesOf(header: string | undefined): ReadonlyMap<string, string> {
+  const parsed = Object.entries(header === undefined ? {} : parseCookie(header));
+  return new Map(parsed.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
+/** Text that names rules accept and nobody can guess. */
+function randomId(bytes: number): string {
+  return randomBytes(bytes).toString("base64url");
+}

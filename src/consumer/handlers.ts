@@ -1,0 +1,142 @@
+/**
+ * What may be called from outside, decided once per class: a name that comes in is looked up in these
+ * tables and never on the object, so it can reach neither `constructor` nor a hook nor a verb.
+ */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { ConfigurationError, InvalidMessage, type Issue } from "../errors.ts";
+import { checkEventName, messageTypeOf } from "../names.ts";
+import type { Message, Scope } from "../types.ts";
+
+export type EventHandler = (consumer: object, payload: unknown) => unknown;
+type MessageHandler = (this: object, message: Message) => unknown;
+
+export interface EventRow {
+  readonly schema: StandardSchemaV1 | undefined;
+  readonly handler: EventHandler;
+}
+
+export interface HandlerTable {
+  readonly events: ReadonlyMap<string, EventRow>;
+  readonly messages: ReadonlyMap<string, MessageHandler>;
+  readonly concurrency: number;
+  groupsOf(scope: Scope): readonly string[];
+}
+
+/** The static side of a consumer class, as far as the tables need it. */
+interface Described {
+  readonly name: string;
+  readonly prototype: object;
+  readonly groups?: unknown;
+  readonly events?: unknown;
+  readonly concurrency?: unknown;
+}
+
+/**
+ * @param consumer - the class
+ * @param base - `Consumer.prototype`: what it has is never a handler
+ * @throws ConfigurationError that lists all that is wrong with the class
+ */
+export function handlerTable(consumer: Described, base: object): HandlerTable {
+  const faults: string[] = [];
+  const table = {
+    events: eventRows(consumer, faults),
+    messages: messageHandlers(consumer, base, faults),
+    concurrency: concurrencyOf(consumer, faults),
+    groupsOf: groupsOf(consumer, faults),
+  };
+  if (faults.length > 0) throw new ConfigurationError(faults);
+  return table;
+}
+
+function eventRows({ name, events = {} }: Described, faults: string[]): ReadonlyMap<string, EventRow> {
+  const rows = new Map<string, EventRow>();
+  if (typeof events !== "object" || events === null) {
+    faults.push(`${name}.events must be an object such as { say: { schema, handler } }`);
+    return rows;
+  }
+  for (const [event, row] of Object.entries(events) as [string, Partial<EventRow> | undefined][]) {
+    try {
+      checkEventName(event);
+    } catch (error) {
+      faults.push(`${name}.events: ${(error as Error).message}`);
+    }
+    if (typeof row?.handler !== "function") {
+      faults.push(`${name}.events.${event} needs a handler: (consumer, payload) => ...`);
+    } else if (row.schema !== undefined && typeof row.schema["~standard"]?.validate !== "function") {
+      faults.push(`${name}.events.${event}.schema must be a Standard Schema (zod, valibot, arktype, ...)`);
+    } else {
+      rows.set(event, { schema: row.schema, handler: row.handler });
+    }
+  }
+  return rows;
+}
+
+/** The author's own methods whose names are types, those of classes between it and the base included. */
+function messageHandlers({ name, prototype }: Described, base: object, faults: string[]) {
+  const handlers = new Map<string, MessageHandler>();
+  const methods = new Map<string, string>();
+  for (let level = prototype; level !== base && level !== Object.prototype; level = parentOf(level)) {
+    for (const [method, { value }] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
+      const type = messageTypeOf(method);
+      if (type === undefined || typeof value !== "function" || method in base) continue;
+      const other = methods.get(type);
+      if (other === method) continue;
+      if (other !== undefined) {
+        faults.push(`${name}: the methods ${other} and ${method} both handle "${type}"; rename one`);
+      }
+      methods.set(type, method);
+      handlers.set(type, value as MessageHandler);
+    }
+  }
+  return handlers;
+}
+
+function parentOf(prototype: object): object {
+  return (Object.getPrototypeOf(prototype) as object | null) ?? Object.prototype;
+}
+
+function concurrencyOf({ name, concurrency = 1 }: Described, faults: string[]): number {
+  if (typeof concurrency === "number" && Number.isInteger(concurrency) && concurrency >= 1) {
+    return concurrency;
+  }
+  faults.push(`${name}.concurrency must be a whole number of at least 1, not ${String(concurrency)}`);
+  return 1;
+}
+
+function groupsOf({ name, groups = [] }: Described, faults: string[]): (scope: Scope) => readonly string[] {
+  if (typeof groups === "function") return groups as (scope: Scope) => readonly string[];
+  if (Array.isArray(groups)) return () => groups as readonly string[];
+  faults.push(`${name}.groups must be a list of names or a function (scope) => names`);
+  return () => [];
+}
+
+/** @throws InvalidMessage; TypeError if the schema can only validate asynchronously */
+export function validateNow<S extends StandardSchemaV1>(
+  schema: S,
+  payload: unknown,
+): StandardSchemaV1.InferOutput<S> {
+  const result = schema["~standard"].validate(payload);
+  if (result instanceof Promise) {
+    throw new TypeError(
+      "this schema validates asynchronously: put it into static events, which waits for it",
+    );
+  }
+  return outputOf(result);
+}
+
+export async function validateLater(schema: StandardSchemaV1, payload: unknown): Promise<unknown> {
+  return outputOf(await schema["~standard"].validate(payload));
+}
+
+function outputOf<Output>(result: StandardSchemaV1.Result<Output>): Output {
+  if (result.issues === undefined) return result.value;
+  const issues = result.issues.slice(0, 20).map(toIssue);
+  const [first] = issues;
+  const where = first?.path ? `${first.path}: ` : "";
+  throw new InvalidMessage(`the payload is not valid: ${where}${first?.message ?? "refused"}`, issues);
+}
+
+function toIssue({ message, path = [] }: StandardSchemaV1.Issue): Issue {
+  const keys = path.map((part) => String(typeof part === "object" ? part.key : part));
+  return { path: keys.join("."), message };
+}

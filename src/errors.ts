@@ -1,0 +1,189 @@
+/**
+ * One family of errors. Each has a stable `code`, and a message that says what was expected, what was
+ * seen and what to do. Anything else that is thrown is a bug: its stack goes to the log and the client
+ * hears "internal error".
+ *
+ * Close codes come in two ranges, so that a client needs no table: with 4400-4499 it must not come back
+ * unchanged, with 4500-4599 it may come back later.
+ */
+
+export const CloseCode = {
+  badRequest: 4400,
+  unauthenticated: 4401,
+  forbidden: 4403,
+  notFound: 4404,
+  tooLarge: 4413,
+  flood: 4429,
+  internalError: 4500,
+  unavailable: 4503,
+  connectTimeout: 4508,
+  tooSlow: 4513,
+  tooMany: 4529,
+} as const;
+
+/** Whether a client that was closed or denied with this code may try again unchanged. */
+export function isRetryable(closeCode: number): boolean {
+  return closeCode >= 4500 && closeCode <= 4599;
+}
+
+/** The root of the family. */
+export abstract class SluiceError extends Error {
+  abstract readonly code: string;
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** Refuses to start, and lists every fault at once. */
+export class ConfigurationError extends SluiceError {
+  readonly code = "configuration";
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.length === 1 ? faults[0] : `${faults.length} faults:\n- ${faults.join("\n- ")}`);
+    this.faults = faults;
+  }
+}
+
+/** A verb was used when it cannot work, e.g. `groupAdd` after the connection ended. */
+export class ConnectionClosed extends SluiceError {
+  readonly code = "connection_closed";
+}
+
+/**
+ * An error that the client may read: thrown while an event is handled, it becomes the acknowledgement
+ * `{ error: { code, message } }` and the connection goes on; thrown in `connect`, it refuses the
+ * connection with `closeCode`. Extend it for refusals of your own.
+ *
+ * @example
+ * class RoomFull extends ClientError {
+ *   readonly code = "room_full";
+ * }
+ */
+export abstract class ClientError extends SluiceError {
+  readonly closeCode: number = CloseCode.badRequest;
+  /** More for programs, e.g. the issues of a validation; goes to the client as `error.details`. */
+  readonly details?: unknown;
+}
+
+/** Refuses a connection, or ends an open one: `code` and reason reach the client. */
+export class ConnectionDenied extends ClientError {
+  readonly code = "connection_denied";
+  override readonly closeCode: number;
+
+  constructor(closeCode: number, reason: string) {
+    super(reason);
+    this.closeCode = checkCloseCode(closeCode);
+  }
+}
+
+/**
+ * Refuses a connection from a middleware (consumers have `this.deny`).
+ *
+ * @example
+ * const onlyFriends: Middleware = (scope, next) => (isFriend(scope.user) ? next() : deny(4403, "friends only"));
+ */
+export function deny(code: number = CloseCode.forbidden, reason = "forbidden"): never {
+  throw new ConnectionDenied(code, reason);
+}
+
+/** No route matches. */
+export class RouteNotFound extends ClientError {
+  readonly code = "route_not_found";
+  override readonly closeCode = CloseCode.notFound;
+}
+
+/** An event or message is not what it must be. */
+export class InvalidMessage extends ClientError {
+  readonly code = "invalid_message";
+  override readonly details: readonly Issue[] | undefined;
+
+  constructor(message: string, issues?: readonly Issue[]) {
+    super(message);
+    this.details = issues;
+  }
+}
+
+/** One thing a schema found wrong. */
+export interface Issue {
+  /** Where, e.g. `user.name`; empty for the whole payload. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** The name of a group, channel or event breaks the rules of `names.ts`. */
+export class InvalidName extends ClientError {
+  readonly code = "invalid_name";
+}
+
+/** Too much in too little time. */
+export class RateLimited extends ClientError {
+  readonly code = "rate_limited";
+  override readonly closeCode = CloseCode.tooMany;
+}
+
+/** Nothing here handles that event or message type. */
+export class NoHandler extends ClientError {
+  readonly code = "no_handler";
+}
+
+/** The consumer's mailbox has no room left. */
+export class ChannelFull extends ClientError {
+  readonly code = "channel_full";
+  override readonly closeCode = CloseCode.tooMany;
+}
+
+/** A message is larger than the configured limit. */
+export class MessageTooLarge extends ClientError {
+  readonly code = "message_too_large";
+  override readonly closeCode = CloseCode.tooLarge;
+}
+
+/** A channel layer that is not open (any more) or cannot reach its backplane. Worth another try. */
+export class LayerUnavailable extends ClientError {
+  readonly code = "layer_unavailable";
+  override readonly closeCode = CloseCode.unavailable;
+}
+
+/** The client did not answer an `ask` in time. */
+export class AskTimeout extends ClientError {
+  readonly code = "ask_timeout";
+}
+
+/** What a client is told of an error; never more than it may know. */
+export interface ErrorReport {
+  readonly code: string;
+  readonly message: string;
+  readonly details?: unknown;
+}
+
+export function reportOf(error: unknown): ErrorReport {
+  if (!(error instanceof ClientError)) return { code: "internal_error", message: "internal error" };
+  const { code, message, details } = error;
+  return details === undefined ? { code, message } : { code, message, details };
+}
+
+/** The acknowledgement of an event that was refused: `{ error: { code, message, details? } }`. */
+export class Refusal {
+  readonly error: ErrorReport;
+  readonly #closeCode: number;
+
+  constructor(error: unknown) {
+    this.error = reportOf(error);
+    this.#closeCode = error instanceof ClientError ? error.closeCode : CloseCode.internalError;
+  }
+
+  /** For carriers that answer with a status; not part of what the client gets. */
+  get closeCode(): number {
+    return this.#closeCode;
+  }
+}
+
+/** Close codes are 4400-4499 (do not come back unchanged) and 4500-4599 (come back later). */
+export function checkCloseCode(code: number): number {
+  if (Number.isInteger(code) && code >= 4400 && code <= 4599) return code;
+  throw new RangeError(
+    `a close code is an integer from 4400 to 4499 (do not come back unchanged) or 4500 to 4599 (come back later), not ${String(code)}`,
+  );
+}

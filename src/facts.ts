@@ -1,0 +1,96 @@
+/**
+ * The catalogue of facts: who reads it knows the life of a connection and of a message. The core tells
+ * nothing in any other way; logs, metrics and dashboards are receivers of these signals.
+ */
+import { Signal } from "./signals.ts";
+import type { DisconnectReason, Scope } from "./types.ts";
+
+/** Who a fact is about. `scope` may hold secrets (headers, auth): receivers choose what they show. */
+export interface ConnectionFact {
+  readonly channel: string;
+  readonly route: string;
+  readonly scope: Scope;
+}
+
+export type Hook = "middleware" | "constructor" | "connect" | "receive" | "message" | "disconnect" | "http";
+
+/** Why a message or event did not arrive. */
+export type DropCause =
+  /** The mailbox of the consumer had no room. */
+  | "mailbox-full"
+  /** No method handles that type of message. */
+  | "no-handler"
+  /** The channel is not (or no longer) there. */
+  | "no-channel"
+  /** It came from another node and could not be read. */
+  | "bad-envelope"
+  /** The backplane could not take it. */
+  | "backplane";
+
+export interface Facts {
+  /** A consumer accepted a client. */
+  readonly connected: Signal<ConnectionFact & { readonly tookMs: number }>;
+  /** A client was refused. Without `channel` when no route matched. */
+  readonly denied: Signal<Partial<ConnectionFact> & Denial>;
+  /** An event came from a client and was let through to its handler. */
+  readonly received: Signal<ConnectionFact & { readonly event: string }>;
+  /** A handler has ended well. `what` is an event's name or a message's type. */
+  readonly handled: Signal<ConnectionFact & { readonly what: string; readonly tookMs: number }>;
+  /** A client's event was refused and the client told so: `code` says why. */
+  readonly refused: Signal<ConnectionFact & { readonly event: string; readonly code: string }>;
+  /** A hook, handler, middleware or HTTP route threw what was not meant for a client. */
+  readonly failed: Signal<Partial<ConnectionFact> & { readonly hook: Hook; readonly error: unknown }>;
+  /** `disconnect` has run; nothing of the connection is left. `wasOpen`: the client had been accepted. */
+  readonly disconnected: Signal<
+    ConnectionFact & {
+      readonly reason: DisconnectReason;
+      readonly wasOpen: boolean;
+      readonly lastedMs: number;
+    }
+  >;
+  readonly groupAdded: Signal<GroupFact>;
+  readonly groupDiscarded: Signal<GroupFact>;
+  /** A message or event went to a group; `members` counts those on this node. */
+  readonly groupSent: Signal<{ readonly group: string; readonly what: string; readonly members: number }>;
+  /** A message did not arrive. */
+  readonly dropped: Signal<{ readonly cause: DropCause; readonly target: string; readonly what: string }>;
+  /** A receiver of a signal threw. */
+  readonly receiverFailed: Signal<{ readonly signal: string; readonly error: unknown }>;
+  readonly started: Signal<{ readonly node: string }>;
+  readonly stopped: Signal<{ readonly node: string }>;
+}
+
+export interface Denial {
+  readonly namespace: string;
+  readonly remoteAddress: string;
+  readonly code: number;
+  readonly reason: string;
+}
+
+export interface GroupFact {
+  readonly group: string;
+  readonly channel: string;
+}
+
+/** A catalogue of an application's own: two applications in one process do not hear each other. */
+export function createFacts(): Facts {
+  const receiverFailed: Facts["receiverFailed"] = new Signal("receiverFailed", () => {});
+  const signal = <Fact>(name: string) =>
+    new Signal<Fact>(name, (error) => receiverFailed.announce({ signal: name, error }));
+  return {
+    connected: signal("connected"),
+    denied: signal("denied"),
+    received: signal("received"),
+    handled: signal("handled"),
+    refused: signal("refused"),
+    failed: signal("failed"),
+    disconnected: signal("disconnected"),
+    groupAdded: signal("groupAdded"),
+    groupDiscarded: signal("groupDiscarded"),
+    groupSent: signal("groupSent"),
+    dropped: signal("dropped"),
+    receiverFailed,
+    started: signal("started"),
+    stopped: signal("stopped"),
+  };
+}

@@ -1,0 +1,27 @@
+/** The face of the core: what applications import from `sluice`. */
+export type { ApplicationOptions } from "./application.ts";
+export { Application, createApplication } from "./application.ts";
+export type {
+  AskOptions,
+  ConsumerClass,
+  ConsumerContext,
+  ConsumerTypes,
+  EmitOptions,
+  EventEntry,
+  EventTable,
+  MessageHandlers,
+  ReceivesIn as ClientEvents,
+  SendsIn as ServerEvents,
+} from "./consumer/consumer.ts";
+export { Consumer, event } from "./consumer/consumer.ts";
+export * from "./errors.ts";
+export type { ConnectionFact, Facts } from "./facts.ts";
+export type { ChannelLayer } from "./layer/channel-layer.ts";
+export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
+export { createLogger, type Logger, logSignals } from "./logger.ts";
+export type { ParamsOf } from "./pattern.ts";
+export type { RouteEntry, RouteOptions } from "./router.ts";
+export { http, include, route, sse } from "./router.ts";
+export type { Outcome, Receiver } from "./signals.ts";
+export { Signal } from "./signals.ts";
+export type * from "./types.ts";

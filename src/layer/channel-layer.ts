@@ -1,0 +1,319 @@
+import { ConnectionClosed, LayerUnavailable } from "../errors.ts";
+import type { Facts } from "../facts.ts";
+import { checkChannelName, checkEventName, checkGroupName, checkMessageType, nodeOf } from "../names.ts";
+import { decodePayload, deepFreeze, encodePayload } from "../payload.ts";
+import type { Backplane, EncodedPayload, Message } from "../types.ts";
+import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./envelope.ts";
+import { FanOut, type Member } from "./fan-out.ts";
+import { NodeRequests } from "./node-requests.ts";
+import { Subscriptions } from "./subscriptions.ts";
+
+export interface ChannelLayerOptions {
+  /** This node's name; unique among the nodes on the backplane, a new one for each start. */
+  readonly node: string;
+  readonly backplane: Backplane;
+  readonly facts: Facts;
+  /** The most bytes one message or event may have as JSON with its binary parts. */
+  readonly maxMessageBytes: number;
+}
+
+/** A membership: first asked for, then (once the topic is open) held. */
+interface Membership {
+  held: boolean;
+  readonly joining: Promise<void>;
+}
+
+interface Attached {
+  readonly member: Member;
+  readonly groups: Map<string, Membership>;
+}
+
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/**
+ * Channels and groups as this node sees them.
+ *
+ * Members on this node get what is sent at once, within the call; the backplane carries it to the others.
+ * Delivery is at most once and, per sender and group, in order. `groupSend` and `groupEmit` resolve when
+ * the message is handed over here; that says nothing about remote members.
+ */
+export class ChannelLayer {
+  readonly node: string;
+  readonly #backplane: Backplane;
+  readonly #facts: Facts;
+  readonly #maxMessageBytes: number;
+  readonly #subscriptions: Subscriptions;
+  readonly #requests: NodeRequests;
+  readonly #fanOut = new FanOut();
+  readonly #attached = new Map<string, Attached>();
+  #state: "new" | "open" | "closed" = "new";
+
+  constructor({ node, backplane, facts, maxMessageBytes }: ChannelLayerOptions) {
+    this.node = node;
+    this.#backplane = backplane;
+    this.#facts = facts;
+    this.#maxMessageBytes = maxMessageBytes;
+    this.#subscriptions = new Subscriptions(backplane);
+    this.#requests = new NodeRequests(
+      (to, header, payload) => this.#publish(nodeTopic(to), header, payload),
+      maxMessageBytes,
+    );
+    this.#requests.handle("groupAdd", (body) => this.#changeGroup(this.groupAdd, body));
+    this.#requests.handle("groupDiscard", (body) => this.#changeGroup(this.groupDiscard, body));
+  }
+
+  async open(): Promise<void> {
+    if (this.#state !== "new")
+      throw new LayerUnavailable(`a channel layer opens once; this one is ${this.#state}`);
+    this.#state = "open";
+    await this.#backplane.open((topic, text) => this.#hear(topic, text));
+    await this.#subscriptions.acquire(nodeTopic(this.node));
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#requests.close();
+    await this.#backplane.close();
+  }
+
+  /**
+   * Puts a channel into a group, also one of another node. Resolved: every message that any node sends to
+   * the group later reaches it.
+   *
+   * @throws InvalidName; ConnectionClosed if there is no such channel; LayerUnavailable
+   */
+  async groupAdd(group: string, channel: string): Promise<void> {
+    checkGroupName(group);
+    checkChannelName(channel);
+    this.#checkOpen();
+    if (nodeOf(channel) !== this.node) return this.#changeElsewhere("groupAdd", group, channel);
+    const attached = this.#attached.get(channel);
+    if (attached === undefined) throw new ConnectionClosed(`there is no channel "${channel}" (any more)`);
+
+    const known = attached.groups.get(group);
+    if (known !== undefined) return known.joining;
+    const membership: Membership = { held: false, joining: this.#subscriptions.acquire(groupTopic(group)) };
+    attached.groups.set(group, membership);
+    try {
+      await membership.joining;
+    } catch (error) {
+      if (attached.groups.get(group) === membership) attached.groups.delete(group);
+      throw error;
+    }
+    membership.held = true;
+    // Left again while it was joining: whoever left saw nothing held and leaves the rest to us.
+    if (attached.groups.get(group) !== membership) return this.#subscriptions.release(groupTopic(group));
+    this.#fanOut.add(group, attached.member);
+    this.#facts.groupAdded.announce({ group, channel });
+  }
+
+  /** Takes a channel out of a group. Resolved: nothing that is sent to the group reaches it any more. */
+  async groupDiscard(group: string, channel: string): Promise<void> {
+    checkGroupName(group);
+    checkChannelName(channel);
+    this.#checkOpen();
+    if (nodeOf(channel) !== this.node) return this.#changeElsewhere("groupDiscard", group, channel);
+    const attached = this.#attached.get(channel);
+    if (attached !== undefined) this.#leave(group, attached);
+  }
+
+  /** Runs the handler of the message's type on every consumer in the group, on every node. */
+  async groupSend(group: string, message: Message): Promise<void> {
+    checkGroupName(group);
+    const payload = this.#encodeMessage(message);
+    this.#checkOpen();
+    const members = this.#fanOut.count(group);
+    if (members > 0) this.#fanOut.send(group, toMessage(payload));
+    this.#announceSent(group, message.type, members);
+    await this.#publish(groupTopic(group), { kind: "send" }, payload);
+  }
+
+  /**
+   * Sends an event straight to the clients of the group's members, on every node.
+   *
+   * @param options - `except`: channels whose clients do not get it
+   */
+  async groupEmit(
+    group: string,
+    event: string,
+    payload?: unknown,
+    options: { readonly except?: string | readonly string[] } = {},
+  ): Promise<void> {
+    checkGroupName(group);
+    checkEventName(event);
+    const encoded = encodePayload(payload, this.#maxMessageBytes);
+    const except = exceptList(options.except);
+    this.#checkOpen();
+    this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
+    this.#announceSent(group, event, this.#fanOut.count(group));
+    const header: Header = except ? { kind: "emit", event, except } : { kind: "emit", event };
+    await this.#publish(groupTopic(group), header, encoded);
+  }
+
+  /**
+   * Sends a message to one consumer, wherever it is. At most once: if the channel is gone, the message is
+   * dropped and `dropped` says so.
+   */
+  async send(channel: string, message: Message): Promise<void> {
+    checkChannelName(channel);
+    const payload = this.#encodeMessage(message);
+    this.#checkOpen();
+    const node = nodeOf(channel);
+    if (node === this.node) this.#deliver(channel, toMessage(payload));
+    else await this.#publish(nodeTopic(node), { kind: "direct", channel }, payload);
+  }
+
+  /** The channels of this node (alone) that are in the group, in the order of joining. For tests. */
+  groupMembers(group: string): readonly string[] {
+    return this.#fanOut.members(checkGroupName(group));
+  }
+
+  /** How much is kept here; all of it is zero when nobody is connected. */
+  get sizes(): { readonly channels: number; readonly groups: number; readonly topics: number } {
+    // The node's own topic stays open.
+    const topics = this.#subscriptions.size - (this.#subscriptions.has(nodeTopic(this.node)) ? 1 : 0);
+    return { channels: this.#attached.size, groups: this.#fanOut.size, topics };
+  }
+
+  /** Whether the group has, or is about to have, a member on this node. @internal */
+  isUsed(group: string): boolean {
+    return this.#subscriptions.has(groupTopic(group));
+  }
+
+  /** Makes a consumer reachable. @internal */
+  attach(member: Member): void {
+    this.#attached.set(member.channel, { member, groups: new Map() });
+  }
+
+  /** Takes a consumer out of all its groups, at once; it can join none any more. @internal */
+  detach(channel: string): void {
+    const attached = this.#attached.get(channel);
+    if (attached === undefined) return;
+    this.#attached.delete(channel);
+    for (const group of [...attached.groups.keys()]) this.#leave(group, attached);
+  }
+
+  /** Asks a node for something only it can do. @internal */
+  get requests(): Pick<NodeRequests, "ask" | "handle"> {
+    return this.#requests;
+  }
+
+  #leave(group: string, { member, groups }: Attached): void {
+    const membership = groups.get(group);
+    if (membership === undefined) return;
+    groups.delete(group);
+    if (!membership.held) return;
+    this.#fanOut.remove(group, member.channel);
+    this.#facts.groupDiscarded.announce({ group, channel: member.channel });
+    this.#subscriptions
+      .release(groupTopic(group))
+      .catch(() => this.#dropped("backplane", group, "unsubscribe"));
+  }
+
+  #changeElsewhere(verb: "groupAdd" | "groupDiscard", group: string, channel: string): Promise<void> {
+    const asked = this.#requests.ask(nodeOf(channel), verb, { group, channel }, REQUEST_TIMEOUT_MS);
+    return asked.then(() => undefined);
+  }
+
+  async #changeGroup(
+    change: (group: string, channel: string) => Promise<void>,
+    body: unknown,
+  ): Promise<null> {
+    const { group, channel } = body as { group: string; channel: string };
+    await change.call(this, group, channel);
+    return null;
+  }
+
+  #hear(topic: string, text: string): void {
+    const envelope = decodeEnvelope(text);
+    if (envelope === undefined) return this.#dropped("bad-envelope", topic, "");
+    try {
+      this.#handle(topic, envelope);
+    } catch {
+      this.#dropped("bad-envelope", topic, envelope.header.kind);
+    }
+  }
+
+  #handle(topic: string, { from, header, payload }: Envelope): void {
+    switch (header.kind) {
+      case "emit":
+        return this.#fanOut.emit(
+          groupOf(topic),
+          { event: header.event, ...payload },
+          header.except && new Set(header.except),
+        );
+      case "send":
+        return this.#fanOut.send(groupOf(topic), toMessage(payload));
+      case "direct":
+        return this.#deliver(header.channel, toMessage(payload));
+      case "request":
+        return void this.#requests.hearRequest(from, header.id, header.verb, payload);
+      case "reply":
+        return this.#requests.hearReply(from, header.id, header.failed === true, payload);
+    }
+  }
+
+  #deliver(channel: string, message: Message): void {
+    const attached = this.#attached.get(channel);
+    if (attached === undefined) this.#dropped("no-channel", channel, message.type);
+    else attached.member.deliver(message);
+  }
+
+  async #publish(topic: string, header: Header, payload: EncodedPayload): Promise<void> {
+    try {
+      await this.#backplane.publish(topic, () => encodeEnvelope(this.node, header, payload));
+    } catch {
+      this.#dropped("backplane", topic, header.kind);
+    }
+  }
+
+  #encodeMessage(message: Message): EncodedPayload {
+    checkMessageType((message as Message | undefined)?.type);
+    return encodePayload(message, this.#maxMessageBytes);
+  }
+
+  #announceSent(group: string, what: string, members: number): void {
+    if (this.#facts.groupSent.hasReceivers) this.#facts.groupSent.announce({ group, what, members });
+  }
+
+  #dropped(cause: "backplane" | "bad-envelope" | "no-channel", target: string, what: string): void {
+    this.#facts.dropped.announce({ cause, target, what });
+  }
+
+  #checkOpen(): void {
+    if (this.#state === "open") return;
+    throw new LayerUnavailable(
+      this.#state === "new"
+        ? "the channel layer is not open yet: start the application first"
+        : "the channel layer is closed",
+    );
+  }
+}
+
+/** Shared by all who get it, hence frozen. */
+function toMessage(payload: EncodedPayload): Message {
+  return deepFreeze(decodePayload(payload)) as Message;
+}
+
+function exceptList(except: string | readonly string[] | undefined): readonly string[] | undefined {
+  if (except === undefined) return undefined;
+  const list = typeof except === "string" ? [except] : except;
+  for (const channel of list) checkChannelName(channel);
+  return list.length > 0 ? list : undefined;
+}
+
+const GROUP = "group.";
+const NODE = "node.";
+
+function groupTopic(group: string): string {
+  return GROUP + group;
+}
+
+function groupOf(topic: string): string {
+  return topic.slice(GROUP.length);
+}
+
+function nodeTopic(node: string): string {
+  return NODE + node;
+}

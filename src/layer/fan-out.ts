@@ -1,0 +1,73 @@
+import type { Frame, FrameCodec, Message, OutgoingEvent } from "../types.ts";
+
+/** A consumer as the layer sees it: a mailbox and a client. */
+export interface Member {
+  readonly channel: string;
+  readonly codec: FrameCodec;
+  /** To the client, in order; never throws. */
+  write(frame: Frame): void;
+  /** To the mailbox. */
+  deliver(message: Message): void;
+  /** Ends the connection; the client is told code and reason. */
+  close(code: number, reason: string): void;
+}
+
+/** The groups' members on this node, and delivery to them. */
+export class FanOut {
+  readonly #groups = new Map<string, Map<string, Member>>();
+
+  add(group: string, member: Member): void {
+    const members = this.#groups.get(group) ?? new Map<string, Member>();
+    this.#groups.set(group, members);
+    members.set(member.channel, member);
+  }
+
+  remove(group: string, channel: string): void {
+    const members = this.#groups.get(group);
+    if (members?.delete(channel) && members.size === 0) this.#groups.delete(group);
+  }
+
+  /** Channels, in the order of joining. */
+  members(group: string): readonly string[] {
+    return [...(this.#groups.get(group)?.keys() ?? [])];
+  }
+
+  count(group: string): number {
+    return this.#groups.get(group)?.size ?? 0;
+  }
+
+  get size(): number {
+    return this.#groups.size;
+  }
+
+  /** To the members' clients: encoded once for each codec, the same frame for all who share it. */
+  emit(group: string, event: OutgoingEvent, except: ReadonlySet<string> | undefined): void {
+    const members = this.#groups.get(group);
+    if (members === undefined) return;
+    // Most groups have one codec, so the last one is kept at hand.
+    let codec: FrameCodec | undefined;
+    let frame: Frame = NOTHING;
+    let others: Map<FrameCodec, Frame> | undefined;
+    for (const member of members.values()) {
+      if (except?.has(member.channel)) continue;
+      if (member.codec !== codec) {
+        if (codec !== undefined) {
+          others ??= new Map();
+          others.set(codec, frame);
+        }
+        codec = member.codec;
+        frame = others?.get(codec) ?? codec.encode(event);
+      }
+      member.write(frame);
+    }
+  }
+
+  /** To the members' mailboxes. */
+  send(group: string, message: Message): void {
+    const members = this.#groups.get(group);
+    if (members === undefined) return;
+    for (const member of members.values()) member.deliver(message);
+  }
+}
+
+const NOTHING: Frame = { bytes: 0 };

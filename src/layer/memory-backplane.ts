@@ -1,0 +1,117 @@
+import { LayerUnavailable } from "../errors.ts";
+import type { Backplane } from "../types.ts";
+
+/** How long everything takes, in milliseconds; a function may answer anew each time. */
+export type Delay = number | (() => number);
+
+/**
+ * Where the memory backplanes of one process meet. With a delay, messages and confirmations of
+ * subscriptions take that long, as over a network, so that races show; the order per sender is kept.
+ */
+export class MemoryHub {
+  readonly #listeners = new Map<string, Set<MemoryBackplane>>();
+  delayMs: Delay;
+
+  constructor(delayMs: Delay = 0) {
+    this.delayMs = delayMs;
+  }
+
+  /** @internal */
+  add(topic: string, node: MemoryBackplane): void {
+    const nodes = this.#listeners.get(topic) ?? new Set();
+    this.#listeners.set(topic, nodes.add(node));
+  }
+
+  /** @internal */
+  remove(topic: string, node: MemoryBackplane): void {
+    const nodes = this.#listeners.get(topic);
+    if (nodes?.delete(node) && nodes.size === 0) this.#listeners.delete(topic);
+  }
+
+  /** @internal */
+  listeners(topic: string): ReadonlySet<MemoryBackplane> {
+    return this.#listeners.get(topic) ?? NOBODY;
+  }
+
+  /** @internal */
+  drawDelay(): number {
+    return typeof this.delayMs === "function" ? this.delayMs() : this.delayMs;
+  }
+
+  /** How many topics somebody listens to. */
+  get size(): number {
+    return this.#listeners.size;
+  }
+}
+
+const NOBODY: ReadonlySet<MemoryBackplane> = new Set();
+
+/** The backplane of nodes that live in one process. A node alone has a hub of its own. */
+export class MemoryBackplane implements Backplane {
+  readonly #hub: MemoryHub;
+  readonly #topics = new Set<string>();
+  /** What waits for its time; the function runs early when the backplane closes. */
+  readonly #waiting = new Map<NodeJS.Timeout, () => void>();
+  /** Messages under way, in the order of sending. */
+  readonly #underWay: (() => void)[] = [];
+  #hear: ((topic: string, text: string) => void) | undefined;
+
+  constructor(hub: MemoryHub = new MemoryHub()) {
+    this.#hub = hub;
+  }
+
+  async open(hear: (topic: string, text: string) => void): Promise<void> {
+    this.#hear = hear;
+  }
+
+  async subscribe(topic: string): Promise<void> {
+    await this.#after(this.#hub.drawDelay());
+    if (this.#hear === undefined) throw new LayerUnavailable("the memory backplane is closed");
+    this.#topics.add(topic);
+    this.#hub.add(topic, this);
+  }
+
+  async unsubscribe(topic: string): Promise<void> {
+    await this.#after(this.#hub.drawDelay());
+    this.#topics.delete(topic);
+    this.#hub.remove(topic, this);
+  }
+
+  async publish(topic: string, text: () => string): Promise<void> {
+    const others = [...this.#hub.listeners(topic)].filter((node) => node !== this);
+    if (others.length === 0) return;
+    const sent = text();
+    this.#underWay.push(() => {
+      for (const node of others) node.#receive(topic, sent);
+    });
+    // Whichever timer comes first delivers the oldest message, so none overtakes another.
+    void this.#after(this.#hub.drawDelay()).then(() => this.#underWay.shift()?.());
+  }
+
+  async close(): Promise<void> {
+    this.#hear = undefined;
+    this.#underWay.length = 0;
+    for (const topic of this.#topics) this.#hub.remove(topic, this);
+    this.#topics.clear();
+    for (const [timer, run] of this.#waiting) {
+      clearTimeout(timer);
+      run();
+    }
+    this.#waiting.clear();
+  }
+
+  #receive(topic: string, text: string): void {
+    if (this.#topics.has(topic)) this.#hear?.(topic, text);
+  }
+
+  #after(delayMs: number): Promise<void> {
+    if (delayMs <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(timer);
+        resolve();
+      }, delayMs);
+      this.#waiting.set(timer, resolve);
+    });
+  }
+}

@@ -1,0 +1,89 @@
+/** Questions between nodes, each with one answer: for what only the node of a connection can do. */
+import { LayerUnavailable } from "../errors.ts";
+import { decodePayload, encodePayload } from "../payload.ts";
+import type { EncodedPayload } from "../types.ts";
+import type { Header } from "./envelope.ts";
+
+type Handler = (body: unknown) => unknown;
+type Post = (node: string, header: Header, payload: EncodedPayload) => Promise<void>;
+
+interface Pending {
+  resolve(answer: unknown): void;
+  reject(error: Error): void;
+  readonly timer: NodeJS.Timeout;
+}
+
+const MAX_PENDING = 10_000;
+
+export class NodeRequests {
+  readonly #post: Post;
+  readonly #maxBytes: number;
+  readonly #handlers = new Map<string, Handler>();
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+
+  constructor(post: Post, maxBytes: number) {
+    this.#post = post;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** What this node does when another asks for `verb`; the answer must be JSON. */
+  handle(verb: string, handler: Handler): void {
+    this.#handlers.set(verb, handler);
+  }
+
+  /**
+   * Asks another node. Rejects with LayerUnavailable when it does not answer in time (it may be gone;
+   * whether it did what was asked is then unknown) or when its handler failed.
+   */
+  async ask(node: string, verb: string, body: unknown, timeoutMs: number): Promise<unknown> {
+    const payload = encodePayload(body, this.#maxBytes);
+    if (this.#pending.size >= MAX_PENDING) {
+      throw new LayerUnavailable(`${MAX_PENDING} questions to other nodes wait for an answer already`);
+    }
+    this.#lastId += 1;
+    const id = this.#lastId;
+    const answer = new Promise<unknown>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#pending.delete(id);
+        reject(new LayerUnavailable(`node "${node}" did not answer "${verb}" within ${timeoutMs} ms`));
+      }, timeoutMs);
+      this.#pending.set(id, { resolve, reject, timer });
+    });
+    await this.#post(node, { kind: "request", id, verb }, payload);
+    return answer;
+  }
+
+  async hearRequest(from: string, id: number, verb: string, payload: EncodedPayload): Promise<void> {
+    let reply: EncodedPayload;
+    let failed = false;
+    try {
+      const handler = this.#handlers.get(verb);
+      if (handler === undefined) throw new Error(`it does not know "${verb}"`);
+      reply = encodePayload(await handler(decodePayload(payload)), this.#maxBytes);
+    } catch (error) {
+      failed = true;
+      reply = encodePayload(error instanceof Error ? error.message : String(error), this.#maxBytes);
+    }
+    await this.#post(from, { kind: "reply", id, failed }, reply);
+  }
+
+  hearReply(from: string, id: number, failed: boolean, payload: EncodedPayload): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    this.#pending.delete(id);
+    clearTimeout(pending.timer);
+    const answer = decodePayload(payload);
+    if (failed) pending.reject(new LayerUnavailable(`node "${from}" could not do it: ${String(answer)}`));
+    else pending.resolve(answer);
+  }
+
+  /** Ends all that waits. */
+  close(): void {
+    for (const { timer, reject } of this.#pending.values()) {
+      clearTimeout(timer);
+      reject(new LayerUnavailable("the channel layer was closed while another node was asked"));
+    }
+    this.#pending.clear();
+  }
+}

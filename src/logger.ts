@@ -1,0 +1,96 @@
+import { createRequire } from "node:module";
+import { type Logger, type LoggerOptions, pino } from "pino";
+import type { ConnectionFact, Facts } from "./facts.ts";
+import { printable } from "./names.ts";
+
+export type { Logger };
+
+/** Lines per second of what clients can cause at will; the rest is counted and told once a second. */
+const MAX_LINES_PER_SECOND = 50;
+
+/**
+ * A pino logger: JSON lines, or readable ones on a terminal if `pino-pretty` is installed.
+ *
+ * @param level - `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`
+ */
+export function createLogger(level = "info"): Logger {
+  const options: LoggerOptions = { level, base: undefined as never };
+  const isPretty = process.stdout.isTTY && canResolve("pino-pretty");
+  return isPretty
+    ? pino({ ...options, transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } })
+    : pino(options);
+}
+
+/**
+ * Writes an application's facts to a log: the core announces, this file alone says it in words. What
+ * comes from outside is cut, its control characters are escaped, and headers, auth and payloads never
+ * get into a line.
+ *
+ * @returns a function that ends it
+ */
+export function logSignals(signals: Facts, logger: Logger): () => void {
+  const limit = lineLimit(logger);
+  const ends = [
+    signals.started.connect(({ node }) => logger.info({ node }, "started")),
+    signals.stopped.connect(({ node }) => logger.info({ node }, "stopped")),
+    signals.connected.connect((fact) => {
+      logger.debug({ ...who(fact), tookMs: Math.round(fact.tookMs) }, "connected");
+    }),
+    signals.disconnected.connect((fact) => {
+      const { reason, wasOpen, lastedMs } = fact;
+      const why = { reason: reason.kind, code: reason.code, detail: printable(reason.message) };
+      if (wasOpen) logger.info({ ...who(fact), ...why, lastedMs: Math.round(lastedMs) }, "disconnected");
+    }),
+    signals.denied.connect(({ namespace, remoteAddress, code, reason }) => {
+      const line = { namespace: printable(namespace), remoteAddress, code, reason: printable(reason) };
+      // An unknown namespace is nobody's fault here.
+      if (code === 4404) logger.debug(line, "denied");
+      else limit(() => logger.info(line, "denied"));
+    }),
+    signals.refused.connect((fact) => {
+      logger.debug({ ...who(fact), event: printable(fact.event), code: fact.code }, "event refused");
+    }),
+    signals.failed.connect(({ hook, error, ...fact }) => {
+      limit(() => logger.error({ ...who(fact), hook, err: error }, `${hook} failed`));
+    }),
+    signals.dropped.connect(({ cause, target, what }) => {
+      limit(() => logger.warn({ cause, target: printable(target), what: printable(what) }, "dropped"));
+    }),
+    signals.receiverFailed.connect(({ signal, error }) => {
+      limit(() => logger.error({ signal, err: error }, "a receiver of a signal failed"));
+    }),
+  ];
+  return () => {
+    for (const end of ends) end();
+  };
+}
+
+function who({ channel, route, scope }: Partial<ConnectionFact>): object {
+  return { channel, route, namespace: scope && printable(scope.namespace) };
+}
+
+/** So that nobody fills the disk by being refused. */
+function lineLimit(logger: Logger): (write: () => void) => void {
+  let second = 0;
+  let lines = 0;
+  return (write) => {
+    const now = Math.floor(performance.now() / 1000);
+    if (now !== second) {
+      if (lines > MAX_LINES_PER_SECOND) {
+        logger.warn({ lines: lines - MAX_LINES_PER_SECOND }, "lines left out of the log");
+      }
+      [second, lines] = [now, 0];
+    }
+    lines += 1;
+    if (lines <= MAX_LINES_PER_SECOND) write();
+  };
+}
+
+function canResolve(name: string): boolean {
+  try {
+    createRequire(import.meta.url).resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
+}

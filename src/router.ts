@@ -1,0 +1,284 @@
+/**
+ * The routing table: which consumer serves which namespace. First match wins; what can never match, or
+ * is written wrongly, stops the start.
+ */
+import type { RequestHandler } from "express";
+import { compose } from "./compose.ts";
+import {
+  Consumer,
+  type ConsumerClass,
+  type ConsumerTypes,
+  type OptionsIn,
+  type ParamsIn,
+} from "./consumer/consumer.ts";
+import { type HandlerTable, handlerTable } from "./consumer/handlers.ts";
+import { ConfigurationError } from "./errors.ts";
+import { nearest } from "./names.ts";
+import { type Params, type ParamsOf, Pattern } from "./pattern.ts";
+import type { Middleware, Scope } from "./types.ts";
+
+declare const needs: unique symbol;
+
+/** One row of a routing table. `Needs`: the parameters that an including pattern must still bring. */
+export interface RouteEntry<Needs = Record<never, never>> {
+  /** @internal only for types */
+  readonly [needs]?: (needs: Needs) => void;
+  /** @internal */
+  readonly row: Row;
+}
+
+type Row =
+  | (RowBase & {
+      readonly kind: "socket" | "sse";
+      readonly consumer: ConsumerClass;
+      readonly options: unknown;
+    })
+  | (RowBase & {
+      readonly kind: "http";
+      readonly handler: RequestHandler;
+      readonly methods: readonly string[];
+    })
+  | (RowBase & { readonly kind: "include"; readonly rows: readonly Row[] });
+
+interface RowBase {
+  readonly pattern: string;
+  readonly name: string | undefined;
+  readonly middleware: readonly Middleware[];
+}
+
+export interface RouteOptions {
+  /** For `url(name, params)`; unique. Inside an `include` with a name it is `include:name`. */
+  readonly name?: string;
+  /** Runs after the application's and the includes'. */
+  readonly middleware?: readonly Middleware[];
+}
+
+type ConsumerOptions<T> =
+  unknown extends OptionsIn<T> ? { readonly options?: OptionsIn<T> } : { readonly options: OptionsIn<T> };
+
+type OptionsArgs<T> =
+  unknown extends OptionsIn<T>
+    ? [options?: RouteOptions & ConsumerOptions<T>]
+    : [options: RouteOptions & ConsumerOptions<T>];
+
+/** What the consumer's declared params ask for and the pattern does not have (or not of that type). */
+type Missing<Pattern extends string, Needed> = string extends keyof Needed
+  ? Record<never, never>
+  : { [K in keyof Needed as Has<ParamsOf<Pattern>, K, Needed[K]> extends true ? never : K]: Needed[K] };
+type Has<Params, K, Value> = K extends keyof Params ? (Params[K] extends Value ? true : false) : false;
+
+/**
+ * Serves a namespace by a consumer.
+ *
+ * @param pattern - e.g. `/chat/:room`; the parameters are `scope.params`
+ * @param options - `options`: handed to every instance as `this.options`
+ */
+export function route<const P extends string, T extends ConsumerTypes>(
+  pattern: P,
+  consumer: ConsumerClass<T>,
+  ...[options]: OptionsArgs<T>
+): RouteEntry<Missing<P, ParamsIn<T>>> {
+  return { row: consumerRow("socket", pattern, consumer as never, options) };
+}
+
+/**
+ * Serves a path by a consumer over Server-Sent Events: `GET` opens a stream of events, `POST` sends one.
+ * For clients that cannot hold a WebSocket.
+ */
+export function sse<const P extends string, T extends ConsumerTypes>(
+  pattern: P,
+  consumer: ConsumerClass<T>,
+  ...[options]: OptionsArgs<T>
+): RouteEntry<Missing<P, ParamsIn<T>>> {
+  return { row: consumerRow("sse", pattern, consumer as never, options) };
+}
+
+/**
+ * An Express route beside the consumers, guarded by the same middleware. The scope is
+ * `response.locals.scope`.
+ *
+ * @param options - `methods`: the HTTP methods it answers, by default all
+ */
+export function http<const P extends string>(
+  pattern: P,
+  handler: RequestHandler,
+  options: RouteOptions & { readonly methods?: readonly string[] } = {},
+): RouteEntry {
+  const { name, middleware = [], methods = [] } = options;
+  return { row: { kind: "http", pattern, handler, name, middleware, methods } };
+}
+
+/** Routes below a common prefix, with common middleware. The prefix may have parameters. */
+export function include<const P extends string, Needed>(
+  prefix: P,
+  routes: readonly RouteEntry<Needed>[],
+  { name, middleware = [] }: RouteOptions = {},
+): RouteEntry<Missing<P, Needed>> {
+  const rows = routes.map((entry) => entry.row);
+  return { row: { kind: "include", pattern: prefix, name, middleware, rows } };
+}
+
+function consumerRow(
+  kind: "socket" | "sse",
+  pattern: string,
+  consumer: ConsumerClass,
+  { name, middleware = [], options }: RouteOptions & { readonly options?: unknown } = {},
+): Row {
+  return { kind, pattern, consumer, name, middleware, options };
+}
+
+interface ResolvedBase {
+  readonly pattern: string;
+  readonly name: string | undefined;
+  readonly matcher: Pattern;
+  /** All middleware from the application's to the route's own, made one. */
+  admit(scope: Scope, inner: (scope: Scope) => Promise<void>): Promise<void>;
+}
+
+export interface ConsumerRoute extends ResolvedBase {
+  readonly kind: "socket" | "sse";
+  readonly consumer: ConsumerClass;
+  readonly handlers: HandlerTable;
+  readonly options: unknown;
+}
+
+export interface HttpRoute extends ResolvedBase {
+  readonly kind: "http";
+  readonly handler: RequestHandler;
+  /** Upper case; empty for all. */
+  readonly methods: readonly string[];
+}
+
+export type Resolved = ConsumerRoute | HttpRoute;
+
+export interface Match<R extends Resolved = Resolved> {
+  readonly route: R;
+  readonly params: Params;
+}
+
+export class Router {
+  readonly #routes: readonly Resolved[];
+  readonly #byName = new Map<string, Resolved>();
+
+  /**
+   * @param middleware - the application's
+   * @throws ConfigurationError that lists every fault of the table
+   */
+  constructor(entries: readonly RouteEntry<never>[], middleware: readonly Middleware[] = []) {
+    const faults: string[] = [];
+    const rows = entries.map((entry) => entry.row);
+    this.#routes = flatten(rows, { pattern: "", name: undefined, middleware }, faults);
+    for (const route of this.#routes) {
+      if (route.name === undefined) continue;
+      const other = this.#byName.get(route.name);
+      if (other !== undefined && other.pattern !== route.pattern) {
+        faults.push(`the name "${route.name}" is given to "${other.pattern}" and to "${route.pattern}"`);
+      }
+      this.#byName.set(route.name, route);
+    }
+    faults.push(...unreachable(this.#routes));
+    if (faults.length > 0) throw new ConfigurationError(faults);
+  }
+
+  /** The consumer that serves a namespace (`socket`) or a path (`sse`). */
+  consumerAt(kind: "socket" | "sse", path: string): Match<ConsumerRoute> | undefined {
+    for (const route of this.#routes) {
+      const params = route.kind === kind ? route.matcher.match(path) : undefined;
+      if (params !== undefined) return { route: route as ConsumerRoute, params };
+    }
+    return undefined;
+  }
+
+  httpAt(method: string, path: string): Match<HttpRoute> | undefined {
+    for (const route of this.#routes) {
+      if (route.kind !== "http" || !answers(route, method)) continue;
+      const params = route.matcher.match(path);
+      if (params !== undefined) return { route, params };
+    }
+    return undefined;
+  }
+
+  /**
+   * The path of a named route, e.g. `url("chat", { room: "lobby" })`.
+   *
+   * @throws Error when there is no such name, or a parameter is missing or not acceptable
+   */
+  url(name: string, params: Readonly<Record<string, unknown>> = {}): string {
+    const route = this.#byName.get(name);
+    if (route !== undefined) return route.matcher.format(params);
+    const meant = nearest(name, this.#byName.keys());
+    throw new Error(`no route has the name "${name}"${meant ? `; did you mean "${meant}"?` : ""}`);
+  }
+
+  /** The table as it resolves, in order. */
+  get routes(): readonly Resolved[] {
+    return this.#routes;
+  }
+}
+
+function flatten(rows: readonly Row[], outer: RowBase, faults: string[]): Resolved[] {
+  return rows.flatMap((row): Resolved[] => {
+    const pattern = joined(outer.pattern, row.pattern);
+    const name = [outer.name, row.name].filter(Boolean).join(":") || undefined;
+    const middleware = [...outer.middleware, ...row.middleware];
+    for (const layer of row.middleware) {
+      if (typeof layer !== "function")
+        faults.push(`a middleware of "${pattern}" is no function (scope, next)`);
+    }
+    if (row.kind === "include") return flatten(row.rows, { pattern, name, middleware }, faults);
+    const matcher = attempt(faults, () => new Pattern(pattern));
+    if (matcher === undefined) return [];
+    // An include's name alone names no route.
+    const base = { pattern, name: row.name && name, matcher, admit: compose(middleware, `"${pattern}"`) };
+    if (row.kind === "http") {
+      const methods = row.methods.map((method) => method.toUpperCase());
+      return [{ ...base, kind: "http", handler: row.handler, methods }];
+    }
+    const { kind, consumer, options } = row;
+    if (!isConsumerClass(consumer)) {
+      faults.push(`"${pattern}" needs a class that extends Consumer`);
+      return [];
+    }
+    const handlers = attempt(faults, () => handlerTable(consumer, Consumer.prototype));
+    return handlers === undefined ? [] : [{ ...base, kind, consumer, handlers, options }];
+  });
+}
+
+function joined(prefix: string, pattern: string): string {
+  if (prefix === "" || prefix === "/") return pattern;
+  return pattern === "/" ? prefix : prefix + pattern;
+}
+
+function isConsumerClass(value: unknown): value is ConsumerClass {
+  return typeof value === "function" && value.prototype instanceof Consumer;
+}
+
+function attempt<T>(faults: string[], make: () => T): T | undefined {
+  try {
+    return make();
+  } catch (error) {
+    const found = error instanceof ConfigurationError ? error.faults : [(error as Error).message];
+    for (const fault of found) if (!faults.includes(fault)) faults.push(fault);
+    return undefined;
+  }
+}
+
+function unreachable(routes: readonly Resolved[]): readonly string[] {
+  return routes.flatMap((route, index) => {
+    const earlier = routes.slice(0, index).find((other) => takesAllOf(other, route));
+    if (earlier === undefined) return [];
+    return earlier.pattern === route.pattern
+      ? [`"${route.pattern}" is routed twice; remove one`]
+      : [`"${route.pattern}" can never match: "${earlier.pattern}" comes first and takes all it would`];
+  });
+}
+
+function takesAllOf(earlier: Resolved, later: Resolved): boolean {
+  if (earlier.kind !== later.kind || !earlier.matcher.covers(later.matcher)) return false;
+  if (earlier.kind !== "http" || later.kind !== "http" || earlier.methods.length === 0) return true;
+  return later.methods.length > 0 && later.methods.every((method) => earlier.methods.includes(method));
+}
+
+function answers({ methods }: HttpRoute, method: string): boolean {
+  return methods.length === 0 || methods.includes(method) || (method === "HEAD" && methods.includes("GET"));
+}

@@ -1,0 +1,111 @@
+import type { Runner } from "../consumer/runner.ts";
+import { CloseCode } from "../errors.ts";
+import type { Budget, DisconnectReason } from "../types.ts";
+import { bufferedBytes, cut, type EngineSocket, isFlowing, waitingPackets } from "./engine-internals.ts";
+
+export interface ConnectionLimits {
+  readonly maxWaitingBytes: number;
+  /** How long a connection may stay without any route open on it. */
+  readonly idleTimeoutMs: number;
+}
+
+interface Packet {
+  readonly data?: unknown;
+  readonly options?: { readonly wsPreEncodedFrame?: readonly Buffer[] };
+}
+
+/**
+ * One transport connection (a WebSocket, or a polling session) and the routes that are open on it, each
+ * with a runner. It watches how many bytes wait for the client, whoever wrote them, and cuts a client
+ * that does not read.
+ */
+export class Connection {
+  /** Allowance of events, shared by all routes. */
+  readonly events: Budget;
+  readonly newGroups: Budget;
+  readonly remoteAddress: string;
+  readonly #conn: EngineSocket;
+  readonly #limits: ConnectionLimits;
+  readonly #runners = new Map<string, Runner>();
+  /** Bytes in Engine.IO's buffer `#buffer`. */
+  #waitingBytes = 0;
+  #buffer: unknown;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    conn: EngineSocket,
+    remoteAddress: string,
+    budgets: { readonly events: Budget; readonly newGroups: Budget },
+    limits: ConnectionLimits,
+  ) {
+    this.#conn = conn;
+    this.#limits = limits;
+    this.remoteAddress = remoteAddress;
+    this.events = budgets.events;
+    this.newGroups = budgets.newGroups;
+    conn.on("packetCreate", (packet: Packet) => this.#count(packet));
+    // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
+    conn.once("close", (reason: string) => this.#lost(reason));
+  }
+
+  get isOpen(): boolean {
+    return this.#conn.readyState === "open";
+  }
+
+  get size(): number {
+    return this.#runners.size;
+  }
+
+  has(namespace: string): boolean {
+    return this.#runners.has(namespace);
+  }
+
+  add(namespace: string, runner: Runner): void {
+    clearTimeout(this.#idleTimer);
+    this.#runners.set(namespace, runner);
+  }
+
+  /** The route is closed or was refused; a connection without any is closed after a while. */
+  remove(namespace: string): void {
+    this.#runners.delete(namespace);
+    if (this.#runners.size > 0 || !this.isOpen) return;
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = setTimeout(() => this.#conn.close(), this.#limits.idleTimeoutMs);
+  }
+
+  #count(packet: Packet): void {
+    if (isFlowing(this.#conn)) return;
+    const buffer = waitingPackets(this.#conn);
+    if (buffer !== this.#buffer) {
+      this.#buffer = buffer;
+      this.#waitingBytes = 0;
+    }
+    this.#waitingBytes += sizeOf(packet);
+    if (this.#waitingBytes + bufferedBytes(this.#conn) > this.#limits.maxWaitingBytes) this.#cut();
+  }
+
+  #cut(): void {
+    const message = "too slow: more waits for this client than may wait";
+    this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
+    // Not within the write that Engine.IO is about to make.
+    queueMicrotask(() => cut(this.#conn));
+  }
+
+  #lost(reason: string): void {
+    clearTimeout(this.#idleTimer);
+    this.#end({ kind: "transport", code: 4001, message: reason });
+  }
+
+  #end(reason: DisconnectReason): void {
+    const runners = [...this.#runners.values()];
+    this.#runners.clear();
+    for (const runner of runners) runner.lost(reason);
+  }
+}
+
+function sizeOf({ data, options }: Packet): number {
+  const frame = options?.wsPreEncodedFrame?.[0];
+  if (frame !== undefined) return frame.length;
+  if (typeof data === "string") return Buffer.byteLength(data);
+  return data instanceof Uint8Array ? data.byteLength : 0;
+}

@@ -1,0 +1,69 @@
+/**
+ * What the server relies on inside Engine.IO and ws beyond their documented interfaces, all of it here
+ * and each with a way out should a version not have it. A test pins it, so that an upgrade that changes
+ * something fails loudly.
+ */
+import type { Socket } from "socket.io";
+
+export type EngineSocket = Socket["conn"];
+
+interface Internals {
+  readonly writeBuffer?: readonly unknown[];
+  readonly transport?: {
+    readonly writable?: boolean;
+    readonly socket?: { readonly bufferedAmount?: number; terminate?(): void };
+  };
+}
+
+/** Whether a packet created now is handed to the network at once. */
+export function isFlowing(conn: EngineSocket): boolean {
+  const { writeBuffer, transport } = conn as unknown as Internals;
+  return transport?.writable === true && (writeBuffer === undefined || writeBuffer.length === 0);
+}
+
+/** The packets that wait inside Engine.IO; a new array each time they are handed on. */
+export function waitingPackets(conn: EngineSocket): unknown {
+  return (conn as unknown as Internals).writeBuffer;
+}
+
+/** Bytes that were handed to the WebSocket and have not left the process; 0 for other transports. */
+export function bufferedBytes(conn: EngineSocket): number {
+  return (conn as unknown as Internals).transport?.socket?.bufferedAmount ?? 0;
+}
+
+/** Ends a connection at once, without waiting for a client that does not read. */
+export function cut(conn: EngineSocket): void {
+  const socket = (conn as unknown as Internals).transport?.socket;
+  if (typeof socket?.terminate === "function") socket.terminate();
+  else conn.close(true);
+}
+
+/** Ends the timers of acknowledgements that will not come any more. */
+export function endAcknowledgements(socket: Socket): void {
+  const { acks } = socket as unknown as { acks?: Map<number, () => void> };
+  for (const end of acks?.values() ?? []) end();
+  acks?.clear();
+}
+
+/**
+ * A complete WebSocket frame (RFC 6455, section 5.2: final, text, unmasked) around an Engine.IO message
+ * (`4` and the text), in one buffer. Engine.IO writes it as it is to every client with a WebSocket
+ * without compression.
+ */
+export function webSocketFrame(text: string): Buffer {
+  const length = Buffer.byteLength(text) + 1;
+  const headerLength = length < 126 ? 2 : length < 65_536 ? 4 : 10;
+  const frame = Buffer.allocUnsafe(headerLength + length);
+  frame[0] = 0x81;
+  if (headerLength === 2) frame[1] = length;
+  else if (headerLength === 4) {
+    frame[1] = 126;
+    frame.writeUInt16BE(length, 2);
+  } else {
+    frame[1] = 127;
+    frame.writeBigUInt64BE(BigInt(length), 2);
+  }
+  frame[headerLength] = 0x34;
+  frame.write(text, headerLength + 1);
+  return frame;
+}

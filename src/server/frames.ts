@@ -1,0 +1,33 @@
+/** Events as packets of the Socket.IO protocol (version 5), encoded once per namespace. */
+import { byteLength } from "../payload.ts";
+import type { Frame, FrameCodec, OutgoingEvent } from "../types.ts";
+import { webSocketFrame } from "./engine-internals.ts";
+
+export interface SocketFrame extends Frame {
+  /** The packet's text, then its attachments. */
+  readonly parts: readonly (string | Buffer)[];
+  /** For Engine.IO, shared by all who get the frame. */
+  readonly options: { readonly compress: boolean; readonly wsPreEncodedFrame?: readonly Buffer[] };
+}
+
+const PLAIN = { compress: true };
+
+export class SocketCodec implements FrameCodec<SocketFrame> {
+  readonly #prefix: string;
+
+  constructor(namespace: string) {
+    this.#prefix = namespace === "/" ? "" : `${namespace},`;
+  }
+
+  encode({ event, json, attachments }: OutgoingEvent): SocketFrame {
+    const body = `${this.#prefix}[${JSON.stringify(event)}${json && `,${json}`}]`;
+    if (attachments.length === 0) {
+      const text = `2${body}`;
+      const frame = webSocketFrame(text);
+      return { bytes: frame.length, parts: [text], options: { compress: true, wsPreEncodedFrame: [frame] } };
+    }
+    const parts = attachments.map((part) => Buffer.from(part.buffer, part.byteOffset, part.byteLength));
+    const bytes = body.length + byteLength({ json: "", attachments });
+    return { bytes, parts: [`5${attachments.length}-${body}`, ...parts], options: PLAIN };
+  }
+}

@@ -1,0 +1,87 @@
+/** The HTTP side: `http` routes behind their middleware, and how errors look in JSON. */
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
+import { type Application, createScope } from "../application.ts";
+import { ClientError, CloseCode, ConnectionDenied, reportOf } from "../errors.ts";
+import type { Scope } from "../types.ts";
+import { handshakeOf } from "./scope.ts";
+
+/** The HTTP status for a close code: 4401 is 401 and so on; what may come back later is 503. */
+export function statusOf(closeCode: number): number {
+  switch (closeCode) {
+    case CloseCode.badRequest:
+    case CloseCode.unauthenticated:
+    case CloseCode.forbidden:
+    case CloseCode.notFound:
+    case CloseCode.tooLarge:
+      return closeCode - 4000;
+    case CloseCode.flood:
+    case CloseCode.tooMany:
+      return 429;
+    case CloseCode.internalError:
+      return 500;
+    default:
+      return closeCode < 4500 ? 403 : 503;
+  }
+}
+
+/** Answers `{ error: { code, message, closeCode? } }`, or ends the answer if it has begun. */
+export function sendError(response: Response, error: unknown): void {
+  if (response.headersSent) return void response.destroy();
+  if (!(error instanceof ClientError)) return void response.status(500).json({ error: reportOf(error) });
+  const closeCode = error instanceof ConnectionDenied ? { closeCode: error.closeCode } : {};
+  response.status(statusOf(error.closeCode)).json({ error: { ...reportOf(error), ...closeCode } });
+}
+
+/** Runs the application's `http` routes; what none of them matches goes on. */
+export function httpRoutes(app: Application, trustedProxies: number): RequestHandler {
+  return async (request, response, next) => {
+    const match = app.router.httpAt(request.method, request.path);
+    if (match === undefined) return next();
+    const closed = new AbortController();
+    response.once("close", () => closed.abort({ kind: "transport", code: 4001, message: "answered" }));
+    const handshake = handshakeOf(request, "http", request.path, {}, trustedProxies);
+    const scope = createScope(handshake, match.params, closed.signal);
+    try {
+      await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
+    } catch (error) {
+      if (!(error instanceof ClientError)) announceFailure(app, error);
+      sendError(response, error);
+    }
+  };
+}
+
+/** The last resort of the Express app: a stack never reaches a client. */
+export function lastErrors(app: Application): ErrorRequestHandler {
+  return (error: unknown, _request: Request, response: Response, _next: unknown) => {
+    const status = (error as { status?: unknown } | undefined)?.status;
+    if (typeof status === "number" && status >= 400 && status < 500 && !response.headersSent) {
+      // Express's own parsers say so: malformed JSON, a body too large.
+      return void response
+        .status(status)
+        .json({ error: { code: "bad_request", message: "the request could not be read" } });
+    }
+    announceFailure(app, error);
+    sendError(response, error);
+  };
+}
+
+async function handle(
+  handler: RequestHandler,
+  request: Request,
+  response: Response,
+  scope: Scope,
+): Promise<void> {
+  response.locals.scope = scope;
+  await new Promise<void>((resolve, reject) => {
+    response.once("close", resolve);
+    Promise.resolve(
+      handler(request, response, (error?: unknown) =>
+        reject(error ?? new ConnectionDenied(4404, "not found")),
+      ),
+    ).catch(reject);
+  });
+}
+
+function announceFailure(app: Application, error: unknown): void {
+  app.signals.failed.announce({ hook: "http", error });
+}

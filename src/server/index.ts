@@ -1,0 +1,2 @@
+export type { Listening, Server, ServerOptions } from "./server.ts";
+export { createServer } from "./server.ts";

@@ -1,0 +1,193 @@
+import { once } from "node:events";
+import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from "node:http";
+import type { Server as HttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import express, { type Express } from "express";
+import { Server as IoServer } from "socket.io";
+import type { Application } from "../application.ts";
+import { ConfigurationError } from "../errors.ts";
+import { type Given, resolveOptions, type ServerSettings, serverDefaults } from "../options.ts";
+import { Addresses } from "./addresses.ts";
+import { httpRoutes, lastErrors } from "./http.ts";
+import { Origins } from "./origins.ts";
+import { clientAddress } from "./scope.ts";
+import { SocketCarrier } from "./socket.ts";
+import { StreamCarrier } from "./sse.ts";
+
+export interface ServerOptions extends Given<ServerSettings> {
+  /**
+   * A server of yours to serve on, instead of a new one; `host`, `port` and `socketPath` are then of no
+   * use, and `stop` does not close it. If nothing handles its requests yet, `express` will.
+   */
+  readonly server?: HttpServer | HttpsServer;
+}
+
+/**
+ * An application on the network: Socket.IO and Express around one HTTP server.
+ *
+ * @example
+ * const server = createServer(app, { port: 3000 });
+ * server.express.use(express.static("public"));
+ * const { url } = await server.listen();
+ */
+export class Server {
+  readonly app: Application;
+  /** For pages and routes of your own; the application's `http` and `sse` routes come first. */
+  readonly express: Express;
+  readonly settings: ServerSettings;
+  readonly #http: HttpServer | HttpsServer;
+  readonly #ownsHttp: boolean;
+  readonly #addresses: Addresses;
+  readonly #origins: Origins;
+  #io: IoServer | undefined;
+  #listening: Promise<Listening> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  /** @throws ConfigurationError that lists every fault of the options */
+  constructor(app: Application, { server, ...options }: ServerOptions = {}) {
+    this.app = app;
+    this.settings = resolveOptions(serverDefaults, options, "server");
+    const { limits, origins, allowMissingOrigin, trustedProxies } = this.settings;
+    this.#origins = new Origins(origins, allowMissingOrigin);
+    this.#addresses = new Addresses(limits.connectionsPerAddress, app.settings.limits.newGroupsPerSecond);
+    this.express = express();
+    this.express.disable("x-powered-by");
+    const streams = new StreamCarrier({
+      app,
+      addresses: this.#addresses,
+      origins: this.#origins,
+      settings: this.settings,
+    });
+    this.express.use(streams.handler, httpRoutes(app, trustedProxies));
+    this.#ownsHttp = server === undefined;
+    this.#http = server ?? createHttpServer();
+  }
+
+  /**
+   * Opens the channel layer and begins to listen. Idempotent.
+   *
+   * @throws ConfigurationError when the address cannot be listened on
+   */
+  listen(): Promise<Listening> {
+    this.#listening ??= this.#listen();
+    return this.#listening;
+  }
+
+  /**
+   * Ends well: takes no new clients, tells each one to come back later (4503), waits for the `disconnect`
+   * hooks, closes the channel layer and its own HTTP server. What hangs longer than `stopTimeoutMs` is
+   * cut. Idempotent.
+   */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** Open transport connections; zero when nobody is here. */
+  get connections(): number {
+    return this.#addresses.connections;
+  }
+
+  async #listen(): Promise<Listening> {
+    await this.app.start();
+    this.express.use(lastErrors(this.app));
+    if (this.#http.listenerCount("request") === 0) this.#http.on("request", this.express);
+    this.#io = this.#createIo();
+    new SocketCarrier(this.#io, this.app, this.#addresses, this.settings);
+    if (this.#ownsHttp) await this.#bind();
+    return describe(this.#http);
+  }
+
+  #createIo(): IoServer {
+    const { path, pingIntervalMs, pingTimeoutMs, limits } = this.settings;
+    return new IoServer(this.#http, {
+      path,
+      pingInterval: pingIntervalMs,
+      pingTimeout: pingTimeoutMs,
+      maxHttpBufferSize: limits.maxPayloadBytes,
+      connectTimeout: this.app.settings.connectTimeoutMs,
+      cleanupEmptyChildNamespaces: true,
+      allowRequest: (request, answer) => {
+        const refusal = this.#refusalOf(request);
+        answer(refusal, refusal === undefined);
+      },
+      ...(this.#origins.allowsNoOthers
+        ? {}
+        : {
+            cors: {
+              origin: (origin: string | undefined, answer: (error: null, allowed: boolean) => void) =>
+                answer(null, this.#origins.allowsCross(origin)),
+              credentials: true,
+            },
+          }),
+    });
+  }
+
+  /** Why a new transport connection is not taken. */
+  #refusalOf(request: IncomingMessage): string | undefined {
+    if (this.#stopped !== undefined) return "the server is stopping";
+    const { origin, host } = request.headers;
+    if (!this.#origins.allows(origin, host)) return "this origin may not connect";
+    const address = clientAddress(request, this.settings.trustedProxies);
+    return this.#addresses.hasRoom(address) ? undefined : "too many connections from this address";
+  }
+
+  async #bind(): Promise<void> {
+    const { host, port, socketPath } = this.settings;
+    this.#http.listen(socketPath === "" ? { host, port } : { path: socketPath });
+    try {
+      await once(this.#http, "listening");
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const where = socketPath === "" ? `${host}:${port}` : socketPath;
+      throw new ConfigurationError([
+        code === "EADDRINUSE"
+          ? `${where} is in use already; choose another port (0 takes a free one) or end what uses it`
+          : `cannot listen on ${where}: ${message}`,
+      ]);
+    }
+  }
+
+  async #stop(): Promise<void> {
+    // A start that failed has said so itself.
+    await this.#listening?.catch(() => {});
+    const isClosed = this.#ownsHttp && this.#http.listening ? closed(this.#http) : Promise.resolve();
+    const timer = setTimeout(() => this.#cutAll(), this.settings.stopTimeoutMs);
+    await this.app.stop();
+    this.#io?.engine.close();
+    this.#io?.removeAllListeners();
+    if (this.#ownsHttp) this.#http.closeIdleConnections();
+    await isClosed;
+    clearTimeout(timer);
+  }
+
+  #cutAll(): void {
+    this.#io?.engine.close();
+    if (this.#ownsHttp) this.#http.closeAllConnections();
+  }
+}
+
+/** Where a server listens. */
+export interface Listening {
+  /** For a browser, e.g. `http://127.0.0.1:3000`; for a unix socket its path. */
+  readonly url: string;
+  /** 0 for a unix socket. */
+  readonly port: number;
+}
+
+export function createServer(app: Application, options?: ServerOptions): Server {
+  return new Server(app, options);
+}
+
+function describe(http: HttpServer | HttpsServer): Listening {
+  const address = http.address() as AddressInfo | string | null;
+  if (address === null || typeof address === "string") return { url: address ?? "", port: 0 };
+  const scheme = "setSecureContext" in http ? "https" : "http";
+  const anywhere = address.address === "0.0.0.0" || address.address === "::";
+  const host = anywhere ? "localhost" : address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return { url: `${scheme}://${host}:${address.port}`, port: address.port };
+}
+
+function closed(http: HttpServer | HttpsServer): Promise<void> {
+  return new Promise((resolve) => http.close(() => resolve()));
+}

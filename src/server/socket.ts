@@ -1,0 +1,189 @@
+/** Socket.IO clients, brought to the application: namespaces become routes, sockets become links. */
+import type { Server as IoServer, Namespace, Socket } from "socket.io";
+import type { Application } from "../application.ts";
+import type { Runner } from "../consumer/runner.ts";
+import {
+  AskTimeout,
+  ClientError,
+  CloseCode,
+  ConnectionClosed,
+  InvalidMessage,
+  isRetryable,
+  RateLimited,
+  RouteNotFound,
+} from "../errors.ts";
+import { ReservedEvent } from "../names.ts";
+import type { ServerSettings } from "../options.ts";
+import type { Acknowledge, Budget, ClientLink } from "../types.ts";
+import type { Addresses } from "./addresses.ts";
+import { Connection } from "./connection.ts";
+import { type EngineSocket, endAcknowledgements } from "./engine-internals.ts";
+import { SocketCodec, type SocketFrame } from "./frames.ts";
+import { clientAddress, handshakeOf } from "./scope.ts";
+
+const MAX_PENDING_ASKS = 100;
+
+/** One codec per namespace object, gone with it. */
+const codecs = new WeakMap<Namespace, SocketCodec>();
+
+class SocketLink implements ClientLink<SocketFrame> {
+  readonly codec: SocketCodec;
+  readonly events: Budget;
+  readonly #socket: Socket;
+  readonly #connection: Connection;
+  readonly #asks = new Set<(error: Error) => void>();
+
+  constructor(socket: Socket, connection: Connection) {
+    this.#socket = socket;
+    this.#connection = connection;
+    this.events = connection.events;
+    this.codec = codecs.get(socket.nsp) ?? new SocketCodec(socket.nsp.name);
+    codecs.set(socket.nsp, this.codec);
+  }
+
+  write({ parts, options }: SocketFrame): void {
+    if (!this.#socket.connected) return;
+    const { conn } = this.#socket;
+    for (const part of parts) conn.write(part, options as Parameters<typeof conn.write>[1]);
+  }
+
+  ask(event: string, payload: unknown, timeoutMs: number): Promise<unknown> {
+    if (this.#asks.size >= MAX_PENDING_ASKS) {
+      return Promise.reject(new RateLimited(`${MAX_PENDING_ASKS} questions wait for this client already`));
+    }
+    return new Promise((resolve, reject) => {
+      this.#asks.add(reject);
+      this.#socket.timeout(timeoutMs).emit(event, payload, (error: Error | null, answer: unknown) => {
+        this.#asks.delete(reject);
+        if (error === null) resolve(answer);
+        else reject(new AskTimeout(`the client did not answer "${event}" within ${timeoutMs} ms`));
+      });
+    });
+  }
+
+  close(code: number, reason: string): void {
+    if (!this.#socket.connected) return;
+    this.#socket.emit(ReservedEvent.close, { code, reason });
+    // A stock client comes back by itself when its transport closes, and only then.
+    if (isRetryable(code) && this.#connection.size <= 1) this.#socket.conn.close();
+    else this.#socket.disconnect();
+  }
+
+  /** The socket is gone: nobody will answer any more. */
+  ended(): void {
+    const gone = new ConnectionClosed("the connection ended before the client answered");
+    for (const reject of this.#asks) reject(gone);
+    this.#asks.clear();
+    endAcknowledgements(this.#socket);
+  }
+}
+
+/** Serves all routes through one dynamic parent namespace, and closes `/` unless it is routed. */
+export class SocketCarrier {
+  readonly #app: Application;
+  readonly #addresses: Addresses;
+  readonly #settings: ServerSettings;
+  readonly #connections = new WeakMap<EngineSocket, Connection>();
+  readonly #admitted = new WeakMap<Socket, { readonly link: SocketLink; readonly runner: Runner }>();
+
+  constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
+    this.#app = app;
+    this.#addresses = addresses;
+    this.#settings = settings;
+    const isRouted = (name: string) => app.router.consumerAt("socket", name) !== undefined;
+    const dynamic = io.of((name, _auth, next) => next(null, isRouted(name)));
+    for (const namespace of [io.of("/"), dynamic]) {
+      namespace.use(
+        (socket, next) =>
+          void this.#admit(socket).then(
+            () => next(),
+            (error) => next(refusal(error)),
+          ),
+      );
+      namespace.on("connection", (socket) => this.#open(socket));
+    }
+    io.engine.on("connection", (conn: EngineSocket) => this.#connectionOf(conn));
+  }
+
+  async #admit(socket: Socket): Promise<void> {
+    const connection = this.#connectionOf(socket.conn);
+    const { name } = socket.nsp;
+    this.#checkRoom(connection, name);
+    const auth = socket.handshake.auth as Readonly<Record<string, unknown>>;
+    const { trustedProxies } = this.#settings;
+    const link = new SocketLink(socket, connection);
+    const handshake = handshakeOf(socket.request, "socket.io", name, auth, trustedProxies);
+    const runner = this.#app.connect("socket", handshake, link, connection.newGroups);
+    connection.add(name, runner);
+    this.#admitted.set(socket, { link, runner });
+    try {
+      if (!connection.isOpen) runner.lost({ kind: "transport", code: 4001, message: "transport close" });
+      await runner.admit();
+    } catch (error) {
+      connection.remove(name);
+      throw error;
+    }
+  }
+
+  #checkRoom(connection: Connection, namespace: string): void {
+    if (connection.has(namespace)) {
+      throw new InvalidMessage(`"${namespace}" is open, or being opened, on this connection already`);
+    }
+    if (connection.size >= this.#settings.limits.namespacesPerConnection) {
+      throw new RateLimited(
+        `a connection may have ${this.#settings.limits.namespacesPerConnection} routes open`,
+      );
+    }
+    if (!connection.events.take()) throw new RateLimited("too many events in too little time; slow down");
+  }
+
+  #open(socket: Socket): void {
+    const admitted = this.#admitted.get(socket);
+    if (admitted === undefined) return void socket.disconnect(true);
+    const { link, runner } = admitted;
+    socket.on("disconnect", (reason) => {
+      this.#connectionOf(socket.conn).remove(socket.nsp.name);
+      link.ended();
+      runner.lost(
+        reason === "client namespace disconnect"
+          ? { kind: "client", code: 4000, message: "the client left" }
+          : { kind: "transport", code: 4001, message: reason },
+      );
+    });
+    // `onAny` hears an event as it comes; `on` a turn later, when a client that left at once is gone.
+    socket.onAny((event: unknown, ...args: unknown[]) => {
+      const acknowledge = typeof args.at(-1) === "function" ? (args.pop() as Acknowledge) : undefined;
+      runner.receive(event, args, acknowledge);
+    });
+    runner.opened();
+    // It ended between acceptance and this moment: there was no open client to tell.
+    if (!runner.isOpen) link.close(CloseCode.unavailable, "the connection ended while it was opened");
+  }
+
+  #connectionOf(conn: EngineSocket): Connection {
+    const known = this.#connections.get(conn);
+    if (known !== undefined) return known;
+    const { trustedProxies } = this.#settings;
+    const { connectTimeoutMs, limits } = this.#app.settings;
+    const address = clientAddress(conn.request, trustedProxies);
+    const { newGroups, leave } = this.#addresses.enter(address);
+    conn.once("close", leave);
+    const connection = new Connection(
+      conn,
+      address,
+      { events: this.#app.eventBudget(), newGroups },
+      { maxWaitingBytes: limits.maxWaitingBytes, idleTimeoutMs: connectTimeoutMs },
+    );
+    this.#connections.set(conn, connection);
+    return connection;
+  }
+}
+
+/** What the client finds in its `connect_error`. That nothing is routed there is said as Socket.IO says it. */
+function refusal(error: unknown): Error & { data?: { code: number; reason: string } } {
+  if (error instanceof RouteNotFound) return new Error("Invalid namespace");
+  const known = error instanceof ClientError;
+  const code = known ? error.closeCode : CloseCode.internalError;
+  const reason = known ? error.message : "internal error";
+  return Object.assign(new Error(reason), { data: { code, reason } });
+}

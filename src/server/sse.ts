@@ -1,0 +1,298 @@
+/**
+ * The same consumers over Server-Sent Events (HTML standard, section 9.2): `GET` opens a stream, whose
+ * first event `sluice.open` brings the connection's key; `POST` with that key in the header
+ * `Sluice-Connection` and `{ "event", "payload" }` as JSON sends an event, and the answer to the `POST`
+ * is the acknowledgement. Any node may get the `POST`; the node of the connection answers it.
+ */
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import express, { type Request, type RequestHandler, type Response, Router } from "express";
+import { type Application, createScope } from "../application.ts";
+import type { Runner } from "../consumer/runner.ts";
+import {
+  ClientError,
+  CloseCode,
+  ConnectionDenied,
+  InvalidMessage,
+  InvalidName,
+  RateLimited,
+  Refusal,
+} from "../errors.ts";
+import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
+import type { ServerSettings } from "../options.ts";
+import { inlineBinary } from "../payload.ts";
+import type { ConsumerRoute, Match } from "../router.ts";
+import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
+import type { Addresses } from "./addresses.ts";
+import { sendError, statusOf } from "./http.ts";
+import type { Origins } from "./origins.ts";
+import { handshakeOf } from "./scope.ts";
+
+const OPEN = "sluice.open";
+const KEY_HEADER = "sluice-connection";
+const POST_TIMEOUT_MS = 15_000;
+const POST_VERB = "sse.post";
+
+interface StreamFrame extends Frame {
+  readonly text: string;
+}
+
+const codec: FrameCodec<StreamFrame> = {
+  encode(event: OutgoingEvent) {
+    // JSON has no raw line breaks, and names of events no control characters.
+    const text = `event: ${event.event}\ndata: ${inlineBinary(event)}\n\n`;
+    return { text, bytes: Buffer.byteLength(text) };
+  },
+};
+
+class StreamLink implements ClientLink<StreamFrame> {
+  readonly codec = codec;
+  readonly events: Budget;
+  readonly #response: Response;
+  readonly #maxWaitingBytes: number;
+  readonly #onSlow: () => void;
+
+  constructor(response: Response, events: Budget, maxWaitingBytes: number, onSlow: () => void) {
+    this.#response = response;
+    this.events = events;
+    this.#maxWaitingBytes = maxWaitingBytes;
+    this.#onSlow = onSlow;
+  }
+
+  write({ text, bytes }: StreamFrame): void {
+    if (this.#response.writableEnded || this.#response.destroyed) return;
+    if (this.#response.writableLength + bytes > this.#maxWaitingBytes) return this.#onSlow();
+    this.#response.write(text);
+  }
+
+  async ask(): Promise<unknown> {
+    throw new InvalidMessage("a client over Server-Sent Events cannot be asked; send it an event instead");
+  }
+
+  close(code: number, reason: string): void {
+    this.write(
+      codec.encode({ event: ReservedEvent.close, json: JSON.stringify({ code, reason }), attachments: [] }),
+    );
+    this.#response.end();
+  }
+}
+
+interface Stream {
+  readonly runner: Runner;
+  readonly secret: Buffer;
+  /** What answers the `POST`s that still wait for a handler, should the connection end first. */
+  readonly waiting: Set<() => void>;
+}
+
+/** What one node asks of another when it got the `POST` of the other's client. */
+interface PostBody {
+  readonly channel: string;
+  readonly secret: string;
+  readonly user: string;
+  readonly event: string;
+  readonly payload: unknown;
+}
+
+interface PostAnswer {
+  readonly status: number;
+  readonly body?: unknown;
+}
+
+export interface StreamOptions {
+  readonly app: Application;
+  readonly addresses: Addresses;
+  readonly origins: Origins;
+  readonly settings: ServerSettings;
+}
+
+export class StreamCarrier {
+  readonly #options: StreamOptions;
+  readonly #streams = new Map<string, Stream>();
+  /** An Express router for all `sse` routes; what none of them matches goes on. */
+  readonly handler: RequestHandler;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    const { app, settings } = options;
+    app.layer.requests.handle(POST_VERB, (body) => this.#receive(body as PostBody));
+    const json = express.json({ limit: settings.limits.maxPayloadBytes, strict: true });
+    const router = Router();
+    router.use((request, response, next) => {
+      const match = app.router.consumerAt("sse", request.path);
+      if (match === undefined) return next();
+      if (!this.#checkOrigin(request, response)) return undefined;
+      if (request.method === "GET") return this.#get(match, request, response);
+      if (request.method === "POST") {
+        return json(request, response, (error) => {
+          if (error) next(error);
+          else void this.#post(match, request, response);
+        });
+      }
+      return void response.status(405).set("Allow", "GET, POST, OPTIONS").end();
+    });
+    this.handler = router;
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** The same rule as for sockets. Says whether the request may go on. */
+  #checkOrigin(request: Request, response: Response): boolean {
+    const { origin, host } = request.headers;
+    response.vary("Origin");
+    if (!this.#options.origins.allows(origin, host)) {
+      sendError(response, new ConnectionDenied(CloseCode.forbidden, "this origin may not connect"));
+      return false;
+    }
+    if (origin !== undefined && this.#options.origins.allowsCross(origin)) {
+      response.set({ "Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true" });
+    }
+    if (request.method !== "OPTIONS") return true;
+    const headers = {
+      "Access-Control-Allow-Methods": "GET, POST",
+      "Access-Control-Allow-Headers": `content-type, ${KEY_HEADER}`,
+    };
+    response.status(204).set(headers).end();
+    return false;
+  }
+
+  async #get({ route }: Match<ConsumerRoute>, request: Request, response: Response): Promise<void> {
+    const { app, addresses, settings } = this.#options;
+    const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
+    const { remoteAddress } = handshake;
+    if (!addresses.hasRoom(remoteAddress)) {
+      return sendError(response, new RateLimited("too many connections from this address"));
+    }
+    const { newGroups, leave } = addresses.enter(remoteAddress);
+    response.once("close", leave);
+    const cut = () => {
+      const message = "too slow: more waits for this client than may wait";
+      runner.lost({ kind: "limit", code: CloseCode.tooSlow, message });
+      response.destroy();
+    };
+    const link = new StreamLink(response, app.eventBudget(), app.settings.limits.maxWaitingBytes, cut);
+    const runner = app.connect("sse", handshake, link, newGroups);
+    response.once("close", () =>
+      runner.lost({ kind: "transport", code: 4001, message: `${route.pattern}: stream closed` }),
+    );
+    try {
+      await runner.admit();
+    } catch (error) {
+      return sendError(response, error);
+    }
+    if (response.destroyed) return;
+    this.#open(runner, response);
+  }
+
+  #open(runner: Runner, response: Response): void {
+    const secret = randomBytes(24);
+    const { channel } = runner;
+    const waiting = new Set<() => void>();
+    this.#streams.set(channel, { runner, secret, waiting });
+    void runner.finished.then(() => {
+      for (const give of waiting) give();
+    });
+    response.writeHead(200, {
+      "Content-Type": "text/event-stream",
+      "Cache-Control": "no-cache, no-transform",
+      // nginx would collect the events otherwise.
+      "X-Accel-Buffering": "no",
+    });
+    const key = JSON.stringify({ connection: `${channel}.${secret.toString("base64url")}` });
+    response.write(`event: ${OPEN}\ndata: ${key}\n\n`);
+    // A remark, so that proxies keep the stream open and a client that went is noticed.
+    const heartbeat = setInterval(() => response.write(": \n\n"), this.#options.settings.pingIntervalMs);
+    response.once("close", () => {
+      clearInterval(heartbeat);
+      this.#streams.delete(channel);
+    });
+    runner.opened();
+    if (!runner.isOpen) response.end();
+  }
+
+  async #post({ route, params }: Match<ConsumerRoute>, request: Request, response: Response): Promise<void> {
+    const { app, settings } = this.#options;
+    try {
+      const { event, payload } = bodyOf(request);
+      const { channel, secret } = keyOf(request);
+      const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
+      const closed = new AbortController();
+      response.once("close", () => closed.abort({ kind: "transport", code: 4001, message: "answered" }));
+      let user = "";
+      await route.admit(createScope(handshake, params, closed.signal), async (scope) => {
+        user = userKey(scope);
+      });
+      const post: PostBody = { channel, secret, user, event, payload };
+      const node = nodeOf(channel);
+      const answer =
+        node === app.node
+          ? await this.#receive(post)
+          : ((await app.layer.requests.ask(node, POST_VERB, post, POST_TIMEOUT_MS)) as PostAnswer);
+      response.status(answer.status);
+      if (answer.body === undefined) response.end();
+      else response.json(answer.body);
+    } catch (error) {
+      if (!(error instanceof ClientError)) app.signals.failed.announce({ hook: "http", error });
+      sendError(response, error);
+    }
+  }
+
+  /** On the node of the connection. A wrong key and a foreign user look like a connection that is gone. */
+  async #receive({ channel, secret, user, event, payload }: PostBody): Promise<PostAnswer> {
+    const stream = this.#streams.get(channel);
+    const given = Buffer.from(secret, "base64url");
+    if (
+      stream === undefined ||
+      given.length !== stream.secret.length ||
+      !timingSafeEqual(given, stream.secret) ||
+      userKey(stream.runner.scope) !== user
+    ) {
+      return GONE;
+    }
+    const { runner, waiting } = stream;
+    return new Promise((resolve) => {
+      const give = () => resolve(GONE);
+      waiting.add(give);
+      runner.receive(event, [payload], (answer) => {
+        waiting.delete(give);
+        resolve(answerOf(answer));
+      });
+    });
+  }
+}
+
+const GONE: PostAnswer = {
+  status: 410,
+  body: {
+    error: { code: "connection_closed", message: "there is no such connection (any more); open a new one" },
+  },
+};
+
+function bodyOf(request: Request): { event: string; payload: unknown } {
+  if (!request.is("application/json")) throw new InvalidMessage("send JSON, as application/json");
+  const body = request.body as { event?: unknown; payload?: unknown } | undefined;
+  if (typeof body?.event !== "string") throw new InvalidMessage('send { "event": "name", "payload": ... }');
+  return { event: body.event, payload: body.payload };
+}
+
+function keyOf(request: Request): { channel: string; secret: string } {
+  const key = request.get(KEY_HEADER) ?? "";
+  const dot = key.lastIndexOf(".");
+  try {
+    return { channel: checkChannelName(key.slice(0, dot)), secret: key.slice(dot + 1) };
+  } catch (error) {
+    if (!(error instanceof InvalidName)) throw error;
+    throw new InvalidMessage(`send the connection's key from the event ${OPEN} in the header ${KEY_HEADER}`);
+  }
+}
+
+/** The user that a connection is bound to, as text; users are the same when their `id` is. */
+function userKey({ user }: Scope): string {
+  const { id } = (user ?? {}) as { id?: unknown };
+  return JSON.stringify([id ?? user ?? null]);
+}
+
+function answerOf(answer: unknown): PostAnswer {
+  if (answer === undefined) return { status: 204 };
+  return { status: answer instanceof Refusal ? statusOf(answer.closeCode) : 200, body: answer };
+}

@@ -1,0 +1,51 @@
+import type { Budget } from "./types.ts";
+
+/**
+ * A token bucket: holds up to `burst` tokens, gains `perSecond` of them a second, and each `take` costs
+ * one. It needs no timer: it looks at the clock when it is asked.
+ */
+export class TokenBucket implements Budget {
+  readonly #perSecond: number;
+  readonly #burst: number;
+  readonly #now: () => number;
+  #tokens: number;
+  #filledAt: number;
+  #refusals = 0;
+
+  /** @param now - for tests; milliseconds that never go back */
+  constructor(perSecond: number, burst: number = perSecond, now: () => number = () => performance.now()) {
+    this.#perSecond = perSecond;
+    this.#burst = burst;
+    this.#tokens = burst;
+    this.#now = now;
+    this.#filledAt = now();
+  }
+
+  take(): boolean {
+    if (this.#tokens < 1) this.#refill();
+    if (this.#tokens < 1) {
+      this.#refusals += 1;
+      return false;
+    }
+    this.#tokens -= 1;
+    this.#refusals = 0;
+    return true;
+  }
+
+  get refusals(): number {
+    return this.#refusals;
+  }
+
+  /** Whether nothing has been taken that has not come back. */
+  get isFull(): boolean {
+    this.#refill();
+    return this.#tokens >= this.#burst;
+  }
+
+  #refill(): void {
+    const now = this.#now();
+    const gained = ((now - this.#filledAt) / 1000) * this.#perSecond;
+    this.#tokens = Math.min(this.#burst, this.#tokens + gained);
+    this.#filledAt = now;
+  }
+}

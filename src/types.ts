@@ -1,0 +1,151 @@
+/**
+ * The contracts, on one page. Everything else implements them.
+ *
+ * A message walks: {@link ClientLink} -> {@link Middleware} -> route -> consumer -> layer ->
+ * {@link Backplane} -> other nodes -> consumer or {@link ClientLink}.
+ */
+import type { IncomingHttpHeaders } from "node:http";
+
+/** What is known of a connection. Each middleware hands its own copy down; nobody changes another's. */
+export interface Scope<Params = Readonly<Record<string, string>>, User = unknown> {
+  /** Unguessable, unique over all nodes; the part of the channel's name after `!`. */
+  readonly id: string;
+  /** What carries the connection: `socket.io`, `sse`, `http` or `test`. */
+  readonly protocol: Protocol;
+  /** What the client asked for, e.g. `/chat/lobby`. */
+  readonly namespace: string;
+  /** The path of the HTTP request underneath, e.g. `/socket.io/`. */
+  readonly path: string;
+  /** The route's parameters, decoded and converted. */
+  readonly params: Params;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<IncomingHttpHeaders>;
+  readonly cookies: ReadonlyMap<string, string>;
+  /** Set by a session middleware. */
+  readonly session: unknown;
+  /** Set by an authentication middleware; `undefined` before that. */
+  readonly user: User;
+  /** What the client sent as `auth`; never trusted, never checked by the framework. */
+  readonly auth: Readonly<Record<string, unknown>>;
+  /** The client's address, behind trusted proxies the one they report. */
+  readonly remoteAddress: string;
+  /** Aborts when the connection ends; its `reason` is the {@link DisconnectReason}. */
+  readonly closed: AbortSignal;
+  /** Notes that middleware leaves for what comes after it. */
+  readonly state: Readonly<Record<string, unknown>>;
+}
+
+export type Protocol = "socket.io" | "sse" | "http" | "test";
+
+/** The part of a scope that the carrier of the connection knows; the application adds the rest. */
+export type Handshake = Pick<
+  Scope,
+  "protocol" | "namespace" | "path" | "query" | "headers" | "auth" | "remoteAddress"
+>;
+
+/** What a middleware may change for those after it. */
+export interface ScopeChanges {
+  readonly session?: unknown;
+  readonly user?: unknown;
+  readonly state?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Goes on to the next middleware and at last to the consumer. Resolves when the consumer has accepted,
+ * rejects when it (or anything between) refused. May be called once.
+ */
+export type Next = (changes?: ScopeChanges) => Promise<void>;
+
+/** A function around admission. Refuse by `deny(code, reason)`, go on by `next()`. */
+export type Middleware = (scope: Scope, next: Next) => unknown;
+
+/** Why a consumer ended; what `disconnect(reason)` gets. */
+export type DisconnectReason =
+  /** The client left on purpose. */
+  | { readonly kind: "client"; readonly code: 4000; readonly message: string }
+  /** The connection was lost: closed, timed out, broken. */
+  | { readonly kind: "transport"; readonly code: 4001; readonly message: string }
+  /** `connect` or a middleware refused. */
+  | { readonly kind: "denied"; readonly code: number; readonly message: string }
+  /** `close(code, reason)` was called, here or from elsewhere. */
+  | { readonly kind: "closed"; readonly code: number; readonly message: string }
+  /** A hook or handler threw something that was not meant for the client. */
+  | { readonly kind: "failed"; readonly code: 4500; readonly message: string; readonly error: unknown }
+  /** The client broke a limit: too slow to read, or too many events. */
+  | { readonly kind: "limit"; readonly code: number; readonly message: string }
+  /** The server is stopping. */
+  | { readonly kind: "stopping"; readonly code: 4503; readonly message: string };
+
+/** What travels between consumers. `chat.message` runs the method `chatMessage`. */
+export interface Message {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** A value as it travels: JSON text once, and beside it the binary parts that the text points to. */
+export interface EncodedPayload {
+  /** JSON; empty when there is no payload at all. */
+  readonly json: string;
+  /** What `{"_placeholder":true,"num":n}` in the JSON stands for. */
+  readonly attachments: readonly Uint8Array[];
+}
+
+/** An event on its way to clients. */
+export interface OutgoingEvent extends EncodedPayload {
+  readonly event: string;
+}
+
+/** One event in the form that some clients take, encoded once for all of them. */
+export interface Frame {
+  /** Bytes that count while it waits for a client. */
+  readonly bytes: number;
+}
+
+export interface FrameCodec<F extends Frame = Frame> {
+  encode(event: OutgoingEvent): F;
+}
+
+/** One client, as its carrier (Socket.IO, Server-Sent Events, the test kit) shows it to the core. */
+export interface ClientLink<F extends Frame = Frame> {
+  /** Shared by all links whose frames are the same bytes. */
+  readonly codec: FrameCodec<F>;
+  /** How many events this client may send; shared by all routes open on one connection. */
+  readonly events: Budget;
+  /** In order, never throws, never waits; a client that does not read is cut by the carrier. */
+  write(frame: F): void;
+  /** Resolves with the client's answer; rejects with `AskTimeout` or `ConnectionClosed`. */
+  ask(event: string, payload: unknown, timeoutMs: number): Promise<unknown>;
+  /** Tells the client code and reason after all that was written before, then ends the connection. */
+  close(code: number, reason: string): void;
+}
+
+/** A bounded allowance that refills with time. */
+export interface Budget {
+  /** True when there was one left; it is spent then. */
+  take(): boolean;
+  /** How often in a row `take` said no. */
+  readonly refusals: number;
+}
+
+/** Answers one event of a client, with what its handler returned or a `Refusal`; called at most once. */
+export type Acknowledge = (answer: unknown) => void;
+
+/**
+ * What carries text between nodes. It knows topics and text, not groups, sockets or consumers.
+ *
+ * Delivery is at most once; per sender and topic in order; a node never hears itself.
+ */
+export interface Backplane {
+  /** Begins. `hear` gets what other nodes publish to the topics that are open here; it never throws. */
+  open(hear: (topic: string, text: string) => void): Promise<void>;
+  /** Resolved: whatever any node publishes from now on is heard. */
+  subscribe(topic: string): Promise<void>;
+  unsubscribe(topic: string): Promise<void>;
+  /**
+   * Resolves when handed over. `text` is a function so that nobody pays for encoding a message that no
+   * other node can hear.
+   */
+  publish(topic: string, text: () => string): Promise<void>;
+  /** Ends; nothing is heard afterwards. */
+  close(): Promise<void>;
+}
