@@ -20,6 +20,7 @@ export type { ChannelLayer } from "./layer/channel-layer.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export type { ParamsOf } from "./pattern.ts";
+export { decodePayload, encodePayload } from "./payload.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
 export type { Outcome, Receiver } from "./signals.ts";

@@ -388,16 +388,23 @@ export class Runner implements Member, ConsumerVerbs {
     acknowledge,
   }: Exclude<Item, { message: Message }>): Promise<void> {
     this.#pendingEvents -= 1;
+    let answer: unknown;
     try {
       const consumer = this.#consumer as Consumer;
-      const answer = await (row === undefined
+      answer = await (row === undefined
         ? consumer.receive?.(event, payload)
         : row.handler(consumer, await checked(row, payload)));
-      acknowledge?.(answer);
     } catch (error) {
       if (error instanceof ConnectionDenied) this.close(error.closeCode, error.message);
       else if (error instanceof ClientError) this.#refuse(event, error, acknowledge);
       else this.#fail("receive", error, acknowledge);
+      return;
+    }
+    try {
+      acknowledge?.(answer);
+    } catch (error) {
+      // An answer that cannot be put into JSON is the handler's fault, not the client's.
+      this.#fail("receive", error, acknowledge);
     }
   }
 
@@ -418,34 +425,49 @@ export class Runner implements Member, ConsumerVerbs {
     if (this.#context.facts.refused.hasReceivers) {
       this.#context.facts.refused.announce({ ...this.#fact, event, code: refusal.error.code });
     }
-    if (acknowledge !== undefined) acknowledge(refusal);
-    else if (this.#state === "open")
-      this.#write(ReservedEvent.error, { event: event.slice(0, 99), ...refusal.error });
+    const named = { event: event.slice(0, 99) };
+    const { code, message } = refusal.error;
+    const short = { code, message: message.slice(0, 200) };
+    try {
+      if (acknowledge !== undefined) acknowledge(refusal);
+      else if (this.#state === "open") this.#write(ReservedEvent.error, { ...named, ...refusal.error });
+    } catch {
+      // Details that cannot be encoded, or that the client itself has made too large.
+      if (acknowledge !== undefined) acknowledge({ error: short });
+      else this.#write(ReservedEvent.error, { ...named, ...short }, Number.POSITIVE_INFINITY);
+    }
   }
 
   /** What a hook threw was not meant for the client: a bug, and the end of this connection. */
   #fail(hook: Hook, error: unknown, acknowledge: Acknowledge | undefined): void {
-    // A verb failed because the client went while the handler ran: nothing is wrong with the handler.
-    if (error instanceof ConnectionClosed && this.#reason !== undefined) return;
-    this.#reported(hook, error);
-    acknowledge?.(new Refusal(error));
+    if (this.#isAftermath(error)) return;
+    this.#announceFailure(hook, error);
+    acknowledge?.(new Refusal(undefined));
     this.end(failure(error));
   }
 
-  /** Reports an error once and returns it in a form that says so. Errors for clients pass as they are. */
+  /** Reports what `connect` threw, once, and returns it so marked. Refusals pass as they are. */
   #reported(hook: Hook, error: unknown): unknown {
-    if (error instanceof ClientError) return error;
-    if (error instanceof ConnectionClosed && this.#reason !== undefined) return error;
-    this.#context.facts.failed.announce({ ...this.#fact, hook, error });
+    if (error instanceof ClientError || this.#isAftermath(error)) return error;
+    this.#announceFailure(hook, error);
     return new Reported(error);
+  }
+
+  #announceFailure(hook: Hook, error: unknown): void {
+    this.#context.facts.failed.announce({ ...this.#fact, hook, error });
+  }
+
+  /** A verb failed because the connection ended while the hook ran: nothing is wrong with the hook. */
+  #isAftermath(error: unknown): boolean {
+    return error instanceof ConnectionClosed && this.#reason !== undefined;
   }
 
   #drop(cause: "mailbox-full" | "no-handler", what: string): void {
     this.#context.facts.dropped.announce({ cause, target: this.channel, what });
   }
 
-  #write(event: string, payload: unknown): void {
-    const encoded = encodePayload(payload, this.#context.limits.maxMessageBytes);
+  #write(event: string, payload: unknown, maxBytes = this.#context.limits.maxMessageBytes): void {
+    const encoded = encodePayload(payload, maxBytes);
     this.write(this.#link.codec.encode({ event, ...encoded }));
   }
 
@@ -476,7 +498,7 @@ export class Runner implements Member, ConsumerVerbs {
     try {
       await within(limits.closeTimeoutMs, this.#consumer?.disconnect(reason));
     } catch (error) {
-      this.#reported("disconnect", error);
+      if (!this.#isAftermath(error)) this.#announceFailure("disconnect", error);
     }
     this.#state = "closed";
     if (this.#consumer !== undefined && facts.disconnected.hasReceivers) {

@@ -1,0 +1,4 @@
+export type { BackplaneCluster, ExamCase } from "./backplane-exam.ts";
+export { backplaneExam } from "./backplane-exam.ts";
+export type { Entry, TestClientOptions } from "./test-client.ts";
+export { TestClient, untilIdle } from "./test-client.ts";

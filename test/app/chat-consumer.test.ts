@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { type Application, createApplication } from "sluice";
+import { TestClient } from "sluice/testing";
+import { chatRoutes } from "../../routing/routes.ts";
+
+let app: Application;
+
+async function enter(name: string, room = "den"): Promise<TestClient> {
+  const client = new TestClient(app, app.url("chat", { room }), { auth: { name } });
+  expect(await client.connect()).toEqual({ accepted: true });
+  return client;
+}
+
+beforeEach(() => {
+  app = createApplication({ routes: chatRoutes() });
+});
+
+afterEach(() => app.stop());
+
+describe("a chat room", () => {
+  test("welcomes with who is here, and tells the others", async () => {
+    const ann = await enter("Ann");
+    expect(await ann.next("welcome")).toEqual({
+      room: "den",
+      you: { id: expect.any(String), name: "Ann" },
+      people: [{ id: expect.any(String), name: "Ann" }],
+    });
+    const bob = await enter(" Bob ");
+    const { you, people } = (await bob.next("welcome")) as { you: { name: string }; people: unknown[] };
+    expect([you.name, people.length]).toEqual(["Bob", 2]);
+    expect(await ann.next("joined")).toMatchObject({ name: "Bob", at: expect.any(Number) });
+    await bob.expectSilence("joined");
+  });
+
+  test("brings a message to everyone in it, with the id of its acknowledgement, and to nobody else", async () => {
+    const [ann, bob, cid] = [await enter("Ann"), await enter("Bob"), await enter("Cid", "attic")];
+    const answer = (await ann.emit("say", { text: " hello " })) as { id: string; at: number };
+    const message = { ...answer, from: { id: expect.any(String), name: "Ann" }, text: "hello" };
+    expect(await ann.next("message")).toEqual(message);
+    expect(await bob.next("message")).toEqual(message);
+    await cid.expectSilence("message");
+  });
+
+  test.each([[{}], [{ text: "  " }], [{ text: "x".repeat(4001) }], [{ text: 7 }], ["text"], [undefined]])(
+    "refuses to say %j, and goes on",
+    async (payload) => {
+      const ann = await enter("Ann");
+      expect(await ann.emit("say", payload)).toMatchObject({ error: { code: "invalid_message" } });
+      expect(await ann.emit("say", { text: "ok" })).toMatchObject({ id: expect.any(String) });
+    },
+  );
+
+  test("shows the others who is typing", async () => {
+    const [ann, bob] = [await enter("Ann"), await enter("Bob")];
+    await ann.emit("typing", { typing: true });
+    expect(await bob.next("typing")).toMatchObject({ name: "Ann", typing: true });
+    await ann.expectSilence("typing");
+  });
+
+  test("tells who is left when somebody leaves, however they leave", async () => {
+    const [ann, bob, cid] = [await enter("Ann"), await enter("Bob"), await enter("Cid")];
+    await bob.disconnect();
+    expect(await ann.next("left")).toMatchObject({ name: "Bob" });
+    await cid.drop();
+    expect(await ann.next("left")).toMatchObject({ name: "Cid" });
+  });
+
+  test.each([
+    [{}],
+    [{ name: "" }],
+    [{ name: "  " }],
+    [{ name: "x".repeat(41) }],
+    [{ name: "a\u0000b" }],
+    [{ name: 7 }],
+  ])("refuses %j for a name", async (auth) => {
+    const entry = await new TestClient(app, "/chat/den", { auth }).connect();
+    expect(entry).toEqual({ accepted: false, code: 4400, reason: "Choose a name of 1 to 40 characters." });
+  });
+
+  test("refuses a room whose name makes no group's name", async () => {
+    const client = new TestClient(app, "/chat/no%20room", { auth: { name: "Ann" } });
+    expect(await client.connect()).toMatchObject({ accepted: false, code: 4400 });
+  });
+});
+
+describe("the lobby", () => {
+  test("lists the rooms, and every change of them", async () => {
+    await enter("Ann");
+    const lobby = new TestClient(app, app.url("lobby"));
+    await lobby.connect();
+    expect(await lobby.next("rooms")).toEqual({ rooms: [{ name: "den", people: 1 }] });
+    const cid = await enter("Cid", "attic");
+    await enter("Bob");
+    const both = [
+      { name: "den", people: 2 },
+      { name: "attic", people: 1 },
+    ];
+    let list = await lobby.next("rooms");
+    while (JSON.stringify(list) !== JSON.stringify({ rooms: both })) list = await lobby.next("rooms");
+    await cid.disconnect();
+    while (JSON.stringify(list) !== JSON.stringify({ rooms: [both[0]] })) list = await lobby.next("rooms");
+  });
+});

@@ -1,0 +1,428 @@
+import { afterEach, describe, expect, test } from "@jest/globals";
+import {
+  type Application,
+  Consumer,
+  type ConsumerContext,
+  createApplication,
+  type DisconnectReason,
+  type Message,
+  type Middleware,
+  route,
+} from "sluice";
+import { TestClient, untilIdle } from "sluice/testing";
+
+const apps: Application[] = [];
+let steps: string[] = [];
+
+/** Notes its life; each test overrides what it is about. */
+class Witness extends Consumer {
+  override async connect(): Promise<void> {
+    await this.groupAdd("everyone");
+    steps.push("connect");
+  }
+  override async receive(event: string): Promise<unknown> {
+    steps.push(event);
+    return event;
+  }
+  override async disconnect(reason: DisconnectReason): Promise<void> {
+    const members = apps[0]?.layer.groupMembers("everyone").includes(this.channel);
+    steps.push(`disconnect ${reason.kind} ${reason.code}${members ? " STILL IN GROUP" : ""}`);
+  }
+}
+
+function appOf(consumer: new (context: ConsumerContext) => Consumer, options = {}): Application {
+  steps = [];
+  const app = createApplication({
+    routes: [route("/x", consumer), route("/bystander", Bystander)],
+    ...options,
+  });
+  apps.push(app);
+  return app;
+}
+
+class Bystander extends Consumer {
+  static override readonly groups = ["everyone"];
+  chatMessage({ text }: Message) {
+    this.send("heard", text);
+  }
+}
+
+/** After everything, nothing is left of anybody, and a bystander was not disturbed. */
+async function expectNothingLeft(app: Application, bystander: TestClient): Promise<void> {
+  await app.layer.groupSend("everyone", { type: "chat.message", text: "still here" });
+  expect(await bystander.next("heard")).toBe("still here");
+  await untilIdle(app);
+  expect(app.sizes).toEqual({ connections: 1, channels: 1, groups: 1, topics: 1 });
+}
+
+async function withBystander(app: Application): Promise<TestClient> {
+  const bystander = new TestClient(app, "/bystander");
+  await bystander.connect();
+  return bystander;
+}
+
+afterEach(async () => {
+  await Promise.all(apps.splice(0).map((app) => app.stop()));
+});
+
+describe("disconnect runs once, after the groups are left, when", () => {
+  test("the client leaves", async () => {
+    const app = appOf(Witness);
+    const bystander = await withBystander(app);
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    await client.disconnect();
+    await client.drop();
+    expect(steps).toEqual(["connect", "disconnect client 4000"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("the transport dies while it is open", async () => {
+    const app = appOf(Witness);
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    await client.drop();
+    expect(steps).toEqual(["connect", "disconnect transport 4001"]);
+  });
+
+  test("the transport dies while connect is pending", async () => {
+    let letGo = () => {};
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          expect(this.scope.closed.aborted).toBe(false);
+          await new Promise<void>((resolve) => {
+            letGo = resolve;
+          });
+          expect(this.scope.closed.aborted).toBe(true);
+          steps.push("connect ends");
+        }
+      },
+    );
+    const bystander = await withBystander(app);
+    const client = new TestClient(app, "/x");
+    const entry = client.connect();
+    while (!steps.includes("connect")) await new Promise((resolve) => setImmediate(resolve));
+    const dropped = client.drop();
+    expect(await Promise.race([dropped, Promise.resolve("still waiting")])).toBe("still waiting");
+    letGo();
+    await dropped;
+    expect(await entry).toMatchObject({ accepted: false });
+    expect(steps).toEqual(["connect", "connect ends", "disconnect transport 4001"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("connect refuses", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          this.deny(4403, "members only");
+        }
+      },
+    );
+    const bystander = await withBystander(app);
+    const client = new TestClient(app, "/x");
+    expect(await client.connect()).toEqual({ accepted: false, code: 4403, reason: "members only" });
+    expect(steps).toEqual(["connect", "disconnect denied 4403"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("connect takes too long", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          await new Promise<void>((resolve) => {
+            this.scope.closed.addEventListener("abort", () => resolve());
+          });
+        }
+      },
+      { connectTimeoutMs: 20 },
+    );
+    const client = new TestClient(app, "/x");
+    expect(await client.connect()).toMatchObject({ accepted: false, code: 4508 });
+    expect(steps).toEqual(["connect", "disconnect denied 4508"]);
+  });
+
+  test("connect never ends at all", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          await new Promise(() => {});
+        }
+      },
+      { connectTimeoutMs: 20, closeTimeoutMs: 20 },
+    );
+    const bystander = await withBystander(app);
+    const client = new TestClient(app, "/x");
+    expect(await client.connect()).toMatchObject({ accepted: false, code: 4508 });
+    expect(steps).toEqual(["connect", "disconnect denied 4508"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("it closes itself, after what was being handled", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async receive(event: string) {
+          this.close(4400, "bye");
+          steps.push("closing");
+          await new Promise((resolve) => setImmediate(resolve));
+          steps.push(`${event} ends`);
+          return "answered";
+        }
+      },
+    );
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    expect(await client.emit("go")).toBe("answered");
+    expect(await client.closed()).toEqual({ code: 4400, reason: "bye" });
+    await untilIdle(app);
+    expect(steps).toEqual(["connect", "closing", "go ends", "disconnect closed 4400"]);
+  });
+
+  test("the server stops", async () => {
+    const app = appOf(Witness);
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    await app.stop();
+    expect(await client.closed()).toEqual({ code: 4503, reason: "the server is stopping" });
+    expect(steps).toEqual(["connect", "disconnect stopping 4503"]);
+    expect(app.sizes).toEqual({ connections: 0, channels: 0, groups: 0, topics: 0 });
+    expect(await new TestClient(app, "/x").connect()).toMatchObject({ accepted: false, code: 4503 });
+  });
+});
+
+describe("a hook that throws ends its connection and nobody else's: the client hears", () => {
+  const boom = () => {
+    throw new Error("secret detail");
+  };
+
+  async function failing(consumer: new (context: ConsumerContext) => Consumer, options = {}) {
+    const app = appOf(consumer, options);
+    const failures: string[] = [];
+    app.signals.failed.connect(({ hook, error }) => failures.push(`${hook}: ${(error as Error).message}`));
+    const bystander = await withBystander(app);
+    return { app, failures, bystander, client: new TestClient(app, "/x") };
+  }
+
+  test("a refusal, from the constructor", async () => {
+    const { app, failures, bystander, client } = await failing(
+      class extends Witness {
+        readonly field = boom();
+      },
+    );
+    expect(await client.connect()).toEqual({ accepted: false, code: 4500, reason: "internal error" });
+    expect(failures).toEqual(["constructor: secret detail"]);
+    expect(steps).toEqual([]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("a refusal, from connect", async () => {
+    const { app, failures, bystander, client } = await failing(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          boom();
+        }
+      },
+    );
+    expect(await client.connect()).toEqual({ accepted: false, code: 4500, reason: "internal error" });
+    expect(failures).toEqual(["connect: secret detail"]);
+    expect(steps).toEqual(["connect", "disconnect failed 4500"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("a refusal, from middleware", async () => {
+    const { failures, client } = await failing(Witness);
+    const guarded = createApplication({ routes: [route("/x", Witness)], middleware: [boom as Middleware] });
+    apps.push(guarded);
+    guarded.signals.failed.connect(({ hook }) => failures.push(hook));
+    expect(await new TestClient(guarded, "/x").connect()).toMatchObject({ code: 4500 });
+    expect(failures).toEqual(["middleware"]);
+    await client.connect();
+  });
+
+  test("an error in the acknowledgement and the close, from receive", async () => {
+    const { app, failures, bystander, client } = await failing(
+      class extends Witness {
+        override async receive() {
+          return boom();
+        }
+      },
+    );
+    await client.connect();
+    expect(await client.emit("go")).toEqual({ error: { code: "internal_error", message: "internal error" } });
+    expect(await client.closed()).toEqual({ code: 4500, reason: "internal error" });
+    await untilIdle(app);
+    expect(failures).toEqual(["receive: secret detail"]);
+    expect(steps).toEqual(["connect", "disconnect failed 4500"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("the close, from the handler of a message", async () => {
+    const { app, failures, bystander, client } = await failing(
+      class extends Witness {
+        chatMessage() {
+          boom();
+        }
+      },
+    );
+    await client.connect();
+    await app.layer.groupSend("everyone", { type: "chat.message", text: "x" });
+    expect(await client.closed()).toMatchObject({ code: 4500 });
+    expect(await bystander.next("heard")).toBe("x");
+    await untilIdle(app);
+    expect(failures).toEqual(["message: secret detail"]);
+    await expectNothingLeft(app, bystander);
+  });
+
+  test("the close, also when a message's handler throws what an event's handler may", async () => {
+    const { app, failures, client } = await failing(
+      class extends Witness {
+        chatMessage() {
+          return this.groupAdd("no group's name");
+        }
+      },
+    );
+    await client.connect();
+    await app.layer.groupSend("everyone", { type: "chat.message", text: "x" });
+    expect(await client.closed()).toMatchObject({ code: 4500 });
+    expect(failures).toEqual([expect.stringMatching(/^message: a group name is/)]);
+  });
+
+  test("nothing more, from disconnect", async () => {
+    const { app, failures, bystander, client } = await failing(
+      class extends Witness {
+        override async disconnect() {
+          boom();
+        }
+      },
+    );
+    await client.connect();
+    await client.disconnect();
+    expect(failures).toEqual(["disconnect: secret detail"]);
+    await expectNothingLeft(app, bystander);
+  });
+});
+
+describe("before a client is accepted", () => {
+  test("what is sent to it waits, and reaches it in order", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          this.send("first", 1);
+          await this.groupEmit("everyone", "second", 2);
+          this.send("third", 3);
+        }
+      },
+    );
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    expect(client.pending.map(({ event }) => event)).toEqual(["first", "second", "third"]);
+  });
+
+  test("what is sent to it is thrown away when it is refused", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          this.send("secret", 1);
+          this.deny();
+        }
+      },
+    );
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    await client.expectSilence();
+  });
+
+  test("messages between consumers wait for connect", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          await super.connect();
+          await this.groupSend("everyone", { type: "chat.message" });
+          await new Promise((resolve) => setImmediate(resolve));
+          steps.push("connect ends");
+        }
+        chatMessage() {
+          steps.push("message");
+        }
+      },
+    );
+    await new TestClient(app, "/x").connect();
+    await untilIdle(app);
+    expect(steps).toEqual(["connect", "connect ends", "message"]);
+  });
+
+  test("more than may wait for it refuses it", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          for (let i = 0; i < 20; i++) this.send("much", "x".repeat(1_000));
+        }
+      },
+      { limits: { maxWaitingBytes: 10_000 } },
+    );
+    expect(await new TestClient(app, "/x").connect()).toMatchObject({ accepted: false, code: 4513 });
+  });
+});
+
+describe("after a connection has ended", () => {
+  test("what the client said last is still heard, but groups cannot be joined", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async receive(event: string) {
+          await new Promise((resolve) => setImmediate(resolve));
+          steps.push(event);
+          if (event === "last") await this.groupAdd("late").catch((error) => steps.push(error.code));
+          return event;
+        }
+      },
+    );
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    client.send("first");
+    client.send("last");
+    await client.disconnect();
+    expect(steps).toEqual(["connect", "first", "last", "connection_closed", "disconnect client 4000"]);
+  });
+
+  test("a verb that fails because the client went is no failure of the handler", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async receive() {
+          await new Promise((resolve) => setImmediate(resolve));
+          await this.groupAdd("late");
+          return "never";
+        }
+      },
+    );
+    const failures: unknown[] = [];
+    app.signals.failed.connect((fact) => failures.push(fact));
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    client.send("go");
+    await client.disconnect();
+    expect(failures).toEqual([]);
+  });
+
+  test("a handler that hangs does not keep disconnect from running", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async receive() {
+          return new Promise(() => {});
+        }
+      },
+      { closeTimeoutMs: 20 },
+    );
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    client.send("hang");
+    await client.disconnect();
+    expect(steps).toEqual(["connect", "disconnect client 4000"]);
+  });
+});

@@ -1,0 +1,72 @@
+import { expect, test } from "@jest/globals";
+import { pino } from "pino";
+import { Consumer, createApplication, logSignals, route } from "sluice";
+import { TestClient } from "sluice/testing";
+
+class Room extends Consumer {
+  override connect() {
+    if (this.scope.auth.token === "wrong") this.deny(4401, "wrong\ntoken");
+  }
+  override receive() {
+    throw new Error("broken");
+  }
+}
+
+function logged() {
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino({ level: "debug" }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const app = createApplication({ routes: [route("/room/:name", Room)] });
+  const stop = logSignals(app.signals, logger);
+  return { app, lines, stop };
+}
+
+test("a connection's life is told in lines that hold no secrets and no line breaks", async () => {
+  const { app, lines, stop } = logged();
+  const secret = "hunter2";
+  const client = new TestClient(app, "/room/a", {
+    auth: { password: secret },
+    headers: { cookie: `sid=${secret}`, authorization: secret },
+    query: { token: secret },
+  });
+  await client.connect();
+  await client.emit("say", { secret });
+  await client.closed();
+  await new TestClient(app, "/room/b", { auth: { token: "wrong" } }).connect();
+  await new TestClient(app, "/nowhere%0aelse").connect();
+  await app.stop();
+  expect(lines.map(({ msg }) => msg)).toEqual([
+    "started",
+    "connected",
+    "receive failed",
+    "disconnected",
+    "denied",
+    "denied",
+    "stopped",
+  ]);
+  expect(lines[2]).toMatchObject({ level: 50, route: "/room/:name", err: { message: "broken" } });
+  expect(lines[3]).toMatchObject({ reason: "failed", code: 4500 });
+  expect(lines[4]).toMatchObject({ code: 4401, reason: "wrong\\u000atoken" });
+  expect(JSON.stringify(lines)).not.toContain(secret);
+  stop();
+});
+
+test("lines that clients can cause at will are limited, and the rest is counted", async () => {
+  const { app, lines, stop } = logged();
+  const denials = (count: number) => {
+    for (let i = 0; i < count; i++) {
+      app.signals.denied.announce({ namespace: "/x", remoteAddress: "::1", code: 4401, reason: "no" });
+    }
+  };
+  denials(500);
+  expect(lines.length).toBeLessThanOrEqual(100);
+  const before = performance.now();
+  while (Math.floor(performance.now() / 1000) === Math.floor(before / 1000)) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  denials(1);
+  const told = lines.filter(({ msg }) => msg === "lines left out of the log");
+  expect(told.reduce((sum, line) => sum + (line.lines as number), 0)).toBe(
+    501 - lines.filter((l) => l.msg === "denied").length,
+  );
+  stop();
+});

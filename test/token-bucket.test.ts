@@ -1,0 +1,18 @@
+import { expect, test } from "@jest/globals";
+import { TokenBucket } from "../src/token-bucket.ts";
+
+test("a token bucket lets a burst through, then so many a second", () => {
+  let now = 0;
+  const bucket = new TokenBucket(10, 3, () => now);
+  const takes = (n: number) => Array.from({ length: n }, () => bucket.take());
+  expect(takes(5)).toEqual([true, true, true, false, false]);
+  expect(bucket.refusals).toBe(2);
+  now = 99;
+  expect(bucket.take()).toBe(false);
+  now = 100;
+  expect(takes(2)).toEqual([true, false]);
+  expect(bucket.refusals).toBe(1);
+  now = 10_000;
+  expect(bucket.isFull).toBe(true);
+  expect(takes(4)).toEqual([true, true, true, false]);
+});
