@@ -9,6 +9,8 @@ import { type Comparison, compare, spread } from "./statistics.ts";
 import { table } from "./table.ts";
 
 const GOAL = 1;
+/** Of the machine: when others use more than this in the middle round, the figures are not worth much. */
+const MOST_DISTURBANCE = 0.15;
 
 const CONTENDERS = [
   { name: "Sluice", module: "./contenders/sluice" },
@@ -107,6 +109,12 @@ console.log(table([HEAD, row(ours.name, ours.rounds), row(theirs.name, theirs.ro
 console.log(
   `ratio round by round: median ${ratios.median.toFixed(3)} (${ratios.min.toFixed(3)} to ${ratios.max.toFixed(3)}); ` +
     `of the medians: ${ratioOfMedians.toFixed(3)}`,
+);
+const others = spread([...ours.rounds, ...theirs.rounds].map((round) => round.othersShare));
+const percent = (share: number) => `${(share * 100).toFixed(0)}%`;
+console.log(
+  `others used ${percent(others.median)} of the machine (at most ${percent(others.max)})` +
+    (others.median > MOST_DISTURBANCE ? ": TOO BUSY, measure again when it is quiet" : ""),
 );
 console.log(`kept in ${saveResults("fan-out", { options, contenders: [ours, theirs], comparison })}`);
 console.log(verdict(options.clients, comparison));

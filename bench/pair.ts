@@ -1,4 +1,5 @@
 import { Child } from "./child.ts";
+import { machineCapacityUs, machineCpuUs } from "./machine.ts";
 import { type ContenderVerbs, type LoadVerbs, NAMESPACE, type PublishOrder } from "./protocol.ts";
 import { untilQuiet } from "./quiet.ts";
 
@@ -12,6 +13,8 @@ export interface Delivery {
   readonly loadCpuUsPerDelivery: number;
   readonly deliveriesPerSecond: number;
   readonly bytesPerDelivery: number;
+  /** Of the machine's CPU time, what neither the server nor its clients used: the disturbance. */
+  readonly othersShare: number;
   readonly rssBytes: number;
   readonly heapBytes: number;
 }
@@ -53,13 +56,17 @@ export class Pair {
     await this.#load.call("count");
     const deliveries = order.count * this.clients;
     const loadBefore = await this.#load.call("usage");
+    const machineBefore = machineCpuUs();
     const startedAt = performance.now();
     const before = await this.#server.call("usage");
     const received = this.#load.call("received", { events: deliveries, timeoutMs: TIMEOUT_MS });
     await Promise.all([this.#server.call("publish", order), received]);
     const after = await this.#server.call("usage");
     const tookMs = performance.now() - startedAt;
+    const machineUs = machineCpuUs() - machineBefore;
     const loadAfter = await this.#load.call("usage");
+    const serverUs = after.cpuUs - before.cpuUs;
+    const loadUs = loadAfter.cpuUs - loadBefore.cpuUs;
 
     // What comes now is too much.
     await untilQuiet(this.processes);
@@ -70,10 +77,11 @@ export class Pair {
       );
     }
     return {
-      cpuUsPerDelivery: (after.cpuUs - before.cpuUs) / deliveries,
-      loadCpuUsPerDelivery: (loadAfter.cpuUs - loadBefore.cpuUs) / deliveries,
+      cpuUsPerDelivery: serverUs / deliveries,
+      loadCpuUsPerDelivery: loadUs / deliveries,
       deliveriesPerSecond: deliveries / (tookMs / 1000),
       bytesPerDelivery: bytes / deliveries,
+      othersShare: Math.max(0, machineUs - serverUs - loadUs) / machineCapacityUs(tookMs),
       rssBytes: after.rssBytes,
       heapBytes: after.heapBytes,
     };

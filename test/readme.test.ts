@@ -1,0 +1,87 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
+import { io, type Socket } from "socket.io-client";
+
+jest.setTimeout(60_000);
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+let folder: string;
+let program: ChildProcess | undefined;
+const sockets: Socket[] = [];
+
+/** An empty project with the built package in its node_modules, as after an install. */
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sluice-readme-"));
+  const installed = join(folder, "node_modules", "sluice");
+  await mkdir(installed, { recursive: true });
+  await promisify(execFile)(process.execPath, [
+    join(root, "node_modules/typescript/bin/tsc"),
+    ...["-p", join(root, "tsconfig.build.json"), "--outDir", join(installed, "dist")],
+  ]);
+  await symlink(join(root, "package.json"), join(installed, "package.json"));
+  await symlink(join(root, "node_modules"), join(installed, "node_modules"), "junction");
+  await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+});
+
+afterAll(async () => {
+  for (const socket of sockets) socket.disconnect();
+  if (program?.exitCode === null) {
+    program.kill();
+    await once(program, "exit");
+  }
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The first block of JavaScript on the page, exactly as it stands there. */
+async function programOfReadme(): Promise<string> {
+  const text = await readFile(join(root, "README.md"), "utf8");
+  const [, code] = /```js\n(.*?)```/s.exec(text) ?? [];
+  if (code === undefined) throw new Error("README.md has no program");
+  return code;
+}
+
+async function connected(url: string): Promise<Socket> {
+  const socket = io(url, { forceNew: true });
+  sockets.push(socket);
+  await new Promise<void>((accept, reject) => socket.on("connect", accept).on("connect_error", reject));
+  return socket;
+}
+
+test("the program on the README's first screen is a chat that runs as it stands", async () => {
+  const code = await programOfReadme();
+  expect(code.trim().split("\n").length).toBeLessThanOrEqual(28);
+  await writeFile(join(folder, "chat.js"), code);
+  program = spawn(process.execPath, ["chat.js"], { cwd: folder, env: { ...process.env, PORT: "0" } });
+  let errors = "";
+  program.stderr?.on("data", (chunk) => {
+    errors += chunk;
+  });
+  const printed = once(program.stdout as NonNullable<typeof program.stdout>, "data");
+  const ended = once(program, "exit").then(() => Promise.reject(new Error(`it ended: ${errors}`)));
+  const [line] = (await Promise.race([printed, ended])) as [Buffer];
+  ended.catch(() => {});
+  const url = String(line).trim();
+
+  const page = await (await fetch(url)).text();
+  expect(page).toContain("/socket.io/socket.io.js");
+  expect((await fetch(`${url}/socket.io/socket.io.js`)).status).toBe(200);
+
+  const [ann, bob, elsewhere] = [
+    await connected(`${url}/chat/lobby`),
+    await connected(`${url}/chat/lobby`),
+    await connected(`${url}/chat/attic`),
+  ];
+  const strays: unknown[] = [];
+  elsewhere.on("message", (text) => strays.push(text));
+  const heard = new Promise((accept) => bob.once("message", accept));
+  expect(await ann.emitWithAck("message", "hello")).toEqual({ sent: true });
+  expect(await heard).toBe("hello");
+  await elsewhere.emitWithAck("message", "alone");
+  expect(strays).toEqual(["alone"]);
+});
