@@ -46,6 +46,10 @@ export class Connection {
     return this.#state === "live";
   }
 
+  get isRefused() {
+    return this.#state === "refused";
+  }
+
   on(event, listener) {
     this.#socket.on(event, listener);
   }

@@ -7,6 +7,7 @@ import { cleanName, storedName, storeName } from "./name.js";
 import { RoomList } from "./room-list.js";
 import { pathOfRoom, toRoomName } from "./room-name.js";
 
+const form = byId("open-form");
 const nameField = byId("name");
 const roomField = byId("room");
 const hint = byId("room-hint");
@@ -35,13 +36,22 @@ roomField.addEventListener("input", () => {
   hint.textContent = room ? `${location.host}${pathOfRoom(room)}` : usualHint;
 });
 
-byId("open-form").addEventListener("submit", (event) => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
   if (!keepName()) return;
   const room = toRoomName(roomField.value);
   if (room) location.assign(pathOfRoom(room));
   else refuseRoom();
 });
+
+// Sent off before this script was there: the browser did it by itself, as /?name=...&room=...
+const early = new URLSearchParams(location.search);
+if (early.has("room")) {
+  history.replaceState(null, "", "/");
+  nameField.value = early.get("name") || nameField.value;
+  roomField.value = early.get("room");
+  form.requestSubmit();
+}
 
 /** False when there is something in the field that can't be a name. Empty is fine: the room will ask. */
 function keepName() {

@@ -5,15 +5,20 @@ export class Notice {
   #box = byId("notice");
   #text = byId("notice-text");
   #actions = byId("notice-actions");
+  #subject = "";
 
-  /** `actions` are elements; without any, the notice can be dismissed. */
-  show(text, actions = [button("Dismiss", () => this.clear(), { class: "quiet" })]) {
+  /** `actions` are elements; without any, the notice can be dismissed. `subject` is what it is about. */
+  show(text, { actions, subject = "" } = {}) {
+    const dismiss = () => button("Dismiss", () => this.clear(), { class: "quiet" });
+    this.#subject = subject;
     this.#text.textContent = text;
-    this.#actions.replaceChildren(...actions);
+    this.#actions.replaceChildren(...(actions ?? [dismiss()]));
     this.#box.hidden = false;
   }
 
-  clear() {
+  /** Given a subject, it goes only if it is about that. */
+  clear(subject = this.#subject) {
+    if (subject !== this.#subject) return;
     this.#box.hidden = true;
     this.#text.textContent = "";
   }

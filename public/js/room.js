@@ -5,7 +5,7 @@ import { avatar } from "./avatar.js";
 import { durationText } from "./clock.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { showState } from "./connection-state.js";
+import { asSentence, showState } from "./connection-state.js";
 import { copyLinkButton } from "./copy-link.js";
 import { button, byId, create } from "./dom.js";
 import { MessageList } from "./message-list.js";
@@ -43,7 +43,7 @@ const connection = new Connection(`/chat/${encodeURIComponent(room)}`, {
     composer.enable(change.state !== "refused");
     if (change.state !== "live") typing.forgetAll();
     if (change.state === "refused") refused(change);
-    else notice.clear();
+    else notice.clear("refused");
     if (change.state === "live") live(change.lostMs);
   },
 });
@@ -54,7 +54,10 @@ const outbox = new Outbox(connection, {
     messages.removePending(entry);
     messages.add({ from: me, ...message }, { own: true });
   },
-  failed: (_entry, words) => notice.show(`Not sent. ${words}`),
+  failed(entry, words) {
+    // While refused, the way back matters more; the message itself says that it was not sent.
+    if (!connection.isRefused) notice.show(`Not sent. ${words}`, { subject: entry.code });
+  },
 });
 
 const composer = new Composer({
@@ -79,8 +82,7 @@ connection.on("welcome", ({ you, people: everyone }) => {
   me = you;
   myIds.add(you.id);
   people.reset(everyone, you);
-  byId("me-avatar").replaceChildren(avatar(you));
-  byId("me-name").textContent = you.name;
+  showMe(you);
 });
 
 connection.on("message", (message) => {
@@ -115,29 +117,38 @@ function live(lostMs) {
   if (lostMs > 0) {
     messages.addSystem("gap", `The connection was lost for ${durationText(lostMs)}; messages may be missing`);
   }
+  notice.clear("not_live");
   outbox.flush();
 }
 
 function refused({ reason }) {
   outbox.giveUp();
   people.clear();
-  notice.show(`You are not connected. ${reason}`, [
+  showMe({ id: me.id, name });
+  const actions = [
     button("Change name", () => nameDialog.open(name), { class: "quiet" }),
     button("Try again", () => connection.open({ name }), { class: "quiet" }),
     create("a", { class: "quiet", href: "/" }, "Back to the lobby"),
-  ]);
+  ];
+  notice.show(`You are not connected. ${asSentence(reason)}`, { actions, subject: "refused" });
+}
+
+/** On the button to change the name, which is there before anybody else has heard it. */
+function showMe(person) {
+  byId("me-avatar").replaceChildren(avatar(person));
+  byId("me-name").textContent = person.name;
 }
 
 function pendingActions(entry) {
   const remove = () => {
     outbox.remove(entry);
     messages.removePending(entry);
-    notice.clear();
+    notice.clear(entry.code ?? "");
     composer.focus();
   };
   return {
     onRetry() {
-      notice.clear();
+      notice.clear(entry.code ?? "");
       outbox.retry(entry);
       composer.focus();
     },
@@ -158,10 +169,9 @@ if (!room) {
   showState(byId("state"), { state: "refused" });
   byId("rename").hidden = true;
   composer.enable(false);
-  const lobby = create("a", { class: "quiet", href: "/" }, "Back to the lobby");
-  notice.show("This address is no room: its name is 1 to 60 letters, digits, hyphens, underscores or dots.", [
-    lobby,
-  ]);
+  notice.show("This address is no room: its name is 1 to 60 letters, digits, hyphens, underscores or dots.", {
+    actions: [create("a", { class: "quiet", href: "/" }, "Back to the lobby")],
+  });
 } else if (name) {
   connection.open({ name });
   composer.focus();

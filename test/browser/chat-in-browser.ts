@@ -21,6 +21,11 @@ const PATIENCE_MS = 15_000;
 jest.setTimeout(60_000);
 
 const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
+/** What Chromium says of a server that is not there. */
+export const UNREACHABLE = /net::ERR_|WebSocket connection to .* failed/;
+/** Engine.IO's client polls and says goodbye in one breath; where the goodbye is faster, the poll is too late. */
+export const LATE_POLL = /400 \(Bad Request\) .*transport=polling.*&sid=/;
+
 const CHROMIUM_ARGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -42,6 +47,8 @@ const chats: Chat[] = [];
 export function describeInBrowser(title: string, body: () => void): void {
   if (!existsSync(chromiumPath)) {
     const remedy = `there is no ${chromiumPath}; install Chromium or set CHROMIUM_PATH`;
+    // Jest doesn't print the names in a file where all tests are skipped.
+    process.stderr.write(`Skipped: ${title} (${remedy})\n`);
     describe.skip(`${title} [skipped: ${remedy}]`, body);
     return;
   }
@@ -95,6 +102,10 @@ export class Chat {
     this.#options = options;
   }
 
+  get url(): string {
+    return this.#url;
+  }
+
   /** A new server, where the one before was. */
   async startServer(): Promise<void> {
     const { https, limits, middleware } = this.#options;
@@ -103,7 +114,10 @@ export class Chat {
       ...(limits && { limits }),
       ...(middleware && { middleware }),
     });
-    this.#server = createServer(app, https ? { server: https } : { port: this.#port });
+    this.#server = createServer(app, {
+      stopTimeoutMs: 1_000, // for what a browser leaves open without using it
+      ...(https ? { server: https } : { port: this.#port }),
+    });
     this.#server.express.use(pages());
     const { url, port } = await this.#server.listen();
     this.#url = url;
@@ -117,15 +131,17 @@ export class Chat {
 
   /** A window of its own browser profile, so another person's. */
   async open(path: string, { name, profile = {}, prepare }: WindowOptions = {}): Promise<Window> {
-    const localStorage = name === undefined ? [] : [{ name: "sluice.name", value: name }];
     const context = await browser.newContext({
       locale: "en-GB",
       reducedMotion: "reduce",
-      storageState: { cookies: [], origins: [{ origin: this.#url, localStorage }] },
       ...profile,
     });
     this.#profiles.push(context);
     context.setDefaultTimeout(PATIENCE_MS);
+    // What the page keeps when it is told a name; one told later stays.
+    if (name !== undefined) {
+      await context.addInitScript(`localStorage["sluice.name"] ??= ${JSON.stringify(name)}`);
+    }
     return this.#windowOn(await context.newPage(), path, prepare);
   }
 
@@ -161,7 +177,7 @@ export class Chat {
     const window = new Window(page);
     this.#windows.push(window);
     await prepare?.(page);
-    await page.goto(new URL(path, this.#url).href);
+    await page.goto(new URL(path, this.#url).href, { waitUntil: "commit" });
     return window;
   }
 }
