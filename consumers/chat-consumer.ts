@@ -6,13 +6,10 @@ import type { Person, RoomDirectory } from "./room-directory.ts";
 
 const Say = z.object({ text: z.string().trim().min(1).max(4000) });
 const Typing = z.object({ typing: z.boolean() });
+/** No control characters, private or lone ones, and nothing that turns the direction of text. */
+const PRINTABLE = /^[^\p{Cc}\p{Co}\p{Cs}\u202a-\u202e\u2066-\u2069]+$/u;
 const Auth = z.object({
-  name: z
-    .string()
-    .trim()
-    .min(1)
-    .max(40)
-    .regex(/^\P{C}+$/u),
+  name: z.string().trim().min(1).max(40).regex(PRINTABLE),
 });
 
 export interface Chat {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
-import { RouteNotFound } from "./errors.ts";
+import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts } from "./facts.ts";
 import { ChannelLayer } from "./layer/channel-layer.ts";
 import { MemoryBackplane } from "./layer/memory-backplane.ts";
@@ -43,8 +43,12 @@ export class Application {
     backplane = new MemoryBackplane(),
     ...options
   }: ApplicationOptions) {
-    this.settings = resolveOptions(applicationDefaults, options, "application");
-    this.router = new Router(routes, middleware);
+    const faults = new Faults();
+    const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
+    const router = faults.collect(() => new Router(routes, middleware));
+    if (settings === undefined || router === undefined) throw new ConfigurationError(faults.list);
+    this.settings = settings;
+    this.router = router;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { maxMessageBytes } = limits;
@@ -64,10 +68,11 @@ export class Application {
 
   /**
    * Ends every connection (4503: come back later), waits for their `disconnect` hooks and closes the
-   * channel layer. Hooks that hang are given up after `closeTimeoutMs`. Idempotent.
+   * channel layer. Hooks that hang are given up after `closeTimeoutMs`, and all of them after `withinMs`.
+   * Idempotent.
    */
-  stop(): Promise<void> {
-    this.#stopped ??= this.#stop();
+  stop({ withinMs }: { readonly withinMs?: number } = {}): Promise<void> {
+    this.#stopped ??= this.#stop(withinMs ?? 2 * this.settings.closeTimeoutMs);
     return this.#stopped;
   }
 
@@ -109,17 +114,12 @@ export class Application {
     }
     const closed = new AbortController();
     const scope = createScope(handshake, match.params, closed.signal);
-    const groups = newGroups ?? this.newGroupBudget();
-    const runner = new Runner(this.#context, match.route, scope, link, closed, groups);
+    const budget = newGroups ?? new TokenBucket(this.settings.limits.newGroupsPerSecond);
+    const runner = new Runner(this.#context, match.route, { scope, link, closed, newGroups: budget });
     this.#runners.add(runner);
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
     return runner;
-  }
-
-  /** @internal */
-  newGroupBudget(): TokenBucket {
-    return new TokenBucket(this.settings.limits.newGroupsPerSecond);
   }
 
   /** @internal */
@@ -128,11 +128,16 @@ export class Application {
     return new TokenBucket(eventsPerSecond, eventsPerSecond * 2);
   }
 
-  async #stop(): Promise<void> {
-    await this.#started;
+  async #stop(withinMs: number): Promise<void> {
+    // A start that failed has said so itself.
+    await this.#started?.catch(() => {});
     const runners = [...this.#runners];
     for (const runner of runners) runner.end(STOPPING);
+    const deadline = setTimeout(() => {
+      for (const runner of runners) runner.abandon();
+    }, withinMs);
     await Promise.all(runners.map((runner) => runner.finished));
+    clearTimeout(deadline);
     await this.layer.close();
     this.signals.stopped.announce({ node: this.node });
   }

@@ -15,8 +15,8 @@ export function compose(
 ): (scope: Scope, inner: (scope: Scope) => Promise<void>) => Promise<void> {
   return (scope, inner) => {
     const run = async (index: number, current: Scope): Promise<void> => {
-      const layer = middleware[index];
-      if (layer === undefined) return inner(current);
+      if (index === middleware.length) return inner(current);
+      const layer = middleware[index] as Middleware;
       const name = `middleware "${layer.name || "(anonymous)"}" (number ${index + 1} of ${where})`;
 
       let rest: Promise<void> | undefined;
@@ -26,7 +26,7 @@ export function compose(
           misuse = new Error(`${name} called next() twice; call it once, or refuse by deny()`);
           throw misuse;
         }
-        rest = run(index + 1, changes === undefined ? current : withChanges(current, changes));
+        rest = run(index + 1, withChanges(current, changes));
         return rest;
       };
       // Promises that the middleware does not wait for are not lost: all is awaited or thrown below.
@@ -43,10 +43,12 @@ export function compose(
       }
       await rest;
     };
-    return run(0, scope);
+    return run(0, withChanges(scope));
   };
 }
 
-function withChanges(scope: Scope, changes: ScopeChanges): Scope {
-  return { ...scope, ...changes, state: { ...scope.state, ...changes.state } };
+/** A copy, frozen: nobody further in changes what those further out hold. */
+function withChanges(scope: Scope, changes: ScopeChanges = {}): Scope {
+  const { session = scope.session, user = scope.user, state } = changes;
+  return Object.freeze({ ...scope, session, user, state: Object.freeze({ ...scope.state, ...state }) });
 }

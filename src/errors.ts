@@ -46,6 +46,22 @@ export class ConfigurationError extends SluiceError {
   }
 }
 
+/** Collects faults from several checks, so that all are told at once. */
+export class Faults {
+  readonly list: string[] = [];
+
+  /** What `make` makes; undefined, and its faults noted, if it throws. */
+  collect<T>(make: () => T): T | undefined {
+    try {
+      return make();
+    } catch (error) {
+      const found = error instanceof ConfigurationError ? error.faults : [(error as Error).message];
+      for (const fault of found) if (!this.list.includes(fault)) this.list.push(fault);
+      return undefined;
+    }
+  }
+}
+
 /** A verb was used when it cannot work, e.g. `groupAdd` after the connection ended. */
 export class ConnectionClosed extends SluiceError {
   readonly code = "connection_closed";
@@ -128,6 +144,11 @@ export class NoHandler extends ClientError {
   readonly code = "no_handler";
 }
 
+/** Something that is to be sent can be put neither into JSON nor into bytes: a bug of the sender. */
+export class Unencodable extends SluiceError {
+  readonly code = "unencodable";
+}
+
 /** The consumer's mailbox has no room left. */
 export class ChannelFull extends ClientError {
   readonly code = "channel_full";
@@ -151,27 +172,40 @@ export class AskTimeout extends ClientError {
   readonly code = "ask_timeout";
 }
 
-/** What a client is told of an error; never more than it may know. */
-export interface ErrorReport {
+/** What the outside learns of an error, whatever carries it there. */
+export interface Verdict {
   readonly code: string;
+  readonly closeCode: number;
   readonly message: string;
   readonly details?: unknown;
 }
 
-export function reportOf(error: unknown): ErrorReport {
-  if (!(error instanceof ClientError)) return { code: "internal_error", message: "internal error" };
-  const { code, message, details } = error;
-  return details === undefined ? { code, message } : { code, message, details };
+/** What a client is told of a bug: nothing that it might tell. */
+export const INTERNAL_ERROR: Verdict = {
+  code: "internal_error",
+  closeCode: CloseCode.internalError,
+  message: "internal error",
+};
+
+/** Whether a client may read it. One with a wrong close code is a bug like any other. */
+export function isForClient(error: unknown): error is ClientError {
+  return error instanceof ClientError && isCloseCode(error.closeCode);
+}
+
+export function verdictOf(error: unknown): Verdict {
+  if (!isForClient(error)) return INTERNAL_ERROR;
+  const { code, closeCode, message, details } = error;
+  return details === undefined ? { code, closeCode, message } : { code, closeCode, message, details };
 }
 
 /** The acknowledgement of an event that was refused: `{ error: { code, message, details? } }`. */
 export class Refusal {
-  readonly error: ErrorReport;
+  readonly error: Omit<Verdict, "closeCode">;
   readonly #closeCode: number;
 
-  constructor(error: unknown) {
-    this.error = reportOf(error);
-    this.#closeCode = error instanceof ClientError ? error.closeCode : CloseCode.internalError;
+  constructor({ closeCode, ...error }: Verdict) {
+    this.error = error;
+    this.#closeCode = closeCode;
   }
 
   /** For carriers that answer with a status; not part of what the client gets. */
@@ -182,8 +216,12 @@ export class Refusal {
 
 /** Close codes are 4400-4499 (do not come back unchanged) and 4500-4599 (come back later). */
 export function checkCloseCode(code: number): number {
-  if (Number.isInteger(code) && code >= 4400 && code <= 4599) return code;
+  if (isCloseCode(code)) return code;
   throw new RangeError(
     `a close code is an integer from 4400 to 4499 (do not come back unchanged) or 4500 to 4599 (come back later), not ${String(code)}`,
   );
+}
+
+function isCloseCode(code: number): boolean {
+  return Number.isInteger(code) && code >= 4400 && code <= 4599;
 }

@@ -12,7 +12,15 @@ export interface ConnectionFact {
   readonly scope: Scope;
 }
 
-export type Hook = "middleware" | "constructor" | "connect" | "receive" | "message" | "disconnect" | "http";
+export type Hook =
+  | "middleware"
+  | "constructor"
+  | "connect"
+  | "receive"
+  | "message"
+  | "disconnect"
+  | "http"
+  | "layer";
 
 /** Why a message or event did not arrive. */
 export type DropCause =
@@ -22,6 +30,8 @@ export type DropCause =
   | "no-handler"
   /** The channel is not (or no longer) there. */
   | "no-channel"
+  /** The connection ended before it was its turn. */
+  | "ended"
   /** It came from another node and could not be read. */
   | "bad-envelope"
   /** The backplane could not take it. */

@@ -1,6 +1,6 @@
 /** The face of the core: what applications import from `sluice`. */
-export type { ApplicationOptions } from "./application.ts";
-export { Application, createApplication } from "./application.ts";
+export type { Application, ApplicationOptions } from "./application.ts";
+export { createApplication } from "./application.ts";
 export type {
   AskOptions,
   ConsumerClass,
@@ -14,7 +14,27 @@ export type {
   SendsIn as ServerEvents,
 } from "./consumer/consumer.ts";
 export { Consumer, event } from "./consumer/consumer.ts";
-export * from "./errors.ts";
+export {
+  AskTimeout,
+  ChannelFull,
+  ClientError,
+  CloseCode,
+  ConfigurationError,
+  ConnectionClosed,
+  ConnectionDenied,
+  deny,
+  InvalidMessage,
+  InvalidName,
+  type Issue,
+  isRetryable,
+  LayerUnavailable,
+  MessageTooLarge,
+  NoHandler,
+  RateLimited,
+  RouteNotFound,
+  SluiceError,
+  Unencodable,
+} from "./errors.ts";
 export type { ConnectionFact, Facts } from "./facts.ts";
 export type { ChannelLayer } from "./layer/channel-layer.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";

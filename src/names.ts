@@ -53,8 +53,8 @@ export function nodeOf(channel: string): string {
   return channel.slice(0, channel.indexOf("!"));
 }
 
-/** Returns the name of an event that the application sends to clients, or throws `InvalidName`. */
-export function checkEventName(name: string): string {
+/** Returns the name of an event, whoever sends it, or throws `InvalidName`. */
+export function checkEventName(name: unknown): string {
   if (typeof name !== "string" || name.length === 0 || name.length > MAX_LENGTH || hasControls(name)) {
     throw new InvalidName(
       `an event name is text of 1 to ${MAX_LENGTH} characters without control characters, not ${shown(name)}`,
@@ -65,13 +65,6 @@ export function checkEventName(name: string): string {
   }
   if (name.startsWith(RESERVED_PREFIX)) throw reserved("event name", name);
   return name;
-}
-
-/** Whether a client may send an event of that name; its handler is another question. */
-export function isEventName(name: unknown): name is string {
-  return (
-    typeof name === "string" && name.length > 0 && name.length <= MAX_LENGTH && !SOCKET_IO_EVENTS.has(name)
-  );
 }
 
 /** Returns the type of a message between consumers, or throws `InvalidMessage`. */

@@ -3,7 +3,7 @@
  * arrays, `ArrayBuffer`) stay bytes beside it, and a placeholder in the JSON says where each belongs.
  * The placeholders are those of the Socket.IO protocol, so that its clients put them back together.
  */
-import { InvalidMessage, MessageTooLarge } from "./errors.ts";
+import { MessageTooLarge, Unencodable } from "./errors.ts";
 import type { EncodedPayload } from "./types.ts";
 
 const NO_ATTACHMENTS: readonly Uint8Array[] = [];
@@ -15,7 +15,7 @@ const MAX_DEPTH = 200;
  * Encodes a value as JSON would, binary kept.
  *
  * @param maxBytes - the most that JSON and binary parts may have together
- * @throws InvalidMessage for what JSON cannot carry (a circle, a BigInt, a function)
+ * @throws Unencodable for what JSON cannot carry (a circle, a BigInt, a function)
  * @throws MessageTooLarge
  */
 export function encodePayload(value: unknown, maxBytes: number): EncodedPayload {
@@ -25,9 +25,9 @@ export function encodePayload(value: unknown, maxBytes: number): EncodedPayload 
   try {
     json = attachments ? stringifyBinary(value, attachments) : JSON.stringify(value);
   } catch (error) {
-    throw new InvalidMessage(`a payload must be JSON or binary: ${String((error as Error).message)}`);
+    throw new Unencodable(`a payload must be JSON or binary: ${String((error as Error).message)}`);
   }
-  if (json === undefined) throw new InvalidMessage(`a payload must be JSON or binary, not a ${typeof value}`);
+  if (json === undefined) throw new Unencodable(`a payload must be JSON or binary, not a ${typeof value}`);
   const encoded = { json, attachments: attachments ?? NO_ATTACHMENTS };
   const bytes = byteLength(encoded);
   if (bytes > maxBytes) {
@@ -78,8 +78,11 @@ function restore({ json, attachments }: EncodedPayload, form: (part: Uint8Array)
 function hasBinary(value: unknown, depth: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (isBinary(value)) return true;
+  // What an object says of itself counts, not its insides.
+  const { toJSON } = value as { toJSON?: unknown };
+  if (typeof toJSON === "function") return hasBinary(toJSON.call(value), depth + 1);
   if (depth > MAX_DEPTH) {
-    throw new InvalidMessage(`a payload must not be nested more than ${MAX_DEPTH} deep (or contain itself)`);
+    throw new Unencodable(`a payload must not be nested more than ${MAX_DEPTH} deep (or contain itself)`);
   }
   if (Array.isArray(value)) {
     for (const part of value) if (hasBinary(part, depth + 1)) return true;

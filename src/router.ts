@@ -12,7 +12,7 @@ import {
   type ParamsIn,
 } from "./consumer/consumer.ts";
 import { type HandlerTable, handlerTable } from "./consumer/handlers.ts";
-import { ConfigurationError } from "./errors.ts";
+import { ConfigurationError, Faults } from "./errors.ts";
 import { nearest } from "./names.ts";
 import { type Params, type ParamsOf, Pattern } from "./pattern.ts";
 import type { Middleware, Scope } from "./types.ts";
@@ -21,9 +21,9 @@ declare const needs: unique symbol;
 
 /** One row of a routing table. `Needs`: the parameters that an including pattern must still bring. */
 export interface RouteEntry<Needs = Record<never, never>> {
-  /** @internal only for types */
+  /** Only for types. */
   readonly [needs]?: (needs: Needs) => void;
-  /** @internal */
+  /** The framework's own. */
   readonly row: Row;
 }
 
@@ -165,19 +165,20 @@ export class Router {
    * @throws ConfigurationError that lists every fault of the table
    */
   constructor(entries: readonly RouteEntry<never>[], middleware: readonly Middleware[] = []) {
-    const faults: string[] = [];
+    const faults = new Faults();
+    checkMiddleware(middleware, "the application", faults);
     const rows = entries.map((entry) => entry.row);
     this.#routes = flatten(rows, { pattern: "", name: undefined, middleware }, faults);
     for (const route of this.#routes) {
       if (route.name === undefined) continue;
       const other = this.#byName.get(route.name);
       if (other !== undefined && other.pattern !== route.pattern) {
-        faults.push(`the name "${route.name}" is given to "${other.pattern}" and to "${route.pattern}"`);
+        faults.list.push(`the name "${route.name}" is given to "${other.pattern}" and to "${route.pattern}"`);
       }
       this.#byName.set(route.name, route);
     }
-    faults.push(...unreachable(this.#routes));
-    if (faults.length > 0) throw new ConfigurationError(faults);
+    faults.list.push(...unreachable(this.#routes));
+    if (faults.list.length > 0) throw new ConfigurationError(faults.list);
   }
 
   /** The consumer that serves a namespace (`socket`) or a path (`sse`). */
@@ -216,17 +217,14 @@ export class Router {
   }
 }
 
-function flatten(rows: readonly Row[], outer: RowBase, faults: string[]): Resolved[] {
+function flatten(rows: readonly Row[], outer: RowBase, faults: Faults): Resolved[] {
   return rows.flatMap((row): Resolved[] => {
     const pattern = joined(outer.pattern, row.pattern);
     const name = [outer.name, row.name].filter(Boolean).join(":") || undefined;
     const middleware = [...outer.middleware, ...row.middleware];
-    for (const layer of row.middleware) {
-      if (typeof layer !== "function")
-        faults.push(`a middleware of "${pattern}" is no function (scope, next)`);
-    }
+    checkMiddleware(row.middleware, `"${pattern}"`, faults);
     if (row.kind === "include") return flatten(row.rows, { pattern, name, middleware }, faults);
-    const matcher = attempt(faults, () => new Pattern(pattern));
+    const matcher = faults.collect(() => new Pattern(pattern));
     if (matcher === undefined) return [];
     // An include's name alone names no route.
     const base = { pattern, name: row.name && name, matcher, admit: compose(middleware, `"${pattern}"`) };
@@ -236,12 +234,18 @@ function flatten(rows: readonly Row[], outer: RowBase, faults: string[]): Resolv
     }
     const { kind, consumer, options } = row;
     if (!isConsumerClass(consumer)) {
-      faults.push(`"${pattern}" needs a class that extends Consumer`);
+      faults.list.push(`"${pattern}" needs a class that extends Consumer`);
       return [];
     }
-    const handlers = attempt(faults, () => handlerTable(consumer, Consumer.prototype));
+    const handlers = faults.collect(() => handlerTable(consumer, Consumer.prototype));
     return handlers === undefined ? [] : [{ ...base, kind, consumer, handlers, options }];
   });
+}
+
+function checkMiddleware(middleware: readonly Middleware[], of: string, faults: Faults): void {
+  for (const layer of middleware) {
+    if (typeof layer !== "function") faults.list.push(`a middleware of ${of} is no function (scope, next)`);
+  }
 }
 
 function joined(prefix: string, pattern: string): string {
@@ -251,16 +255,6 @@ function joined(prefix: string, pattern: string): string {
 
 function isConsumerClass(value: unknown): value is ConsumerClass {
   return typeof value === "function" && value.prototype instanceof Consumer;
-}
-
-function attempt<T>(faults: string[], make: () => T): T | undefined {
-  try {
-    return make();
-  } catch (error) {
-    const found = error instanceof ConfigurationError ? error.faults : [(error as Error).message];
-    for (const fault of found) if (!faults.includes(fault)) faults.push(fault);
-    return undefined;
-  }
 }
 
 function unreachable(routes: readonly Resolved[]): readonly string[] {

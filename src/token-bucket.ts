@@ -22,7 +22,7 @@ export class TokenBucket implements Budget {
   }
 
   take(): boolean {
-    if (this.#tokens < 1) this.#refill();
+    this.#refill();
     if (this.#tokens < 1) {
       this.#refusals += 1;
       return false;

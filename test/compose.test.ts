@@ -1,9 +1,17 @@
 import { describe, expect, test } from "@jest/globals";
-import { type ConnectionDenied, deny, type Middleware, type Scope } from "sluice";
+import { type ConnectionDenied, createApplication, deny, type Middleware, type Scope } from "sluice";
 import { compose } from "../src/compose.ts";
 
 const scope = { state: {}, user: undefined } as unknown as Scope;
 const accept = async () => {};
+
+test("a hole in a list of middleware stops the start, and never lets anybody through", async () => {
+  const holes = [undefined] as unknown as Middleware[];
+  expect(() => createApplication({ middleware: holes, routes: [] })).toThrow(
+    "a middleware of the application is no function (scope, next)",
+  );
+  await expect(compose(holes, "/x")(scope, accept)).rejects.toThrow();
+});
 
 describe("middleware", () => {
   test("is an onion: the first is the outermost", async () => {
@@ -34,6 +42,19 @@ describe("middleware", () => {
     });
     expect(result).toMatchObject({ user: "ann", state: { outer: 1, inner: 2 } });
     expect(scope.state).toEqual({});
+  });
+
+  test("cannot change the scope it holds, nor hand down what is not its own to change", async () => {
+    const meddler: Middleware = (seen, next) => {
+      expect(() => Object.assign(seen, { user: "root" })).toThrow(TypeError);
+      expect(() => Object.assign(seen.state, { admin: true })).toThrow(TypeError);
+      return next({ id: "forged" } as never);
+    };
+    let result: Scope | undefined;
+    await compose([meddler], "/x")({ ...scope, id: "real" }, async (last) => {
+      result = last;
+    });
+    expect(result).toMatchObject({ id: "real", user: undefined });
   });
 
   test("may refuse from any depth; those outside see it pass", async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { Consumer, createApplication, logSignals, route } from "sluice";
-import { TestClient } from "sluice/testing";
+import { TestClient, untilIdle } from "sluice/testing";
 
 class Room extends Consumer {
   override connect() {
@@ -31,6 +31,7 @@ test("a connection's life is told in lines that hold no secrets and no line brea
   await client.connect();
   await client.emit("say", { secret });
   await client.closed();
+  await untilIdle(app);
   await new TestClient(app, "/room/b", { auth: { token: "wrong" } }).connect();
   await new TestClient(app, "/nowhere%0aelse").connect();
   await app.stop();

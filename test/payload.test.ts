@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { InvalidMessage, MessageTooLarge } from "../src/errors.ts";
+import { MessageTooLarge, Unencodable } from "../src/errors.ts";
 import { byteLength, decodePayload, deepFreeze, encodePayload, inlineBinary } from "../src/payload.ts";
 
 const MAX = 1_000;
@@ -48,8 +48,17 @@ describe("a payload", () => {
     const circle: Record<string, unknown> = {};
     circle.self = circle;
     for (const bad of [circle, { big: 1n }, () => {}, Symbol("s")]) {
-      expect(() => encodePayload(bad, MAX)).toThrow(InvalidMessage);
+      expect(() => encodePayload(bad, MAX)).toThrow(Unencodable);
     }
+  });
+
+  test("is what an object says of itself by toJSON, not its insides", () => {
+    const owner = { pets: [] as object[], toJSON: () => "an owner" };
+    owner.pets.push({ owner });
+    expect(roundTrip({ owner, at: new Date(0) })).toEqual({
+      owner: "an owner",
+      at: "1970-01-01T00:00:00.000Z",
+    });
   });
 
   test("can be frozen to its depth", () => {

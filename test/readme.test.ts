@@ -26,6 +26,7 @@ beforeAll(async () => {
   ]);
   await symlink(join(root, "package.json"), join(installed, "package.json"));
   await symlink(join(root, "node_modules"), join(installed, "node_modules"), "junction");
+  await symlink(join(root, "node_modules", "zod"), join(folder, "node_modules", "zod"), "junction");
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
 });
 
@@ -84,4 +85,22 @@ test("the program on the README's first screen is a chat that runs as it stands"
   expect(await heard).toBe("hello");
   await elsewhere.emitWithAck("message", "alone");
   expect(strays).toEqual(["alone"]);
+});
+
+test("the built package tells a stranger's TypeScript as much as its sources would", async () => {
+  const file = join(folder, "consumer-types.ts");
+  await writeFile(file, await readFile(join(root, "test/types/consumer-types.ts"), "utf8"));
+  for (const [module, moduleResolution] of [
+    ["nodenext", "nodenext"],
+    ["esnext", "bundler"],
+  ]) {
+    const options = { strict: true, noEmit: true, target: "es2022", module, moduleResolution, types: [] };
+    await writeFile(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({ compilerOptions: { ...options, noImplicitOverride: true }, files: [file] }),
+    );
+    const compiler = [join(root, "node_modules/typescript/bin/tsc"), "-p", folder];
+    const { stdout } = await promisify(execFile)(process.execPath, compiler).catch((error) => error);
+    expect(stdout).toBe("");
+  }
 });

@@ -12,6 +12,8 @@ test("a token bucket lets a burst through, then so many a second", () => {
   now = 100;
   expect(takes(2)).toEqual([true, false]);
   expect(bucket.refusals).toBe(1);
+  now = 5_000;
+  expect(takes(4)).toEqual([true, true, true, false]);
   now = 10_000;
   expect(bucket.isFull).toBe(true);
   expect(takes(4)).toEqual([true, true, true, false]);

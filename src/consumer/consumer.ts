@@ -142,12 +142,12 @@ declare const types: unique symbol;
  *     await this.groupAdd(this.room);
  *   }
  *   override async receive(event: string, payload: unknown) {
- *     await this.groupEmit(this.room, event, payload);
+ *     await this.groupEmit(this.room, "said", this.validate(z.string(), payload));
  *   }
  * }
  */
 export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
-  /** @internal only for types */
+  /** Only for types. */
   declare readonly [types]: T;
 
   /** Groups that every instance joins before `connect` and leaves at the end. */
@@ -213,8 +213,7 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
    */
   ask<E extends keyof SendsIn<T> & string>(
     event: E,
-    payload: SendsIn<T>[E],
-    options?: AskOptions,
+    ...[payload, options]: PayloadArgs<SendsIn<T>[E], [options?: AskOptions]>
   ): Promise<unknown> {
     return this.#verbs.ask(event, payload, options);
   }
@@ -223,7 +222,7 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
    * Ends the connection; the client is told code and reason first. With 4400-4499 it does not come back
    * by itself, with 4500-4599 it does. {@link disconnect} runs when the handler that called this is done.
    */
-  close(code: number, reason: string): void {
+  close(code = 4400, reason = "closed by the server"): void {
     this.#verbs.close(code, reason);
   }
 
@@ -261,8 +260,7 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
   groupEmit<E extends keyof SendsIn<T> & string>(
     group: string,
     event: E,
-    payload: SendsIn<T>[E],
-    options?: EmitOptions,
+    ...[payload, options]: PayloadArgs<SendsIn<T>[E], [options?: EmitOptions]>
   ): Promise<void> {
     return this.#verbs.groupEmit(group, event, payload, options);
   }
@@ -278,7 +276,10 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
   }
 }
 
-type PayloadArgs<Payload> = undefined extends Payload ? [payload?: Payload] : [payload: Payload];
+/** A payload, which may be left out if `undefined` will do, and what comes after it. */
+type PayloadArgs<Payload, More extends unknown[] = []> = undefined extends Payload
+  ? [payload?: Payload, ...More]
+  : [payload: Payload, ...More];
 
 /** A class that routes can be given. */
 export interface ConsumerClass<T extends ConsumerTypes = ConsumerTypes> {

@@ -4,7 +4,7 @@
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ConfigurationError, InvalidMessage, type Issue } from "../errors.ts";
-import { checkEventName, messageTypeOf } from "../names.ts";
+import { checkEventName, checkGroupName, messageTypeOf } from "../names.ts";
 import type { Message, Scope } from "../types.ts";
 
 export type EventHandler = (consumer: object, payload: unknown) => unknown;
@@ -105,7 +105,16 @@ function concurrencyOf({ name, concurrency = 1 }: Described, faults: string[]): 
 
 function groupsOf({ name, groups = [] }: Described, faults: string[]): (scope: Scope) => readonly string[] {
   if (typeof groups === "function") return groups as (scope: Scope) => readonly string[];
-  if (Array.isArray(groups)) return () => groups as readonly string[];
+  if (Array.isArray(groups)) {
+    for (const group of groups as readonly string[]) {
+      try {
+        checkGroupName(group);
+      } catch (error) {
+        faults.push(`${name}.groups: ${(error as Error).message}`);
+      }
+    }
+    return () => groups as readonly string[];
+  }
   faults.push(`${name}.groups must be a list of names or a function (scope) => names`);
   return () => [];
 }

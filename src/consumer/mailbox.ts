@@ -52,8 +52,8 @@ export class Mailbox<Item> {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  get size(): number {
-    return this.#items.length;
+  get hasEnded(): boolean {
+    return this.#state === "ended";
   }
 
   get isIdle(): boolean {

@@ -7,7 +7,8 @@ import type { ClientLink, Frame } from "../types.ts";
 export class Outbox {
   readonly #link: ClientLink;
   readonly #maxBytes: number;
-  #waiting: Frame[] | undefined = [];
+  #state: "waiting" | "open" | "discarded" = "waiting";
+  #waiting: Frame[] = [];
   #bytes = 0;
 
   constructor(link: ClientLink, maxBytes: number) {
@@ -17,25 +18,23 @@ export class Outbox {
 
   /** False when more waits than may wait; the frame is not taken then. */
   write(frame: Frame): boolean {
-    if (this.#waiting === undefined) {
+    if (this.#state === "open") {
       this.#link.write(frame);
       return true;
     }
-    if (this.#bytes + frame.bytes > this.#maxBytes) return false;
+    if (this.#state === "discarded" || this.#bytes + frame.bytes > this.#maxBytes) return false;
     this.#bytes += frame.bytes;
     this.#waiting.push(frame);
     return true;
   }
 
   open(): void {
-    const frames = this.#waiting ?? [];
-    this.#waiting = undefined;
-    for (const frame of frames) this.#link.write(frame);
+    this.#state = "open";
+    for (const frame of this.#waiting.splice(0)) this.#link.write(frame);
   }
 
   discard(): void {
+    this.#state = "discarded";
     this.#waiting = [];
-    // Nothing goes out any more, and nothing is kept.
-    this.#bytes = Number.POSITIVE_INFINITY;
   }
 }

@@ -20,7 +20,7 @@ export interface ChannelLayerOptions {
 /** A membership: first asked for, then (once the topic is open) held. */
 interface Membership {
   held: boolean;
-  readonly joining: Promise<void>;
+  joined: Promise<void>;
 }
 
 interface Attached {
@@ -57,6 +57,7 @@ export class ChannelLayer {
     this.#requests = new NodeRequests(
       (to, header, payload) => this.#publish(nodeTopic(to), header, payload),
       maxMessageBytes,
+      (error) => facts.failed.announce({ hook: "layer", error }),
     );
     this.#requests.handle("groupAdd", (body) => this.#changeGroup(this.groupAdd, body));
     this.#requests.handle("groupDiscard", (body) => this.#changeGroup(this.groupDiscard, body));
@@ -92,20 +93,11 @@ export class ChannelLayer {
     if (attached === undefined) throw new ConnectionClosed(`there is no channel "${channel}" (any more)`);
 
     const known = attached.groups.get(group);
-    if (known !== undefined) return known.joining;
-    const membership: Membership = { held: false, joining: this.#subscriptions.acquire(groupTopic(group)) };
+    if (known !== undefined) return known.joined;
+    const membership: Membership = { held: false, joined: Promise.resolve() };
     attached.groups.set(group, membership);
-    try {
-      await membership.joining;
-    } catch (error) {
-      if (attached.groups.get(group) === membership) attached.groups.delete(group);
-      throw error;
-    }
-    membership.held = true;
-    // Left again while it was joining: whoever left saw nothing held and leaves the rest to us.
-    if (attached.groups.get(group) !== membership) return this.#subscriptions.release(groupTopic(group));
-    this.#fanOut.add(group, attached.member);
-    this.#facts.groupAdded.announce({ group, channel });
+    membership.joined = this.#join(group, attached, membership);
+    return membership.joined;
   }
 
   /** Takes a channel out of a group. Resolved: nothing that is sent to the group reaches it any more. */
@@ -176,6 +168,16 @@ export class ChannelLayer {
     return { channels: this.#attached.size, groups: this.#fanOut.size, topics };
   }
 
+  /** How many groups a channel of this node is in, or joining. @internal */
+  groupCount(channel: string): number {
+    return this.#attached.get(channel)?.groups.size ?? 0;
+  }
+
+  /** Whether a channel of this node is in a group, or joining it. @internal */
+  isIn(group: string, channel: string): boolean {
+    return this.#attached.get(channel)?.groups.has(group) === true;
+  }
+
   /** Whether the group has, or is about to have, a member on this node. @internal */
   isUsed(group: string): boolean {
     return this.#subscriptions.has(groupTopic(group));
@@ -197,6 +199,20 @@ export class ChannelLayer {
   /** Asks a node for something only it can do. @internal */
   get requests(): Pick<NodeRequests, "ask" | "handle"> {
     return this.#requests;
+  }
+
+  async #join(group: string, { member, groups }: Attached, membership: Membership): Promise<void> {
+    try {
+      await this.#subscriptions.acquire(groupTopic(group));
+    } catch (error) {
+      if (groups.get(group) === membership) groups.delete(group);
+      throw error;
+    }
+    // Left again while it was joining: whoever left saw nothing held and leaves the rest to us.
+    if (groups.get(group) !== membership) return this.#subscriptions.release(groupTopic(group));
+    membership.held = true;
+    this.#fanOut.add(group, member);
+    this.#facts.groupAdded.announce({ group, channel: member.channel });
   }
 
   #leave(group: string, { member, groups }: Attached): void {

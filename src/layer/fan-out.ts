@@ -8,8 +8,6 @@ export interface Member {
   write(frame: Frame): void;
   /** To the mailbox. */
   deliver(message: Message): void;
-  /** Ends the connection; the client is told code and reason. */
-  close(code: number, reason: string): void;
 }
 
 /** The groups' members on this node, and delivery to them. */

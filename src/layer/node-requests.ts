@@ -1,5 +1,5 @@
 /** Questions between nodes, each with one answer: for what only the node of a connection can do. */
-import { LayerUnavailable } from "../errors.ts";
+import { ConnectionClosed, LayerUnavailable, RateLimited, SluiceError } from "../errors.ts";
 import { decodePayload, encodePayload } from "../payload.ts";
 import type { EncodedPayload } from "../types.ts";
 import type { Header } from "./envelope.ts";
@@ -18,13 +18,16 @@ const MAX_PENDING = 10_000;
 export class NodeRequests {
   readonly #post: Post;
   readonly #maxBytes: number;
+  readonly #onError: (error: unknown) => void;
   readonly #handlers = new Map<string, Handler>();
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
 
-  constructor(post: Post, maxBytes: number) {
+  /** @param onError - hears what handlers throw that the other node cannot know of */
+  constructor(post: Post, maxBytes: number, onError: (error: unknown) => void) {
     this.#post = post;
     this.#maxBytes = maxBytes;
+    this.#onError = onError;
   }
 
   /** What this node does when another asks for `verb`; the answer must be JSON. */
@@ -59,11 +62,13 @@ export class NodeRequests {
     let failed = false;
     try {
       const handler = this.#handlers.get(verb);
-      if (handler === undefined) throw new Error(`it does not know "${verb}"`);
+      if (handler === undefined) throw new LayerUnavailable(`node "${from}" asked for the unknown "${verb}"`);
       reply = encodePayload(await handler(decodePayload(payload)), this.#maxBytes);
     } catch (error) {
       failed = true;
-      reply = encodePayload(error instanceof Error ? error.message : String(error), this.#maxBytes);
+      const isKnown = error instanceof SluiceError;
+      if (!isKnown) this.#onError(error);
+      reply = encodePayload(isKnown ? { code: error.code, message: error.message } : {}, this.#maxBytes);
     }
     await this.#post(from, { kind: "reply", id, failed }, reply);
   }
@@ -74,7 +79,7 @@ export class NodeRequests {
     this.#pending.delete(id);
     clearTimeout(pending.timer);
     const answer = decodePayload(payload);
-    if (failed) pending.reject(new LayerUnavailable(`node "${from}" could not do it: ${String(answer)}`));
+    if (failed) pending.reject(rebuilt(from, answer as { code?: string; message?: string }));
     else pending.resolve(answer);
   }
 
@@ -85,5 +90,17 @@ export class NodeRequests {
       reject(new LayerUnavailable("the channel layer was closed while another node was asked"));
     }
     this.#pending.clear();
+  }
+}
+
+/** The errors that are worth telling apart keep their kind; what else went wrong is the other node's affair. */
+function rebuilt(node: string, { code, message = "" }: { code?: string; message?: string }): Error {
+  switch (code) {
+    case "connection_closed":
+      return new ConnectionClosed(message);
+    case "rate_limited":
+      return new RateLimited(message);
+    default:
+      return new LayerUnavailable(`node "${node}" could not do what it was asked for`);
   }
 }

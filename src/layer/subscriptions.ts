@@ -3,8 +3,9 @@ import type { Backplane } from "../types.ts";
 interface Topic {
   users: number;
   isOpen: boolean;
-  /** The opening or closing that is under way. Topics open and close in turn. */
-  step: Promise<void> | undefined;
+  /** Under way; topics open and close in turn, so at most one of the two is. */
+  opening: Promise<void> | undefined;
+  closing: Promise<void> | undefined;
 }
 
 /**
@@ -20,17 +21,22 @@ export class Subscriptions {
     this.#backplane = backplane;
   }
 
-  /** Resolved: what any node publishes to the topic from now on is heard. Each needs one `release`. */
+  /**
+   * Resolved: what any node publishes to the topic from now on is heard. Each needs one `release`. When
+   * the backplane refuses, all who wait for that opening are told.
+   */
   async acquire(name: string): Promise<void> {
-    const topic = this.#topics.get(name) ?? { users: 0, isOpen: false, step: undefined };
+    const topic = this.#topics.get(name) ?? {
+      users: 0,
+      isOpen: false,
+      opening: undefined,
+      closing: undefined,
+    };
     this.#topics.set(name, topic);
     topic.users += 1;
     try {
-      while (!topic.isOpen || topic.step !== undefined) {
-        if (topic.step === undefined) await this.#take(topic, () => this.#open(name, topic));
-        // Somebody else's step; should it fail, the error is theirs and we try ourselves.
-        else await topic.step.catch(() => {});
-      }
+      while (topic.closing !== undefined) await topic.closing.catch(() => {});
+      if (!topic.isOpen) await (topic.opening ?? this.#open(name, topic));
     } catch (error) {
       topic.users -= 1;
       this.#forget(name, topic);
@@ -43,9 +49,9 @@ export class Subscriptions {
     const topic = this.#topics.get(name);
     if (topic === undefined || topic.users === 0) return;
     topic.users -= 1;
-    while (topic.users === 0 && topic.step !== undefined) await topic.step.catch(() => {});
-    if (topic.users > 0 || !topic.isOpen) return this.#forget(name, topic);
-    await this.#take(topic, () => this.#close(name, topic)).finally(() => this.#forget(name, topic));
+    if (topic.users === 0 && topic.opening !== undefined) await topic.opening.catch(() => {});
+    if (topic.users === 0 && topic.isOpen) await this.#close(name, topic);
+    this.#forget(name, topic);
   }
 
   has(name: string): boolean {
@@ -56,26 +62,30 @@ export class Subscriptions {
     return this.#topics.size;
   }
 
-  #take(topic: Topic, step: () => Promise<void>): Promise<void> {
-    topic.step = step().finally(() => {
-      topic.step = undefined;
-    });
-    return topic.step;
+  #open(name: string, topic: Topic): Promise<void> {
+    topic.opening = this.#backplane
+      .subscribe(name)
+      .then(() => {
+        topic.isOpen = true;
+      })
+      .finally(() => {
+        topic.opening = undefined;
+      });
+    return topic.opening;
   }
 
-  async #open(name: string, topic: Topic): Promise<void> {
-    await this.#backplane.subscribe(name);
-    topic.isOpen = true;
-  }
-
-  async #close(name: string, topic: Topic): Promise<void> {
+  #close(name: string, topic: Topic): Promise<void> {
     topic.isOpen = false;
-    await this.#backplane.unsubscribe(name);
+    topic.closing = this.#backplane.unsubscribe(name).finally(() => {
+      topic.closing = undefined;
+      this.#forget(name, topic);
+    });
+    return topic.closing;
   }
 
   #forget(name: string, topic: Topic): void {
-    if (topic.users === 0 && topic.step === undefined && this.#topics.get(name) === topic) {
-      this.#topics.delete(name);
-    }
+    const isUsed =
+      topic.users > 0 || topic.isOpen || topic.opening !== undefined || topic.closing !== undefined;
+    if (!isUsed && this.#topics.get(name) === topic) this.#topics.delete(name);
   }
 }

@@ -27,6 +27,8 @@ export class Connection {
   readonly #conn: EngineSocket;
   readonly #limits: ConnectionLimits;
   readonly #runners = new Map<string, Runner>();
+  /** Routes that end with "come back later", and how to end each without the others. */
+  readonly #leaving = new Map<string, () => void>();
   /** Bytes in Engine.IO's buffer `#buffer`. */
   #waitingBytes = 0;
   #buffer: unknown;
@@ -46,6 +48,7 @@ export class Connection {
     conn.on("packetCreate", (packet: Packet) => this.#count(packet));
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
     conn.once("close", (reason: string) => this.#lost(reason));
+    this.#idle();
   }
 
   get isOpen(): boolean {
@@ -68,9 +71,29 @@ export class Connection {
   /** The route is closed or was refused; a connection without any is closed after a while. */
   remove(namespace: string): void {
     this.#runners.delete(namespace);
-    if (this.#runners.size > 0 || !this.isOpen) return;
+    if (this.#runners.size === 0 && this.isOpen) this.#idle();
+  }
+
+  #idle(): void {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = setTimeout(() => this.#conn.close(), this.#limits.idleTimeoutMs);
+  }
+
+  /**
+   * A route ends, and its client may come back later. A stock client does that by itself when its
+   * transport closes, and only then; so if all routes end in this moment, the transport is closed,
+   * otherwise this route alone.
+   */
+  leave(namespace: string, disconnect: () => void): void {
+    this.#leaving.set(namespace, disconnect);
+    if (this.#leaving.size === 1) queueMicrotask(() => this.#leaveTogether());
+  }
+
+  #leaveTogether(): void {
+    const leaving = [...this.#leaving.values()];
+    this.#leaving.clear();
+    if (leaving.length >= this.#runners.size) this.#conn.close();
+    else for (const disconnect of leaving) disconnect();
   }
 
   #count(packet: Packet): void {

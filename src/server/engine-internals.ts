@@ -12,7 +12,15 @@ interface Internals {
   readonly transport?: {
     readonly writable?: boolean;
     readonly socket?: { readonly bufferedAmount?: number; terminate?(): void };
+    /** While a polling transport waits for one more poll, to say in its answer that it closes. */
+    readonly shouldClose?: (() => void) | null;
   };
+}
+
+/** All open connections. */
+export function clientsOf(engine: unknown): readonly EngineSocket[] {
+  const { clients = {} } = (engine ?? {}) as { readonly clients?: Readonly<Record<string, EngineSocket>> };
+  return Object.values(clients);
 }
 
 /** Whether a packet created now is handed to the network at once. */
@@ -33,8 +41,9 @@ export function bufferedBytes(conn: EngineSocket): number {
 
 /** Ends a connection at once, without waiting for a client that does not read. */
 export function cut(conn: EngineSocket): void {
-  const socket = (conn as unknown as Internals).transport?.socket;
+  const { socket, shouldClose } = (conn as unknown as Internals).transport ?? {};
   if (typeof socket?.terminate === "function") socket.terminate();
+  else if (typeof shouldClose === "function") shouldClose();
   else conn.close(true);
 }
 

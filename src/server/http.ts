@@ -1,7 +1,7 @@
 /** The HTTP side: `http` routes behind their middleware, and how errors look in JSON. */
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { type Application, createScope } from "../application.ts";
-import { ClientError, CloseCode, ConnectionDenied, reportOf } from "../errors.ts";
+import { CloseCode, ConnectionDenied, isForClient, verdictOf } from "../errors.ts";
 import type { Scope } from "../types.ts";
 import { handshakeOf } from "./scope.ts";
 
@@ -27,9 +27,9 @@ export function statusOf(closeCode: number): number {
 /** Answers `{ error: { code, message, closeCode? } }`, or ends the answer if it has begun. */
 export function sendError(response: Response, error: unknown): void {
   if (response.headersSent) return void response.destroy();
-  if (!(error instanceof ClientError)) return void response.status(500).json({ error: reportOf(error) });
-  const closeCode = error instanceof ConnectionDenied ? { closeCode: error.closeCode } : {};
-  response.status(statusOf(error.closeCode)).json({ error: { ...reportOf(error), ...closeCode } });
+  const { closeCode, ...report } = verdictOf(error);
+  const isDenial = error instanceof ConnectionDenied;
+  response.status(statusOf(closeCode)).json({ error: isDenial ? { ...report, closeCode } : report });
 }
 
 /** Runs the application's `http` routes; what none of them matches goes on. */
@@ -44,7 +44,7 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
     try {
       await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
     } catch (error) {
-      if (!(error instanceof ClientError)) announceFailure(app, error);
+      if (!isForClient(error)) announceFailure(app, error);
       sendError(response, error);
     }
   };

@@ -1,13 +1,14 @@
 import { once } from "node:events";
 import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from "node:http";
 import type { Server as HttpsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket as NetSocket } from "node:net";
 import express, { type Express } from "express";
 import { Server as IoServer } from "socket.io";
 import type { Application } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { type Given, resolveOptions, type ServerSettings, serverDefaults } from "../options.ts";
 import { Addresses } from "./addresses.ts";
+import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
 import { Origins } from "./origins.ts";
 import { clientAddress } from "./scope.ts";
@@ -40,6 +41,8 @@ export class Server {
   readonly #addresses: Addresses;
   readonly #origins: Origins;
   #io: IoServer | undefined;
+  /** Connections to a server of its own; Node forgets those that became WebSockets. */
+  readonly #sockets = new Set<NetSocket>();
   #listening: Promise<Listening> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -52,6 +55,8 @@ export class Server {
     this.#addresses = new Addresses(limits.connectionsPerAddress, app.settings.limits.newGroupsPerSecond);
     this.express = express();
     this.express.disable("x-powered-by");
+    // What is added after `listen` comes after our own error handler: Express' must show no stack either.
+    this.express.set("env", "production");
     const streams = new StreamCarrier({
       app,
       addresses: this.#addresses,
@@ -61,6 +66,7 @@ export class Server {
     this.express.use(streams.handler, httpRoutes(app, trustedProxies));
     this.#ownsHttp = server === undefined;
     this.#http = server ?? createHttpServer();
+    if (server === undefined) this.#http.on("connection", (socket: NetSocket) => this.#hold(socket));
   }
 
   /**
@@ -105,7 +111,8 @@ export class Server {
       pingInterval: pingIntervalMs,
       pingTimeout: pingTimeoutMs,
       maxHttpBufferSize: limits.maxPayloadBytes,
-      connectTimeout: this.app.settings.connectTimeoutMs,
+      // Ours waits for a `connect` that is pending, Socket.IO's would close the connection over it.
+      connectTimeout: 2_147_483_647,
       cleanupEmptyChildNamespaces: true,
       allowRequest: (request, answer) => {
         const refusal = this.#refusalOf(request);
@@ -148,22 +155,35 @@ export class Server {
     }
   }
 
+  #hold(socket: NetSocket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
+
   async #stop(): Promise<void> {
     // A start that failed has said so itself.
     await this.#listening?.catch(() => {});
-    const isClosed = this.#ownsHttp && this.#http.listening ? closed(this.#http) : Promise.resolve();
     const timer = setTimeout(() => this.#cutAll(), this.settings.stopTimeoutMs);
     await this.app.stop();
+    // It still listens: a client that polls comes once more to hear why. New clients are refused.
+    await Promise.all(clientsOf(this.#io?.engine).map(closed));
     this.#io?.engine.close();
     this.#io?.removeAllListeners();
-    if (this.#ownsHttp) this.#http.closeIdleConnections();
-    await isClosed;
+    if (this.#ownsHttp && this.#http.listening) await this.#closeHttp();
     clearTimeout(timer);
   }
 
+  async #closeHttp(): Promise<void> {
+    const isClosed = once(this.#http.close(), "close");
+    // Answers that are on their way still; their connections are idle once they have arrived.
+    const sweeper = setInterval(() => this.#http.closeIdleConnections(), 20);
+    await isClosed;
+    clearInterval(sweeper);
+  }
+
   #cutAll(): void {
-    this.#io?.engine.close();
-    if (this.#ownsHttp) this.#http.closeAllConnections();
+    for (const client of clientsOf(this.#io?.engine)) cut(client);
+    for (const socket of this.#sockets) socket.destroy();
   }
 }
 
@@ -188,6 +208,10 @@ function describe(http: HttpServer | HttpsServer): Listening {
   return { url: `${scheme}://${host}:${address.port}`, port: address.port };
 }
 
-function closed(http: HttpServer | HttpsServer): Promise<void> {
-  return new Promise((resolve) => http.close(() => resolve()));
+/** Closes a client's connection when all that waits for it has been sent. */
+function closed(client: EngineSocket): Promise<void> {
+  return new Promise((resolve) => {
+    client.once("close", () => resolve());
+    client.close();
+  });
 }

@@ -4,13 +4,13 @@ import type { Application } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
 import {
   AskTimeout,
-  ClientError,
   CloseCode,
   ConnectionClosed,
   InvalidMessage,
   isRetryable,
   RateLimited,
   RouteNotFound,
+  verdictOf,
 } from "../errors.ts";
 import { ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
@@ -64,9 +64,9 @@ class SocketLink implements ClientLink<SocketFrame> {
   close(code: number, reason: string): void {
     if (!this.#socket.connected) return;
     this.#socket.emit(ReservedEvent.close, { code, reason });
-    // A stock client comes back by itself when its transport closes, and only then.
-    if (isRetryable(code) && this.#connection.size <= 1) this.#socket.conn.close();
-    else this.#socket.disconnect();
+    const disconnect = () => void this.#socket.disconnect();
+    if (isRetryable(code)) this.#connection.leave(this.#socket.nsp.name, disconnect);
+    else disconnect();
   }
 
   /** The socket is gone: nobody will answer any more. */
@@ -182,8 +182,6 @@ export class SocketCarrier {
 /** What the client finds in its `connect_error`. That nothing is routed there is said as Socket.IO says it. */
 function refusal(error: unknown): Error & { data?: { code: number; reason: string } } {
   if (error instanceof RouteNotFound) return new Error("Invalid namespace");
-  const known = error instanceof ClientError;
-  const code = known ? error.closeCode : CloseCode.internalError;
-  const reason = known ? error.message : "internal error";
+  const { closeCode: code, message: reason } = verdictOf(error);
   return Object.assign(new Error(reason), { data: { code, reason } });
 }

@@ -9,11 +9,11 @@ import express, { type Request, type RequestHandler, type Response, Router } fro
 import { type Application, createScope } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
 import {
-  ClientError,
   CloseCode,
   ConnectionDenied,
   InvalidMessage,
   InvalidName,
+  isForClient,
   RateLimited,
   Refusal,
 } from "../errors.ts";
@@ -49,12 +49,14 @@ class StreamLink implements ClientLink<StreamFrame> {
   readonly events: Budget;
   readonly #response: Response;
   readonly #maxWaitingBytes: number;
+  readonly #closeTimeoutMs: number;
   readonly #onSlow: () => void;
 
-  constructor(response: Response, events: Budget, maxWaitingBytes: number, onSlow: () => void) {
+  constructor(response: Response, app: Application, onSlow: () => void) {
     this.#response = response;
-    this.events = events;
-    this.#maxWaitingBytes = maxWaitingBytes;
+    this.events = app.eventBudget();
+    this.#maxWaitingBytes = app.settings.limits.maxWaitingBytes;
+    this.#closeTimeoutMs = app.settings.closeTimeoutMs;
     this.#onSlow = onSlow;
   }
 
@@ -73,6 +75,8 @@ class StreamLink implements ClientLink<StreamFrame> {
       codec.encode({ event: ReservedEvent.close, json: JSON.stringify({ code, reason }), attachments: [] }),
     );
     this.#response.end();
+    // A client that does not read would keep it for ever.
+    this.#response.setTimeout(this.#closeTimeoutMs, () => this.#response.destroy());
   }
 }
 
@@ -157,6 +161,8 @@ export class StreamCarrier {
   }
 
   async #get({ route }: Match<ConsumerRoute>, request: Request, response: Response): Promise<void> {
+    // Gone before it was our turn: nothing would tell us again.
+    if (response.destroyed) return;
     const { app, addresses, settings } = this.#options;
     const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
     const { remoteAddress } = handshake;
@@ -170,7 +176,7 @@ export class StreamCarrier {
       runner.lost({ kind: "limit", code: CloseCode.tooSlow, message });
       response.destroy();
     };
-    const link = new StreamLink(response, app.eventBudget(), app.settings.limits.maxWaitingBytes, cut);
+    const link = new StreamLink(response, app, cut);
     const runner = app.connect("sse", handshake, link, newGroups);
     response.once("close", () =>
       runner.lost({ kind: "transport", code: 4001, message: `${route.pattern}: stream closed` }),
@@ -201,7 +207,9 @@ export class StreamCarrier {
     const key = JSON.stringify({ connection: `${channel}.${secret.toString("base64url")}` });
     response.write(`event: ${OPEN}\ndata: ${key}\n\n`);
     // A remark, so that proxies keep the stream open and a client that went is noticed.
-    const heartbeat = setInterval(() => response.write(": \n\n"), this.#options.settings.pingIntervalMs);
+    const heartbeat = setInterval(() => {
+      if (!response.writableEnded) response.write(": \n\n");
+    }, this.#options.settings.pingIntervalMs);
     response.once("close", () => {
       clearInterval(heartbeat);
       this.#streams.delete(channel);
@@ -232,7 +240,7 @@ export class StreamCarrier {
       if (answer.body === undefined) response.end();
       else response.json(answer.body);
     } catch (error) {
-      if (!(error instanceof ClientError)) app.signals.failed.announce({ hook: "http", error });
+      if (!isForClient(error)) app.signals.failed.announce({ hook: "http", error });
       sendError(response, error);
     }
   }
@@ -242,7 +250,7 @@ export class StreamCarrier {
     const stream = this.#streams.get(channel);
     const given = Buffer.from(secret, "base64url");
     if (
-      stream === undefined ||
+      !stream?.runner.isOpen ||
       given.length !== stream.secret.length ||
       !timingSafeEqual(given, stream.secret) ||
       userKey(stream.runner.scope) !== user

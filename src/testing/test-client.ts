@@ -18,7 +18,13 @@ import {
 /** What became of `connect`. */
 export type Entry =
   | { readonly accepted: true }
-  | { readonly accepted: false; readonly code: number; readonly reason: string };
+  | {
+      readonly accepted: false;
+      readonly code: number;
+      readonly reason: string;
+      /** What the consumer or a middleware threw, if that was the reason; a real client never sees it. */
+      readonly error?: unknown;
+    };
 
 export interface TestClientOptions {
   readonly auth?: Readonly<Record<string, unknown>>;
@@ -83,14 +89,16 @@ export class TestClient {
       const stopListening = this.#app.signals.failed.connect(({ channel, error }) => {
         if (channel === runner.channel) this.#errors.push(error);
       });
-      void runner.finished.then(stopListening);
+      // A little longer: what `disconnect` does wrong counts as well.
+      void runner.finished.then(() => setImmediate(stopListening));
       await runner.admit();
       runner.opened();
       return { accepted: true };
     } catch (error) {
       if (!(error instanceof ConnectionDenied || error instanceof RouteNotFound)) throw error;
       await this.#runner?.finished;
-      return { accepted: false, code: error.closeCode, reason: error.message };
+      const refused = { accepted: false, code: error.closeCode, reason: error.message } as const;
+      return this.#errors.length > 0 ? { ...refused, error: this.#errors[0] } : refused;
     }
   }
 

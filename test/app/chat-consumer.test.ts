@@ -77,6 +77,11 @@ describe("a chat room", () => {
     expect(entry).toEqual({ accepted: false, code: 4400, reason: "Choose a name of 1 to 40 characters." });
   });
 
+  test.each(["👩‍💻 Ada", "می‌خواهم", "🇺🇳", "Zoë"])("takes %s for a name", async (name) => {
+    const ann = await enter(name);
+    expect(await ann.next("welcome")).toMatchObject({ you: { name } });
+  });
+
   test("refuses a room whose name makes no group's name", async () => {
     const client = new TestClient(app, "/chat/no%20room", { auth: { name: "Ann" } });
     expect(await client.connect()).toMatchObject({ accepted: false, code: 4400 });

@@ -144,6 +144,23 @@ describe("groups of a consumer", () => {
     });
   });
 
+  test("are counted as the layer has them, whoever put it in or took it out", async () => {
+    class Greedy extends Consumer {
+      override async receive(_event: string, group: unknown) {
+        await this.groupAdd(String(group));
+        return "in";
+      }
+    }
+    const app = appOf(Greedy, { limits: { groupsPerConnection: 1 } });
+    const client = await enter(app);
+    for (const group of ["a", "b", "c"]) {
+      expect(await client.emit("join", group)).toBe("in");
+      await app.layer.groupDiscard(group, client.channel);
+    }
+    await app.layer.groupAdd("d", client.channel);
+    expect(await client.emit("join", "e")).toMatchObject({ error: { code: "rate_limited" } });
+  });
+
   test("are limited per connection, and new ones per second", async () => {
     class Greedy extends Consumer {
       override async receive(_event: string, group: unknown) {

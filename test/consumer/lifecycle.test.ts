@@ -1,15 +1,19 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
 import {
   type Application,
+  ClientError,
   Consumer,
   type ConsumerContext,
   createApplication,
   type DisconnectReason,
+  deny,
+  MemoryBackplane,
   type Message,
   type Middleware,
   route,
 } from "sluice";
 import { TestClient, untilIdle } from "sluice/testing";
+import { z } from "zod";
 
 const apps: Application[] = [];
 let steps: string[] = [];
@@ -146,6 +150,49 @@ describe("disconnect runs once, after the groups are left, when", () => {
     expect(steps).toEqual(["connect", "disconnect denied 4508"]);
   });
 
+  test("a middleware gives up on a connect that goes on: disconnect waits for it", async () => {
+    let letGo = () => {};
+    const impatient: Middleware = (_scope, next) => {
+      void next();
+      deny(4503, "too busy");
+    };
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          steps.push("connect begins");
+          await new Promise<void>((resolve) => {
+            letGo = resolve;
+          });
+          steps.push("connect ends");
+        }
+      },
+      { middleware: [impatient] },
+    );
+    const client = new TestClient(app, "/x");
+    const entry = client.connect();
+    while (!steps.includes("connect begins")) await new Promise((resolve) => setImmediate(resolve));
+    letGo();
+    expect(await entry).toMatchObject({ accepted: false, code: 4503 });
+    expect(steps).toEqual(["connect begins", "connect ends", "disconnect denied 4503"]);
+  });
+
+  test("connect refuses by an error of one's own with a close code that is none: that is a bug", async () => {
+    class Odd extends ClientError {
+      readonly code = "odd";
+      override readonly closeCode = 1008;
+    }
+    const app = appOf(
+      class extends Witness {
+        override async connect() {
+          throw new Odd("odd");
+        }
+      },
+    );
+    const client = new TestClient(app, "/x");
+    expect(await client.connect()).toMatchObject({ accepted: false, code: 4500 });
+    expect(steps).toEqual(["disconnect failed 4500"]);
+  });
+
   test("connect never ends at all", async () => {
     const app = appOf(
       class extends Witness {
@@ -214,7 +261,7 @@ describe("a hook that throws ends its connection and nobody else's: the client h
         readonly field = boom();
       },
     );
-    expect(await client.connect()).toEqual({ accepted: false, code: 4500, reason: "internal error" });
+    expect(await client.connect()).toMatchObject({ accepted: false, code: 4500, reason: "internal error" });
     expect(failures).toEqual(["constructor: secret detail"]);
     expect(steps).toEqual([]);
     await expectNothingLeft(app, bystander);
@@ -229,7 +276,7 @@ describe("a hook that throws ends its connection and nobody else's: the client h
         }
       },
     );
-    expect(await client.connect()).toEqual({ accepted: false, code: 4500, reason: "internal error" });
+    expect(await client.connect()).toMatchObject({ accepted: false, code: 4500, reason: "internal error" });
     expect(failures).toEqual(["connect: secret detail"]);
     expect(steps).toEqual(["connect", "disconnect failed 4500"]);
     await expectNothingLeft(app, bystander);
@@ -410,19 +457,129 @@ describe("after a connection has ended", () => {
     expect(failures).toEqual([]);
   });
 
-  test("a handler that hangs does not keep disconnect from running", async () => {
+  test("what waited is dropped and told, if the server ended it", async () => {
     const app = appOf(
       class extends Witness {
-        override async receive() {
-          return new Promise(() => {});
+        override async receive(event: string) {
+          if (event === "close") this.close(4400, "bye");
+          await new Promise((resolve) => setImmediate(resolve));
+          return event;
+        }
+        chatMessage() {
+          steps.push("message");
+        }
+      },
+    );
+    const dropped: string[] = [];
+    app.signals.dropped.connect(({ cause, what }) => dropped.push(`${cause} ${what}`));
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    const closing = client.emit("close");
+    const waiting = client.emit("waiting");
+    await app.layer.send(client.channel, { type: "chat.message" });
+    expect(await waiting).toMatchObject({ error: { code: "connection_closed" } });
+    expect(await closing).toBe("close");
+    expect(dropped).toEqual(["ended chat.message"]);
+    expect(steps).not.toContain("message");
+  });
+
+  test("a handler that hangs does not keep disconnect from running, which stays the last", async () => {
+    let letGo = () => {};
+    const app = appOf(
+      class extends Witness {
+        override async receive(event: string) {
+          steps.push(event);
+          await new Promise<void>((resolve) => {
+            letGo = resolve;
+          });
+          return event;
         }
       },
       { closeTimeoutMs: 20 },
     );
+    const failures: string[] = [];
+    app.signals.failed.connect(({ error }) => failures.push((error as Error).message));
     const client = new TestClient(app, "/x");
     await client.connect();
-    client.send("hang");
+    client.send("hangs");
+    client.send("never");
     await client.disconnect();
-    expect(steps).toEqual(["connect", "disconnect client 4000"]);
+    letGo();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(steps).toEqual(["connect", "hangs", "disconnect client 4000"]);
+    expect(failures).toEqual(["a handler still ran and was given up"]);
+  });
+
+  test("a disconnect that hangs is given up, and told", async () => {
+    const app = appOf(
+      class extends Witness {
+        override disconnect() {
+          return new Promise<void>(() => {});
+        }
+      },
+      { closeTimeoutMs: 20 },
+    );
+    const failures: string[] = [];
+    app.signals.failed.connect(({ hook }) => failures.push(hook));
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    await client.disconnect();
+    expect(failures).toEqual(["disconnect"]);
+    expect(app.sizes.connections).toBe(0);
+  });
+});
+
+describe("an application that stops", () => {
+  test("gives up what hangs after the time it is given", async () => {
+    const app = appOf(
+      class extends Witness {
+        override disconnect() {
+          return new Promise<void>(() => {});
+        }
+      },
+    );
+    await new TestClient(app, "/x").connect();
+    await app.stop({ withinMs: 20 });
+    expect(app.sizes.connections).toBe(0);
+  });
+
+  test("does so quietly when its start had failed", async () => {
+    const backplane = new MemoryBackplane();
+    backplane.open = () => Promise.reject(new Error("no backplane"));
+    const app = appOf(Witness, { backplane });
+    await expect(app.start()).rejects.toThrow("no backplane");
+    await app.stop();
+  });
+});
+
+describe("facts", () => {
+  test("can be heard for one class of consumers alone", async () => {
+    const app = appOf(Witness);
+    const heard: string[] = [];
+    app.signals.connected.connect(({ route }) => heard.push(route), { sender: Witness });
+    await new TestClient(app, "/bystander").connect();
+    await new TestClient(app, "/x").connect();
+    expect(heard).toEqual(["/x"]);
+  });
+
+  test("tell of events that were handled well, and of no others", async () => {
+    const app = appOf(
+      class extends Witness {
+        override async receive(event: string) {
+          if (event === "bad") this.validate(z.number(), "no number");
+          return event;
+        }
+      },
+    );
+    const heard: string[] = [];
+    app.signals.handled.connect(({ what }) => heard.push(`handled ${what}`));
+    app.signals.refused.connect(({ event, code }) => heard.push(`${code} ${event}`));
+    const client = new TestClient(app, "/x");
+    await client.connect();
+    await client.emit("good");
+    await client.emit("bad");
+    await app.layer.send(client.channel, { type: "un.heard.of" });
+    await untilIdle(app);
+    expect(heard).toEqual(["handled good", "invalid_message bad"]);
   });
 });

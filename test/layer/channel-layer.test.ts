@@ -228,7 +228,7 @@ describe("groups on several nodes", () => {
     expect(two.layer.groupMembers("g")).toEqual([bob.channel]);
     await one.layer.groupDiscard("g", bob.channel);
     expect(two.layer.groupMembers("g")).toEqual([]);
-    await expect(one.layer.groupAdd("g", "n2!nobody")).rejects.toMatchObject({ code: "layer_unavailable" });
+    await expect(one.layer.groupAdd("g", "n2!nobody")).rejects.toMatchObject({ code: "connection_closed" });
   });
 
   test("what cannot be read is dropped and told, and the rest goes on", async () => {

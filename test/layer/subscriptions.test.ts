@@ -85,15 +85,17 @@ describe("subscriptions", () => {
     expect(subscriptions.size).toBe(0);
   });
 
-  test("an opening that fails is told to who asked, and others try themselves", async () => {
+  test("an opening that fails is told to all who waited for it, and the next tries again", async () => {
     const { backplane, subscriptions } = make();
     const first = subscriptions.acquire("t");
     const second = subscriptions.acquire("t");
     backplane.steps[0]?.end(new Error("refused"));
     await expect(first).rejects.toThrow("refused");
+    await expect(second).rejects.toThrow("refused");
+    const third = subscriptions.acquire("t");
     await turn();
     backplane.steps[1]?.end();
-    await second;
+    await third;
     expect(subscriptions.has("t")).toBe(true);
   });
 

@@ -1,0 +1,224 @@
+/**
+ * What comes to one consumer: events of its client and messages of others. Each is checked, waits its
+ * turn in the mailbox, runs its handler and, if it is an event, is answered.
+ */
+import {
+  ChannelFull,
+  CloseCode,
+  ConnectionDenied,
+  INTERNAL_ERROR,
+  InvalidMessage,
+  isForClient,
+  NoHandler,
+  RateLimited,
+  Refusal,
+  verdictOf,
+} from "../errors.ts";
+import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
+import { checkEventName, ReservedEvent } from "../names.ts";
+import type { Acknowledge, Budget, DisconnectReason, Message } from "../types.ts";
+import type { Consumer } from "./consumer.ts";
+import { type EventRow, type HandlerTable, validateLater } from "./handlers.ts";
+import { Mailbox } from "./mailbox.ts";
+
+/** The machine around it. */
+export interface IntakeHost {
+  readonly channel: string;
+  readonly isOpen: boolean;
+  readonly fact: ConnectionFact;
+  /** What facts are announced by: the consumer's class. */
+  readonly sender: unknown;
+  readonly consumer: Consumer | undefined;
+  /** To the client, in order. */
+  tell(event: string, payload: unknown): void;
+  /** Ends the connection; the client is told. */
+  end(reason: DisconnectReason): void;
+  close(code: number, reason: string): void;
+  /** Announces a failure and ends the connection, unless it is only the aftermath of its end. */
+  fail(hook: Hook, error: unknown): boolean;
+}
+
+export interface IntakeLimits {
+  readonly mailbox: number;
+  readonly pendingEvents: number;
+  readonly floodEvents: number;
+}
+
+interface EventItem {
+  readonly event: string;
+  readonly payload: unknown;
+  readonly row: EventRow | undefined;
+  readonly acknowledge: Acknowledge | undefined;
+}
+
+type Item = EventItem | { readonly message: Message };
+
+const CONNECTION_CLOSED = new Refusal({
+  code: "connection_closed",
+  closeCode: CloseCode.unavailable,
+  message: "the connection was closed before this event was handled",
+});
+
+export class Intake {
+  readonly #host: IntakeHost;
+  readonly #handlers: HandlerTable;
+  readonly #budget: Budget;
+  readonly #facts: Facts;
+  readonly #limits: IntakeLimits;
+  readonly #mailbox: Mailbox<Item>;
+  #pendingEvents = 0;
+
+  /** @param budget - how many events the client may send */
+  constructor(host: IntakeHost, handlers: HandlerTable, budget: Budget, facts: Facts, limits: IntakeLimits) {
+    this.#host = host;
+    this.#handlers = handlers;
+    this.#budget = budget;
+    this.#facts = facts;
+    this.#limits = limits;
+    this.#mailbox = new Mailbox(limits.mailbox, handlers.concurrency, (item) => this.#handle(item));
+  }
+
+  /** `connect` has ended: what waits may run. */
+  open(): void {
+    this.#mailbox.open();
+  }
+
+  /** An event of the client, as it came: nothing about it has been checked. Never throws. */
+  receive(event: unknown, args: readonly unknown[], acknowledge: Acknowledge | undefined): void {
+    try {
+      this.#post(event, args, acknowledge);
+    } catch (error) {
+      this.#refuse(typeof event === "string" ? event : "", error, acknowledge);
+    }
+  }
+
+  /** A message of another consumer. */
+  deliver(message: Message): void {
+    if (!this.#mailbox.post({ message })) {
+      this.#drop(this.#mailbox.hasEnded ? "ended" : "mailbox-full", message.type);
+    }
+  }
+
+  /** Takes nothing more. What waits is dropped and told, but for events of a client if `isHeard`. */
+  end(isHeard: boolean): void {
+    for (const item of this.#mailbox.end((waiting) => isHeard && "event" in waiting)) {
+      if ("message" in item) this.#drop("ended", item.message.type);
+      else item.acknowledge?.(CONNECTION_CLOSED);
+    }
+  }
+
+  /** Resolves when nothing runs and nothing that may run waits. */
+  idle(): Promise<void> {
+    return this.#mailbox.idle();
+  }
+
+  get isIdle(): boolean {
+    return this.#mailbox.isIdle;
+  }
+
+  #post(event: unknown, args: readonly unknown[], acknowledge: Acknowledge | undefined): void {
+    if (!this.#budget.take()) {
+      if (this.#budget.refusals > this.#limits.floodEvents) {
+        this.#host.end({ kind: "limit", code: CloseCode.flood, message: "too many events" });
+      }
+      throw new RateLimited("too many events in too little time; slow down");
+    }
+    const name = checkEventName(event);
+    if (args.length > 1) {
+      throw new InvalidMessage(`an event takes one payload, not ${args.length}; put them into one object`);
+    }
+    const row = this.#handlers.events.get(name);
+    if (row === undefined && this.#host.consumer?.receive === undefined) {
+      throw new NoHandler("nothing here handles an event of that name");
+    }
+    if (this.#pendingEvents >= this.#limits.pendingEvents) {
+      throw new ChannelFull("too many events wait to be handled; wait for acknowledgements");
+    }
+    if (!this.#mailbox.post({ event: name, payload: args[0], row, acknowledge })) {
+      throw new ChannelFull("the mailbox is full; try again later");
+    }
+    this.#pendingEvents += 1;
+    const { received } = this.#facts;
+    if (received.hasReceivers) received.announce({ ...this.#host.fact, event: name }, this.#host.sender);
+  }
+
+  async #handle(item: Item): Promise<void> {
+    const { handled } = this.#facts;
+    const startedAt = handled.hasReceivers ? performance.now() : 0;
+    const isWell =
+      "message" in item ? await this.#handleMessage(item.message) : await this.#handleEvent(item);
+    if (!isWell || !handled.hasReceivers) return;
+    const what = "message" in item ? item.message.type : item.event;
+    const tookMs = performance.now() - startedAt;
+    handled.announce({ ...this.#host.fact, what, tookMs }, this.#host.sender);
+  }
+
+  /** Says whether it went well. */
+  async #handleEvent({ event, payload, row, acknowledge }: EventItem): Promise<boolean> {
+    this.#pendingEvents -= 1;
+    const consumer = this.#host.consumer as Consumer;
+    let answer: unknown;
+    try {
+      answer = await (row === undefined
+        ? consumer.receive?.(event, payload)
+        : row.handler(consumer, await checked(row, payload)));
+    } catch (error) {
+      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
+      else if (isForClient(error)) this.#refuse(event, error, acknowledge);
+      else this.#fail("receive", error, acknowledge);
+      return false;
+    }
+    try {
+      acknowledge?.(answer);
+      return true;
+    } catch (error) {
+      // An answer that cannot be put into JSON is the handler's fault, not the client's.
+      this.#fail("receive", error, acknowledge);
+      return false;
+    }
+  }
+
+  async #handleMessage(message: Message): Promise<boolean> {
+    const handler = this.#handlers.messages.get(message.type);
+    if (handler === undefined) {
+      this.#drop("no-handler", message.type);
+      return false;
+    }
+    try {
+      await handler.call(this.#host.consumer as Consumer, message);
+      return true;
+    } catch (error) {
+      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
+      else this.#host.fail("message", error);
+      return false;
+    }
+  }
+
+  /** Answers an event that was refused; the connection goes on. */
+  #refuse(event: string, error: unknown, acknowledge: Acknowledge | undefined): void {
+    const refusal = new Refusal(verdictOf(error));
+    const { code } = refusal.error;
+    if (this.#facts.refused.hasReceivers) {
+      this.#facts.refused.announce({ ...this.#host.fact, event, code }, this.#host.sender);
+    }
+    if (acknowledge !== undefined) acknowledge(refusal);
+    else if (this.#host.isOpen) {
+      this.#host.tell(ReservedEvent.error, { event: event.slice(0, 99), ...refusal.error });
+    }
+  }
+
+  #fail(hook: Hook, error: unknown, acknowledge: Acknowledge | undefined): void {
+    acknowledge?.(new Refusal(INTERNAL_ERROR));
+    this.#host.fail(hook, error);
+  }
+
+  #drop(cause: DropCause, what: string): void {
+    this.#facts.dropped.announce({ cause, target: this.#host.channel, what }, this.#host.sender);
+  }
+}
+
+function checked(row: EventRow, payload: unknown): unknown {
+  if (row.schema !== undefined) return validateLater(row.schema, payload);
+  if (payload === undefined) return undefined;
+  throw new InvalidMessage("this event takes no payload");
+}
