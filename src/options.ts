@@ -20,7 +20,7 @@ export const applicationDefaults = {
     maxWaitingBytes: 1_048_576,
     /** Events that one client may send per second, over all its routes; as many again in a burst. */
     eventsPerSecond: 100,
-    /** Refused events in a row after which a client is cut with 4429. */
+    /** Refused events, less `eventsPerSecond` forgiven each second, after which a client is cut with 4429. */
     floodEvents: 1_000,
     /** Groups without a member on this node that the clients of one address may open per second. */
     newGroupsPerSecond: 100,

@@ -28,7 +28,6 @@ export class TokenBucket implements Budget {
       return false;
     }
     this.#tokens -= 1;
-    this.#refusals = 0;
     return true;
   }
 
@@ -46,6 +45,7 @@ export class TokenBucket implements Budget {
     const now = this.#now();
     const gained = ((now - this.#filledAt) / 1000) * this.#perSecond;
     this.#tokens = Math.min(this.#burst, this.#tokens + gained);
+    this.#refusals = Math.max(0, this.#refusals - gained);
     this.#filledAt = now;
   }
 }

@@ -123,7 +123,7 @@ export interface ClientLink<F extends Frame = Frame> {
 export interface Budget {
   /** True when there was one left; it is spent then. */
   take(): boolean;
-  /** How often in a row `take` said no. */
+  /** How often `take` said no; forgotten at the rate at which the allowance refills. */
   readonly refusals: number;
 }
 

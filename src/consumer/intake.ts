@@ -30,7 +30,7 @@ export interface IntakeHost {
   readonly sender: unknown;
   readonly consumer: Consumer | undefined;
   /** To the client, in order. */
-  tell(event: string, payload: unknown): void;
+  tell(event: string, payload: unknown, maxBytes?: number): void;
   /** Ends the connection; the client is told. */
   end(reason: DisconnectReason): void;
   close(code: number, reason: string): void;
@@ -197,13 +197,19 @@ export class Intake {
   /** Answers an event that was refused; the connection goes on. */
   #refuse(event: string, error: unknown, acknowledge: Acknowledge | undefined): void {
     const refusal = new Refusal(verdictOf(error));
-    const { code } = refusal.error;
+    const { code, message } = refusal.error;
     if (this.#facts.refused.hasReceivers) {
       this.#facts.refused.announce({ ...this.#host.fact, event, code }, this.#host.sender);
     }
-    if (acknowledge !== undefined) acknowledge(refusal);
-    else if (this.#host.isOpen) {
-      this.#host.tell(ReservedEvent.error, { event: event.slice(0, 99), ...refusal.error });
+    const named = { event: event.slice(0, 99) };
+    const short = { code, message: message.slice(0, 200) };
+    try {
+      if (acknowledge !== undefined) acknowledge(refusal);
+      else if (this.#host.isOpen) this.#host.tell(ReservedEvent.error, { ...named, ...refusal.error });
+    } catch {
+      // Details that cannot be encoded, or that the client itself has made too large.
+      if (acknowledge !== undefined) acknowledge({ error: short });
+      else this.#host.tell(ReservedEvent.error, { ...named, ...short }, Number.POSITIVE_INFINITY);
     }
   }
 

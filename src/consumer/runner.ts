@@ -314,8 +314,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   // ---- what the intake needs --------------------------------------------------------------------
 
-  tell(event: string, payload: unknown): void {
-    const encoded = encodePayload(payload, this.#context.limits.maxMessageBytes);
+  tell(event: string, payload: unknown, maxBytes = this.#context.limits.maxMessageBytes): void {
+    const encoded = encodePayload(payload, maxBytes);
     this.write(this.codec.encode({ event, ...encoded }));
   }
 

@@ -1,13 +1,23 @@
 import type { Runner } from "../consumer/runner.ts";
 import { CloseCode } from "../errors.ts";
 import type { Budget, DisconnectReason } from "../types.ts";
-import { bufferedBytes, cut, type EngineSocket, isFlowing, waitingPackets } from "./engine-internals.ts";
+import {
+  bufferedBytes,
+  cut,
+  type EngineSocket,
+  isFlowing,
+  onNextPoll,
+  onUpgradeFailed,
+  waitingPackets,
+} from "./engine-internals.ts";
 
 export interface ConnectionLimits {
   readonly maxWaitingBytes: number;
   /** How long a connection may stay without any route open on it. */
   readonly idleTimeoutMs: number;
 }
+
+const POLL_TIMEOUT_MS = 5_000;
 
 interface Packet {
   readonly data?: unknown;
@@ -33,6 +43,7 @@ export class Connection {
   #waitingBytes = 0;
   #buffer: unknown;
   #idleTimer: NodeJS.Timeout | undefined;
+  #pollTimer: NodeJS.Timeout | undefined;
 
   constructor(
     conn: EngineSocket,
@@ -48,6 +59,7 @@ export class Connection {
     conn.on("packetCreate", (packet: Packet) => this.#count(packet));
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
     conn.once("close", (reason: string) => this.#lost(reason));
+    onUpgradeFailed(conn, () => this.#expectPoll());
     this.#idle();
   }
 
@@ -59,8 +71,8 @@ export class Connection {
     return this.#runners.size;
   }
 
-  has(namespace: string): boolean {
-    return this.#runners.has(namespace);
+  runnerOf(namespace: string): Runner | undefined {
+    return this.#runners.get(namespace);
   }
 
   add(namespace: string, runner: Runner): void {
@@ -69,7 +81,8 @@ export class Connection {
   }
 
   /** The route is closed or was refused; a connection without any is closed after a while. */
-  remove(namespace: string): void {
+  remove(namespace: string, runner: Runner): void {
+    if (this.#runners.get(namespace) !== runner) return;
     this.#runners.delete(namespace);
     if (this.#runners.size === 0 && this.isOpen) this.#idle();
   }
@@ -92,8 +105,16 @@ export class Connection {
   #leaveTogether(): void {
     const leaving = [...this.#leaving.values()];
     this.#leaving.clear();
-    if (leaving.length >= this.#runners.size) this.#conn.close();
+    const isLeft = [...this.#runners.values()].every((runner) => runner.reason !== undefined);
+    if (isLeft) this.#conn.close();
     else for (const disconnect of leaving) disconnect();
+  }
+
+  /** A client that vanished in its upgrade has no poll open whose end would tell; so it must poll again. */
+  #expectPoll(): void {
+    clearTimeout(this.#pollTimer);
+    this.#pollTimer = setTimeout(() => cut(this.#conn), POLL_TIMEOUT_MS);
+    onNextPoll(this.#conn, () => clearTimeout(this.#pollTimer));
   }
 
   #count(packet: Packet): void {
@@ -116,6 +137,7 @@ export class Connection {
 
   #lost(reason: string): void {
     clearTimeout(this.#idleTimer);
+    clearTimeout(this.#pollTimer);
     this.#end({ kind: "transport", code: 4001, message: reason });
   }
 

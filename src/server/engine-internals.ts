@@ -39,6 +39,31 @@ export function bufferedBytes(conn: EngineSocket): number {
   return (conn as unknown as Internals).transport?.socket?.bufferedAmount ?? 0;
 }
 
+interface TransportEvents {
+  once(event: "close" | "ready", listener: () => void): unknown;
+}
+
+/** Hears that the WebSocket a polling client was changing to has closed before the change was made. */
+export function onUpgradeFailed(conn: EngineSocket, hear: () => void): void {
+  (conn as unknown as NodeJS.EventEmitter).on("upgrading", (transport: TransportEvents) => {
+    transport.once("close", () => {
+      const isStillPolling = (conn.transport as unknown) !== transport;
+      if (isStillPolling && conn.readyState === "open") hear();
+    });
+  });
+}
+
+/** Hears that a polling client polls, or that it has a poll open already. */
+export function onNextPoll(conn: EngineSocket, hear: () => void): void {
+  if (conn.transport.writable) hear();
+  else (conn.transport as unknown as TransportEvents).once("ready", hear);
+}
+
+/** Sees to it that a socket whose connecting is refused is forgotten without a word to its client. */
+export function refuseSilently(socket: Socket): void {
+  (socket as unknown as { _error: () => void })._error = () => {};
+}
+
 /** Ends a connection at once, without waiting for a client that does not read. */
 export function cut(conn: EngineSocket): void {
   const { socket, shouldClose } = (conn as unknown as Internals).transport ?? {};

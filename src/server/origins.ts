@@ -39,6 +39,10 @@ export class Origins {
     return origin !== undefined && this.allows(origin, undefined);
   }
 
+  get allowsAll(): boolean {
+    return this.#any;
+  }
+
   get allowsNoOthers(): boolean {
     return !this.#any && this.#rules.length === 0;
   }

@@ -1,5 +1,6 @@
 /** What a request says about its client, in the form that the application takes. */
 import type { IncomingMessage } from "node:http";
+import { isIP } from "node:net";
 import type { Handshake, Protocol } from "../types.ts";
 
 export function handshakeOf(
@@ -29,8 +30,10 @@ export function clientAddress(request: IncomingMessage, trustedProxies: number):
   const direct = request.socket.remoteAddress ?? "";
   if (trustedProxies === 0) return direct;
   const forwarded = [request.headers["x-forwarded-for"] ?? []].flat().join(",");
-  const hops = [...forwarded.split(",").map((hop) => hop.trim()), direct].filter(Boolean);
-  return hops.at(-1 - trustedProxies) ?? hops[0] ?? direct;
+  const hops = [...forwarded.split(",").map((hop) => hop.trim()), direct];
+  const client = hops.at(-1 - trustedProxies) ?? hops[0] ?? direct;
+  // With fewer hops than proxies it may be the client's own text.
+  return isIP(client) === 0 ? direct : client;
 }
 
 function parseUrl(url: string | undefined): { pathname: string; searchParams: URLSearchParams } {

@@ -43,6 +43,8 @@ export class Server {
   #io: IoServer | undefined;
   /** Connections to a server of its own; Node forgets those that became WebSockets. */
   readonly #sockets = new Set<NetSocket>();
+  /** Of those, the ones without a request so far: browsers open such in advance. */
+  readonly #unused = new Set<NetSocket>();
   #listening: Promise<Listening> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -66,7 +68,7 @@ export class Server {
     this.express.use(streams.handler, httpRoutes(app, trustedProxies));
     this.#ownsHttp = server === undefined;
     this.#http = server ?? createHttpServer();
-    if (server === undefined) this.#http.on("connection", (socket: NetSocket) => this.#hold(socket));
+    if (this.#ownsHttp) this.#watchSockets();
   }
 
   /**
@@ -81,8 +83,8 @@ export class Server {
 
   /**
    * Ends well: takes no new clients, tells each one to come back later (4503), waits for the `disconnect`
-   * hooks, closes the channel layer and its own HTTP server. What hangs longer than `stopTimeoutMs` is
-   * cut. Idempotent.
+   * hooks, closes the channel layer and its own HTTP server. After `stopTimeoutMs` whatever is left is cut.
+   * Idempotent.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
@@ -95,9 +97,20 @@ export class Server {
   }
 
   async #listen(): Promise<Listening> {
+    try {
+      return await this.#open();
+    } catch (error) {
+      // Half a start must not keep the process from ending.
+      this.#closeIo();
+      await this.app.stop();
+      throw error;
+    }
+  }
+
+  async #open(): Promise<Listening> {
     await this.app.start();
     this.express.use(lastErrors(this.app));
-    if (this.#http.listenerCount("request") === 0) this.#http.on("request", this.express);
+    if (this.#ownsHttp || this.#http.listenerCount("request") === 0) this.#http.on("request", this.express);
     this.#io = this.#createIo();
     new SocketCarrier(this.#io, this.app, this.#addresses, this.settings);
     if (this.#ownsHttp) await this.#bind();
@@ -124,7 +137,7 @@ export class Server {
             cors: {
               origin: (origin: string | undefined, answer: (error: null, allowed: boolean) => void) =>
                 answer(null, this.#origins.allowsCross(origin)),
-              credentials: true,
+              credentials: !this.#origins.allowsAll,
             },
           }),
     });
@@ -155,28 +168,51 @@ export class Server {
     }
   }
 
-  #hold(socket: NetSocket): void {
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+  #watchSockets(): void {
+    const isUsed = ({ socket }: IncomingMessage) => void this.#unused.delete(socket);
+    this.#http.on("request", isUsed).on("upgrade", isUsed);
+    this.#http.on("connection", (socket: NetSocket) => {
+      this.#sockets.add(socket);
+      this.#unused.add(socket);
+      socket.once("close", () => {
+        this.#sockets.delete(socket);
+        this.#unused.delete(socket);
+      });
+    });
   }
 
   async #stop(): Promise<void> {
-    // A start that failed has said so itself.
-    await this.#listening?.catch(() => {});
-    const timer = setTimeout(() => this.#cutAll(), this.settings.stopTimeoutMs);
-    await this.app.stop();
-    // It still listens: a client that polls comes once more to hear why. New clients are refused.
-    await Promise.all(clientsOf(this.#io?.engine).map(closed));
+    const { stopTimeoutMs } = this.settings;
+    let cutter: NodeJS.Timeout | undefined;
+    const deadline = setTimeout(() => {
+      cutter = setInterval(() => this.#cutAll(), 50);
+    }, stopTimeoutMs);
+    try {
+      // A start that failed has said so itself.
+      await this.#listening?.catch(() => {});
+      await this.app.stop({ withinMs: stopTimeoutMs });
+      // It still listens: a client that polls comes once more to hear why. New clients are refused.
+      await Promise.all(clientsOf(this.#io?.engine).map(closed));
+      this.#closeIo();
+      if (this.#ownsHttp && this.#http.listening) await this.#closeHttp();
+    } finally {
+      clearTimeout(deadline);
+      clearInterval(cutter);
+    }
+  }
+
+  #closeIo(): void {
     this.#io?.engine.close();
     this.#io?.removeAllListeners();
-    if (this.#ownsHttp && this.#http.listening) await this.#closeHttp();
-    clearTimeout(timer);
   }
 
   async #closeHttp(): Promise<void> {
     const isClosed = once(this.#http.close(), "close");
-    // Answers that are on their way still; their connections are idle once they have arrived.
-    const sweeper = setInterval(() => this.#http.closeIdleConnections(), 20);
+    // Answers may be on their way still; their connections are idle once they have arrived.
+    const sweeper = setInterval(() => {
+      this.#http.closeIdleConnections();
+      for (const socket of this.#unused) socket.destroy();
+    }, 20);
     await isClosed;
     clearInterval(sweeper);
   }

@@ -6,18 +6,17 @@ import {
   AskTimeout,
   CloseCode,
   ConnectionClosed,
-  InvalidMessage,
   isRetryable,
   RateLimited,
   RouteNotFound,
   verdictOf,
 } from "../errors.ts";
-import { ReservedEvent } from "../names.ts";
+import { printable, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import { Connection } from "./connection.ts";
-import { type EngineSocket, endAcknowledgements } from "./engine-internals.ts";
+import { type EngineSocket, endAcknowledgements, refuseSilently } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
 import { clientAddress, handshakeOf } from "./scope.ts";
 
@@ -84,14 +83,14 @@ export class SocketCarrier {
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
   readonly #connections = new WeakMap<EngineSocket, Connection>();
+  readonly #connecting = new WeakMap<Runner, Socket>();
   readonly #admitted = new WeakMap<Socket, { readonly link: SocketLink; readonly runner: Runner }>();
 
   constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
     this.#app = app;
     this.#addresses = addresses;
     this.#settings = settings;
-    const isRouted = (name: string) => app.router.consumerAt("socket", name) !== undefined;
-    const dynamic = io.of((name, _auth, next) => next(null, isRouted(name)));
+    const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
       namespace.use(
         (socket, next) =>
@@ -105,6 +104,17 @@ export class SocketCarrier {
     io.engine.on("connection", (conn: EngineSocket) => this.#connectionOf(conn));
   }
 
+  /** Said before there is a socket, so that names nobody serves cost next to nothing. */
+  #isRouted(namespace: string): boolean {
+    const isRouted = this.#app.router.consumerAt("socket", namespace) !== undefined;
+    const { denied } = this.#app.signals;
+    if (!isRouted && denied.hasReceivers) {
+      const reason = `no route for "${printable(namespace)}"`;
+      denied.announce({ namespace, remoteAddress: "", code: CloseCode.notFound, reason });
+    }
+    return isRouted;
+  }
+
   async #admit(socket: Socket): Promise<void> {
     const connection = this.#connectionOf(socket.conn);
     const { name } = socket.nsp;
@@ -116,25 +126,37 @@ export class SocketCarrier {
     const runner = this.#app.connect("socket", handshake, link, connection.newGroups);
     connection.add(name, runner);
     this.#admitted.set(socket, { link, runner });
+    this.#connecting.set(runner, socket);
     try {
       if (!connection.isOpen) runner.lost({ kind: "transport", code: 4001, message: "transport close" });
       await runner.admit();
     } catch (error) {
-      connection.remove(name);
+      connection.remove(name, runner);
+      // While the server stops, a refusal would keep a stock client away; losing its transport does not.
+      if (runner.reason?.kind === "stopping") refuseSilently(socket);
       throw error;
     }
   }
 
   #checkRoom(connection: Connection, namespace: string): void {
-    if (connection.has(namespace)) {
-      throw new InvalidMessage(`"${namespace}" is open, or being opened, on this connection already`);
-    }
     if (connection.size >= this.#settings.limits.namespacesPerConnection) {
       throw new RateLimited(
         `a connection may have ${this.#settings.limits.namespacesPerConnection} routes open`,
       );
     }
     if (!connection.events.take()) throw new RateLimited("too many events in too little time; slow down");
+    this.#supersede(connection.runnerOf(namespace));
+  }
+
+  /**
+   * A stock client that disconnects while it is being connected says nothing, and connects anew: the
+   * older attempt is then nobody's, and a word about it would be taken for one about the newer.
+   */
+  #supersede(runner: Runner | undefined): void {
+    const socket = runner && this.#connecting.get(runner);
+    if (socket === undefined) return;
+    refuseSilently(socket);
+    runner?.lost({ kind: "client", code: 4000, message: "the client left" });
   }
 
   #open(socket: Socket): void {
@@ -142,7 +164,7 @@ export class SocketCarrier {
     if (admitted === undefined) return void socket.disconnect(true);
     const { link, runner } = admitted;
     socket.on("disconnect", (reason) => {
-      this.#connectionOf(socket.conn).remove(socket.nsp.name);
+      this.#connectionOf(socket.conn).remove(socket.nsp.name, runner);
       link.ended();
       runner.lost(
         reason === "client namespace disconnect"
@@ -157,7 +179,7 @@ export class SocketCarrier {
     });
     runner.opened();
     // It ended between acceptance and this moment: there was no open client to tell.
-    if (!runner.isOpen) link.close(CloseCode.unavailable, "the connection ended while it was opened");
+    if (runner.reason !== undefined) link.close(runner.reason.code, runner.reason.message);
   }
 
   #connectionOf(conn: EngineSocket): Connection {

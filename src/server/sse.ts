@@ -91,6 +91,7 @@ interface Stream {
 interface PostBody {
   readonly channel: string;
   readonly secret: string;
+  readonly path: string;
   readonly user: string;
   readonly event: string;
   readonly payload: unknown;
@@ -149,7 +150,9 @@ export class StreamCarrier {
       return false;
     }
     if (origin !== undefined && this.#options.origins.allowsCross(origin)) {
-      response.set({ "Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true" });
+      response.set("Access-Control-Allow-Origin", origin);
+      // With "*" anybody's page may connect, but not as the user whose cookies the browser holds.
+      if (!this.#options.origins.allowsAll) response.set("Access-Control-Allow-Credentials", "true");
     }
     if (request.method !== "OPTIONS") return true;
     const headers = {
@@ -187,10 +190,10 @@ export class StreamCarrier {
       return sendError(response, error);
     }
     if (response.destroyed) return;
-    this.#open(runner, response);
+    this.#open(runner, link, response);
   }
 
-  #open(runner: Runner, response: Response): void {
+  #open(runner: Runner, link: StreamLink, response: Response): void {
     const secret = randomBytes(24);
     const { channel } = runner;
     const waiting = new Set<() => void>();
@@ -215,7 +218,7 @@ export class StreamCarrier {
       this.#streams.delete(channel);
     });
     runner.opened();
-    if (!runner.isOpen) response.end();
+    if (runner.reason !== undefined) link.close(runner.reason.code, runner.reason.message);
   }
 
   async #post({ route, params }: Match<ConsumerRoute>, request: Request, response: Response): Promise<void> {
@@ -230,7 +233,7 @@ export class StreamCarrier {
       await route.admit(createScope(handshake, params, closed.signal), async (scope) => {
         user = userKey(scope);
       });
-      const post: PostBody = { channel, secret, user, event, payload };
+      const post: PostBody = { channel, secret, path: request.path, user, event, payload };
       const node = nodeOf(channel);
       const answer =
         node === app.node
@@ -245,14 +248,15 @@ export class StreamCarrier {
     }
   }
 
-  /** On the node of the connection. A wrong key and a foreign user look like a connection that is gone. */
-  async #receive({ channel, secret, user, event, payload }: PostBody): Promise<PostAnswer> {
+  /** On the node of the connection. A wrong key, another path and a foreign user look like a connection that is gone. */
+  async #receive({ channel, secret, path, user, event, payload }: PostBody): Promise<PostAnswer> {
     const stream = this.#streams.get(channel);
     const given = Buffer.from(secret, "base64url");
     if (
       !stream?.runner.isOpen ||
       given.length !== stream.secret.length ||
       !timingSafeEqual(given, stream.secret) ||
+      stream.runner.scope.namespace !== path ||
       userKey(stream.runner.scope) !== user
     ) {
       return GONE;
@@ -302,5 +306,7 @@ function userKey({ user }: Scope): string {
 
 function answerOf(answer: unknown): PostAnswer {
   if (answer === undefined) return { status: 204 };
+  if (answer instanceof Refusal && answer.error.code === "connection_closed") return GONE;
+  if (answer instanceof Refusal && answer.error.code === "connection_closed") return GONE;
   return { status: answer instanceof Refusal ? statusOf(answer.closeCode) : 200, body: answer };
 }

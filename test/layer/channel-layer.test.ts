@@ -86,7 +86,8 @@ describe("groups on one node", () => {
       list: [1],
       file: Buffer.from("x"),
     });
-    expect(() => (ann.messages[0]?.list as number[]).push(2)).toThrow(TypeError);
+    const [{ list }] = ann.messages as [Message];
+    expect(() => (list as number[]).push(2)).toThrow(TypeError);
   });
 
   test("an event is encoded once for all who share a codec, and not for those excepted", async () => {

@@ -38,6 +38,9 @@ test("nothing is encoded when no other node listens", async () => {
   await alone.open(() => {});
   await alone.subscribe("t");
   let encoded = 0;
-  await alone.publish("t", () => String((encoded += 1)));
+  await alone.publish("t", () => {
+    encoded += 1;
+    return "text";
+  });
   expect(encoded).toBe(0);
 });

@@ -113,7 +113,7 @@ export interface Live {
 /** Serves until the end of the test. */
 export async function serve(application: ApplicationOptions, options: ServerOptions = {}): Promise<Live> {
   const app = createApplication(application);
-  const server = createServer(app, { port: 0, stopTimeoutMs: 1_000, ...options });
+  const server = createServer(app, { port: 0, stopTimeoutMs: 200, ...options });
   atEnd(async () => {
     await server.stop();
     expect(app.sizes).toEqual(NOTHING);
@@ -165,7 +165,12 @@ export function stock(url: string, options: Partial<ManagerOptions & SocketOptio
     reconnectionDelayMax: 20,
     ...options,
   });
-  atEnd(() => socket.disconnect());
+  atEnd(() => {
+    // With whatever else was opened on its connection.
+    socket.io.reconnection(false);
+    socket.disconnect();
+    socket.io.engine?.close();
+  });
   return socket;
 }
 
@@ -219,7 +224,9 @@ export class RawClient {
   static async open(url: string, { headers = {}, pongs = true }: RawOptions = {}): Promise<RawClient> {
     const client = new RawClient(new WebSocket(`${url}?EIO=4&transport=websocket`, { headers }), pongs);
     atEnd(() => client.socket.terminate());
-    await client.hears("0");
+    const isClosed = () => client.socket.readyState === WebSocket.CLOSED;
+    await until(() => client.received.length > 0 || isClosed(), "the server answers");
+    if (client.received.length === 0) throw new Error("the server does not take the connection");
     return client;
   }
 

@@ -1,0 +1,20 @@
+/** A certificate for 127.0.0.1 that signs itself; made for these tests with `openssl req -x509`, and good for nothing else. */
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUIelGtVznQq/elqiTiH55oLwjM4wwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMDIzMDIyOVoYDzIxMjYxMDI3
+MjMwMjI5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQLfDj3kmzcFZ26oz1+ds68KkJJTIYPAwdJNSIGOV5ihMFD/oDi3T4w
+KRkSd+QN48rht13o1aCWEQLjwx7UqoTxo28wbTAdBgNVHQ4EFgQUpEzymvtDJagP
+LFq2lYpSJeCQcR0wHwYDVR0jBBgwFoAUpEzymvtDJagPLFq2lYpSJeCQcR0wDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARhwR/AAABgglsb2NhbGhvc3QwCgYIKoZI
+zj0EAwIDSAAwRQIhAMdPqtxfO5QpvmbDN2LqLyMM648voNTLYTeL3x6q786UAiBT
+VZMjGrZtAGQV+bb2JMmnmKgOILxs1C3rbu6woBhV/g==
+-----END CERTIFICATE-----
+`;
+
+export const key = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgDFlHbBDSiz2M9VWn
+D7bBmFrPxpVrPKDKM6b2sEvvwKGhRANCAAQLfDj3kmzcFZ26oz1+ds68KkJJTIYP
+AwdJNSIGOV5ihMFD/oDi3T4wKRkSd+QN48rht13o1aCWEQLjwx7UqoTx
+-----END PRIVATE KEY-----
+`;

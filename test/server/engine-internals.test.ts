@@ -1,0 +1,137 @@
+import { expect, test } from "@jest/globals";
+import { route } from "sluice";
+import type { Socket } from "socket.io";
+import * as ws from "ws";
+import {
+  bufferedBytes,
+  clientsOf,
+  cut,
+  type EngineSocket,
+  endAcknowledgements,
+  isFlowing,
+  waitingPackets,
+  webSocketFrame,
+} from "../../src/server/engine-internals.ts";
+import { connected, Diary, Echo, type Live, type RawClient, serve, until } from "./live-server.ts";
+
+/** A live connection with one namespace open, seen from both ends. */
+async function scene(): Promise<{
+  live: Live;
+  diary: Diary;
+  raw: RawClient;
+  conn: EngineSocket;
+  socket: Socket;
+}> {
+  const diary = new Diary();
+  const live = await serve({ routes: [route("/room", diary.Witness)] });
+  const raw = await live.raw();
+  await raw.enter("/room");
+  const [conn] = clientsOf(live.io.engine);
+  const [socket] = live.io.of("/room").sockets.values();
+  if (conn === undefined || socket === undefined) throw new Error("nobody is there");
+  return { live, diary, raw, conn, socket };
+}
+
+test("the internals of Engine.IO and ws that the server relies on exist", async () => {
+  const { live, conn, socket } = await scene();
+  const internals = conn as unknown as {
+    writeBuffer: unknown;
+    transport: { writable: unknown; perMessageDeflate: unknown; socket: Record<string, unknown> };
+  };
+  expect(Array.isArray(internals.writeBuffer)).toBe(true);
+  expect(typeof internals.transport.writable).toBe("boolean");
+  expect(internals.transport.perMessageDeflate).toBeFalsy();
+  expect(typeof internals.transport.socket.bufferedAmount).toBe("number");
+  expect(typeof internals.transport.socket.terminate).toBe("function");
+  const { _sender: sender } = internals.transport.socket as { _sender: { sendFrame: unknown } };
+  expect(typeof sender.sendFrame).toBe("function");
+  expect((socket as unknown as { acks: unknown }).acks).toBeInstanceOf(Map);
+  expect(typeof (socket as unknown as { _error: unknown })._error).toBe("function");
+  expect(conn).toBe(socket.conn);
+  expect(clientsOf(live.io.engine)).toEqual([conn]);
+  expect(clientsOf(undefined)).toEqual([]);
+});
+
+test("a connection flows until its client stops to read; then packets and bytes wait", async () => {
+  const { raw, conn } = await scene();
+  await until(() => isFlowing(conn), "all has been sent");
+  const created: unknown[] = [];
+  conn.on("packetCreate", (packet: unknown) => created.push(packet));
+  raw.socket.pause();
+  const text = "x".repeat(65_536);
+  for (let i = 0; i < 1_000 && isFlowing(conn); i++) {
+    conn.write(text);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(isFlowing(conn)).toBe(false);
+  expect(bufferedBytes(conn)).toBeGreaterThan(0);
+  const buffer = waitingPackets(conn) as unknown[];
+  const before = buffer.length;
+  conn.write(text);
+  expect(waitingPackets(conn)).toBe(buffer);
+  expect(buffer).toHaveLength(before + 1);
+  expect(buffer.at(-1)).toBe(created.at(-1));
+  expect(created.at(-1)).toMatchObject({ data: text });
+  raw.socket.resume();
+  await until(() => isFlowing(conn), "all has been sent");
+  expect(waitingPackets(conn)).not.toBe(buffer);
+  expect(bufferedBytes(conn)).toBe(0);
+});
+
+test("cut ends a WebSocket whose client does not read", async () => {
+  const { live, diary, raw, conn } = await scene();
+  raw.socket.pause();
+  cut(conn);
+  expect((await diary.reason()).kind).toBe("transport");
+  await live.empty();
+});
+
+test("cut ends a polling connection, also one that waits for a last poll", async () => {
+  const live = await serve({ routes: [route("/room", Echo)] });
+  for (const isClosing of [false, true]) {
+    await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`);
+    const [conn] = clientsOf(live.io.engine);
+    if (conn === undefined) throw new Error("nobody is there");
+    if (isClosing) conn.close();
+    cut(conn);
+    expect(conn.readyState).toBe("closed");
+    await live.empty();
+  }
+});
+
+test("endAcknowledgements ends what waits for an answer", async () => {
+  const { socket } = await scene();
+  const answers: unknown[] = [];
+  socket.timeout(1_000_000).emit("ask", (...answer: unknown[]) => answers.push(answer));
+  endAcknowledgements(socket);
+  expect(answers).toEqual([[null]]);
+});
+
+test.each([0, 1, 124, 125, 126, 65_534, 65_535, 65_536])(
+  "the frame around a text of %d bytes is the one that ws makes, byte for byte",
+  (length) => {
+    // What Engine.IO itself does for broadcasts; ws has no types for it.
+    const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } })
+      .Sender;
+    for (const text of ["x".repeat(length), "ä€😀".repeat(Math.ceil(length / 9)).slice(0, length)]) {
+      const options = { fin: true, rsv1: false, opcode: 1, mask: false, readOnly: false };
+      expect(webSocketFrame(text).equals(Buffer.concat(frame(Buffer.from(`4${text}`), options)))).toBe(true);
+    }
+  },
+);
+
+test.each([0, 124, 125, 65_532, 65_533, 100_000])(
+  "a stock client reads an event of %d bytes",
+  async (length) => {
+    class Giving extends Echo {
+      override receive(): void {
+        this.send("text", "x".repeat(length));
+      }
+    }
+    const live = await serve({ routes: [route("/giving", Giving)] });
+    const client = await connected(live.client("/giving"));
+    const text = new Promise((resolve) => client.once("text", resolve));
+    client.emit("go");
+    expect(await text).toBe("x".repeat(length));
+  },
+);
