@@ -4,7 +4,7 @@
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ConfigurationError, InvalidMessage, type Issue } from "../errors.ts";
-import { checkEventName, checkGroupName, messageTypeOf } from "../names.ts";
+import { checkEventName, checkGroupName, messageTypeOf, printable } from "../names.ts";
 import type { Message, Scope } from "../types.ts";
 
 export type EventHandler = (consumer: object, payload: unknown) => unknown;
@@ -147,5 +147,6 @@ function outputOf<Output>(result: StandardSchemaV1.Result<Output>): Output {
 
 function toIssue({ message, path = [] }: StandardSchemaV1.Issue): Issue {
   const keys = path.map((part) => String(typeof part === "object" ? part.key : part));
-  return { path: keys.join("."), message };
+  // Schemas may quote what they refuse; what is said back stays small.
+  return { path: printable(keys.join(".")), message: printable(message, 200) };
 }

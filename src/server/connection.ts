@@ -15,9 +15,9 @@ export interface ConnectionLimits {
   readonly maxWaitingBytes: number;
   /** How long a connection may stay without any route open on it. */
   readonly idleTimeoutMs: number;
+  /** How soon a client must poll again after its upgrade to WebSocket has failed. */
+  readonly pollTimeoutMs: number;
 }
-
-const POLL_TIMEOUT_MS = 5_000;
 
 interface Packet {
   readonly data?: unknown;
@@ -113,7 +113,7 @@ export class Connection {
   /** A client that vanished in its upgrade has no poll open whose end would tell; so it must poll again. */
   #expectPoll(): void {
     clearTimeout(this.#pollTimer);
-    this.#pollTimer = setTimeout(() => cut(this.#conn), POLL_TIMEOUT_MS);
+    this.#pollTimer = setTimeout(() => cut(this.#conn), this.#limits.pollTimeoutMs);
     onNextPoll(this.#conn, () => clearTimeout(this.#pollTimer));
   }
 

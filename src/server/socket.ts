@@ -21,6 +21,7 @@ import { SocketCodec, type SocketFrame } from "./frames.ts";
 import { clientAddress, handshakeOf } from "./scope.ts";
 
 const MAX_PENDING_ASKS = 100;
+const MAX_POLL_TIMEOUT_MS = 5_000;
 
 /** One codec per namespace object, gone with it. */
 const codecs = new WeakMap<Namespace, SocketCodec>();
@@ -185,7 +186,7 @@ export class SocketCarrier {
   #connectionOf(conn: EngineSocket): Connection {
     const known = this.#connections.get(conn);
     if (known !== undefined) return known;
-    const { trustedProxies } = this.#settings;
+    const { trustedProxies, pingTimeoutMs } = this.#settings;
     const { connectTimeoutMs, limits } = this.#app.settings;
     const address = clientAddress(conn.request, trustedProxies);
     const { newGroups, leave } = this.#addresses.enter(address);
@@ -194,7 +195,11 @@ export class SocketCarrier {
       conn,
       address,
       { events: this.#app.eventBudget(), newGroups },
-      { maxWaitingBytes: limits.maxWaitingBytes, idleTimeoutMs: connectTimeoutMs },
+      {
+        maxWaitingBytes: limits.maxWaitingBytes,
+        idleTimeoutMs: connectTimeoutMs,
+        pollTimeoutMs: Math.min(pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
+      },
     );
     this.#connections.set(conn, connection);
     return connection;

@@ -228,3 +228,16 @@ test("an event stream and a socket of one consumer live side by side", async () 
   const { live } = await scene();
   await expect(connected(live.client("/echo"))).rejects.toThrow("Invalid namespace");
 });
+
+test("a post to another path than the stream's is answered with 410, whatever its key", async () => {
+  const open = await serve({ routes: [sse("/guarded", Echo), sse("/open", Echo)] });
+  const stream = await EventStream.open(`${open.url}/guarded`);
+  const answer = await fetch(`${open.url}/open`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "Sluice-Connection": stream.key },
+    body: JSON.stringify({ event: "say", payload: 1 }),
+  });
+  expect(answer.status).toBe(410);
+  expect(await stream.post({ event: "say", payload: 1 })).toMatchObject({ status: 200 });
+  stream.close();
+});
