@@ -13,6 +13,8 @@ import {
 
 export interface ConnectionLimits {
   readonly maxWaitingBytes: number;
+  /** Refused events after which it is closed. */
+  readonly floodEvents: number;
   /** How long a connection may stay without any route open on it. */
   readonly idleTimeoutMs: number;
   /** How soon a client must poll again after its upgrade to WebSocket has failed. */
@@ -69,6 +71,19 @@ export class Connection {
 
   get size(): number {
     return this.#runners.size;
+  }
+
+  /** Spends one of the client's events on opening a route; a flood of that ends the connection. */
+  takeEvent(): boolean {
+    if (this.events.take()) return true;
+    if (this.events.refusals > this.#limits.floodEvents) this.#flooded();
+    return false;
+  }
+
+  #flooded(): void {
+    const reason = { kind: "limit", code: CloseCode.flood, message: "too many events" } as const;
+    for (const runner of [...this.#runners.values()]) runner.end(reason);
+    queueMicrotask(() => this.#conn.close());
   }
 
   runnerOf(namespace: string): Runner | undefined {

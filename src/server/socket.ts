@@ -84,6 +84,8 @@ export class SocketCarrier {
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
   readonly #connections = new WeakMap<EngineSocket, Connection>();
+  /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
+  #speaking: Connection | undefined;
   readonly #connecting = new WeakMap<Runner, Socket>();
   readonly #admitted = new WeakMap<Socket, { readonly link: SocketLink; readonly runner: Runner }>();
 
@@ -107,13 +109,15 @@ export class SocketCarrier {
 
   /** Said before there is a socket, so that names nobody serves cost next to nothing. */
   #isRouted(namespace: string): boolean {
-    const isRouted = this.#app.router.consumerAt("socket", namespace) !== undefined;
+    if (this.#app.router.consumerAt("socket", namespace) !== undefined) return true;
+    this.#speaking?.takeEvent();
     const { denied } = this.#app.signals;
-    if (!isRouted && denied.hasReceivers) {
+    if (denied.hasReceivers) {
+      const remoteAddress = this.#speaking?.remoteAddress ?? "";
       const reason = `no route for "${printable(namespace)}"`;
-      denied.announce({ namespace, remoteAddress: "", code: CloseCode.notFound, reason });
+      denied.announce({ namespace, remoteAddress, code: CloseCode.notFound, reason });
     }
-    return isRouted;
+    return false;
   }
 
   async #admit(socket: Socket): Promise<void> {
@@ -140,12 +144,12 @@ export class SocketCarrier {
   }
 
   #checkRoom(connection: Connection, namespace: string): void {
+    if (!connection.takeEvent()) throw new RateLimited("too many events in too little time; slow down");
     if (connection.size >= this.#settings.limits.namespacesPerConnection) {
       throw new RateLimited(
         `a connection may have ${this.#settings.limits.namespacesPerConnection} routes open`,
       );
     }
-    if (!connection.events.take()) throw new RateLimited("too many events in too little time; slow down");
     this.#supersede(connection.runnerOf(namespace));
   }
 
@@ -197,11 +201,15 @@ export class SocketCarrier {
       { events: this.#app.eventBudget(), newGroups },
       {
         maxWaitingBytes: limits.maxWaitingBytes,
+        floodEvents: limits.floodEvents,
         idleTimeoutMs: connectTimeoutMs,
         pollTimeoutMs: Math.min(pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
       },
     );
     this.#connections.set(conn, connection);
+    conn.prependListener("data", () => {
+      this.#speaking = connection;
+    });
     return connection;
   }
 }

@@ -96,15 +96,31 @@ test("the allowance of events is the connection's, over all its routes", async (
   expect(await raw.hears('42/b,["sluice.close"')).toContain('"code":4429');
 });
 
-test("5,000 CONNECTs to unknown namespaces are refused quietly and leave nothing", async () => {
+test("1,000 CONNECTs to unknown namespaces are refused quietly and leave nothing", async () => {
   const live = await serve({ routes: [route("/calm", Echo)] });
   const calm = await connected(live.client("/calm"));
   const raw = await live.raw();
-  for (let i = 0; i < 5_000; i++) raw.send(`40/nowhere/${i},`);
-  expect(await raw.hears("44/nowhere/4999,")).toBe('44/nowhere/4999,{"message":"Invalid namespace"}');
+  for (let i = 0; i < 1_000; i++) raw.send(`40/nowhere/${i},`);
+  expect(await raw.hears("44/nowhere/999,")).toBe('44/nowhere/999,{"message":"Invalid namespace"}');
   expect(await calm.emitWithAck("say", 1)).toEqual({ event: "say", payload: 1 });
   calm.disconnect();
   raw.socket.close();
+  await live.empty();
+});
+
+test.each(["/nowhere/", "/room/"])("a flood of CONNECTs to %s ends the connection", async (path) => {
+  const live = await serve({ routes: [route("/room/:id", Echo), route("/calm", Echo)] });
+  const denied: string[] = [];
+  live.app.signals.denied.connect(({ remoteAddress }) => denied.push(remoteAddress));
+  const calm = await connected(live.client("/calm"));
+  const raw = await live.raw();
+  await raw.enter("/room/mine");
+  for (let i = 0; i < 5_000; i++) raw.send(`40${path}${i},`);
+  expect(await raw.hears('42/room/mine,["sluice.close"')).toContain('"code":4429');
+  await raw.closed;
+  if (path === "/nowhere/") expect(new Set(denied)).toEqual(new Set(["127.0.0.1"]));
+  expect(await calm.emitWithAck("say", 1)).toEqual({ event: "say", payload: 1 });
+  calm.disconnect();
   await live.empty();
 });
 
