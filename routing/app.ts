@@ -5,9 +5,9 @@ import { pages } from "./pages.ts";
 import { chatRoutes } from "./routes.ts";
 
 const { HOST, PORT, LOG_LEVEL } = process.env;
-const logger = createLogger(LOG_LEVEL);
 
 try {
+  const logger = createLogger(LOG_LEVEL || undefined);
   const app = createApplication({ routes: chatRoutes() });
   logSignals(app.signals, logger);
   const server = createServer(app, {

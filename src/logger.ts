@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { type Logger, type LoggerOptions, pino } from "pino";
+import { ConfigurationError } from "./errors.ts";
 import type { ConnectionFact, Facts } from "./facts.ts";
 import { printable } from "./names.ts";
 
@@ -12,8 +13,13 @@ const MAX_LINES_PER_SECOND = 50;
  * A pino logger: JSON lines, or readable ones on a terminal if `pino-pretty` is installed.
  *
  * @param level - `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`
+ * @throws ConfigurationError for any other
  */
 export function createLogger(level = "info"): Logger {
+  if (level !== "silent" && !Object.hasOwn(pino.levels.values, level)) {
+    const known = [...Object.keys(pino.levels.values), "silent"].join(", ");
+    throw new ConfigurationError([`"${printable(level)}" is no level of a log; there are ${known}`]);
+  }
   const options: LoggerOptions = { level, base: undefined as never };
   const isPretty = process.stdout.isTTY && canResolve("pino-pretty");
   return isPretty

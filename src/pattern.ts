@@ -11,6 +11,7 @@ type Value = string | number;
 
 interface Converter {
   readonly accepts: RegExp;
+  readonly means: string;
   /** Which other converters it accepts everything of. */
   readonly covers: readonly ConverterName[];
   parse(text: string): Value;
@@ -21,16 +22,32 @@ export type ConverterName = "str" | "int" | "slug" | "uuid" | "path";
 const text = (value: string): string => value;
 
 const CONVERTERS: Readonly<Record<ConverterName, Converter>> = {
-  str: { accepts: /^[^/]+$/, covers: ["str", "int", "slug", "uuid"], parse: text },
+  str: {
+    accepts: /^[^/]+$/,
+    means: "one segment, without a slash",
+    covers: ["str", "int", "slug", "uuid"],
+    parse: text,
+  },
   // At most 15 digits, so that the number is exact.
-  int: { accepts: /^[0-9]{1,15}$/, covers: ["int"], parse: Number },
-  slug: { accepts: /^[A-Za-z0-9_-]+$/, covers: ["slug", "int", "uuid"], parse: text },
+  int: { accepts: /^[0-9]{1,15}$/, means: "up to 15 digits", covers: ["int"], parse: Number },
+  slug: {
+    accepts: /^[A-Za-z0-9_-]+$/,
+    means: "letters, digits, - and _",
+    covers: ["slug", "int", "uuid"],
+    parse: text,
+  },
   uuid: {
+    means: "in lower case",
     accepts: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
     covers: ["uuid"],
     parse: text,
   },
-  path: { accepts: /^.+$/, covers: ["path", "str", "int", "slug", "uuid"], parse: text },
+  path: {
+    accepts: /^.+$/,
+    means: "at least one segment",
+    covers: ["path", "str", "int", "slug", "uuid"],
+    parse: text,
+  },
 };
 
 /** What a pattern's parameters are, as types: `{ room: string; id?: number }`. */
@@ -122,7 +139,7 @@ export class Pattern {
       const segment = String(value);
       if (!CONVERTERS[part.converter].accepts.test(segment)) {
         throw new Error(
-          `"${this.source}": "${printable(segment)}" is no ${part.converter} for "${part.param}"`,
+          `"${this.source}": "${printable(segment)}" is no ${part.converter} for "${part.param}" (${CONVERTERS[part.converter].means})`,
         );
       }
       const encoded = encodeURIComponent(segment);

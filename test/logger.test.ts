@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { pino } from "pino";
-import { Consumer, createApplication, logSignals, route } from "sluice";
+import { Consumer, createApplication, createLogger, logSignals, route } from "sluice";
 import { TestClient, untilIdle } from "sluice/testing";
 
 class Room extends Consumer {
@@ -49,6 +49,11 @@ test("a connection's life is told in lines that hold no secrets and no line brea
   expect(lines[4]).toMatchObject({ code: 4401, reason: "wrong\\u000atoken" });
   expect(JSON.stringify(lines)).not.toContain(secret);
   stop();
+});
+
+test("an unknown level is refused with those there are", () => {
+  expect(() => createLogger("loud")).toThrow('"loud" is no level of a log; there are trace, debug, info');
+  expect(createLogger("silent").level).toBe("silent");
 });
 
 test("lines that clients can cause at will are limited, and the rest is counted", async () => {

@@ -163,9 +163,9 @@ export class Intake {
         ? consumer.receive?.(event, payload)
         : row.handler(consumer, await checked(row, payload)));
     } catch (error) {
-      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
-      else if (isForClient(error)) this.#refuse(event, error, acknowledge);
+      if (isForClient(error)) this.#refuse(event, error, acknowledge);
       else this.#fail("receive", error, acknowledge);
+      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
       return false;
     }
     try {

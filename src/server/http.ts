@@ -50,15 +50,16 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
   };
 }
 
+const UNREADABLE = { code: "bad_request", message: "the request could not be read" };
+const TOO_LARGE = { code: "message_too_large", message: "the request is larger than this server takes" };
+
 /** The last resort of the Express app: a stack never reaches a client. */
 export function lastErrors(app: Application): ErrorRequestHandler {
   return (error: unknown, _request: Request, response: Response, _next: unknown) => {
     const status = (error as { status?: unknown } | undefined)?.status;
     if (typeof status === "number" && status >= 400 && status < 500 && !response.headersSent) {
       // Express's own parsers say so: malformed JSON, a body too large.
-      return void response
-        .status(status)
-        .json({ error: { code: "bad_request", message: "the request could not be read" } });
+      return void response.status(status).json({ error: status === 413 ? TOO_LARGE : UNREADABLE });
     }
     announceFailure(app, error);
     sendError(response, error);

@@ -125,7 +125,7 @@ export class StreamCarrier {
       const match = app.router.consumerAt("sse", request.path);
       if (match === undefined) return next();
       if (!this.#checkOrigin(request, response)) return undefined;
-      if (request.method === "GET") return this.#get(match, request, response);
+      if (request.method === "GET") return this.#get(request, response);
       if (request.method === "POST") {
         return json(request, response, (error) => {
           if (error) next(error);
@@ -163,7 +163,7 @@ export class StreamCarrier {
     return false;
   }
 
-  async #get({ route }: Match<ConsumerRoute>, request: Request, response: Response): Promise<void> {
+  async #get(request: Request, response: Response): Promise<void> {
     // Gone before it was our turn: nothing would tell us again.
     if (response.destroyed) return;
     const { app, addresses, settings } = this.#options;
@@ -181,9 +181,7 @@ export class StreamCarrier {
     };
     const link = new StreamLink(response, app, cut);
     const runner = app.connect("sse", handshake, link, newGroups);
-    response.once("close", () =>
-      runner.lost({ kind: "transport", code: 4001, message: `${route.pattern}: stream closed` }),
-    );
+    response.once("close", () => runner.lost({ kind: "transport", code: 4001, message: "stream closed" }));
     try {
       await runner.admit();
     } catch (error) {

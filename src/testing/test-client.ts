@@ -111,11 +111,14 @@ export class TestClient {
   emit(event: string, payload?: unknown): Promise<unknown> {
     let answer: { readonly value: unknown } | undefined;
     this.#receive(event, payload, (value) => {
-      answer = { value: throughJson(value) };
+      const json = throughJson(value);
+      // An answer after the close reaches no real client either.
+      if (this.#closedWith === undefined) answer = { value: json };
       this.#lookAgain();
     });
-    return this.#within(`an acknowledgement of "${event}"`, (found) => {
+    return this.#within(`an acknowledgement of "${event}"`, (found, fail) => {
       if (answer !== undefined) found(answer.value);
+      else if (this.#closedWith !== undefined) fail(this.#error(`"${event}" was not answered`));
     });
   }
 
@@ -233,28 +236,39 @@ export class TestClient {
   }
 
   /** Resolves when `look` has found something; it looks now and whenever something came. */
-  #within<T>(what: string, look: (found: (value: T) => void) => void): Promise<T> {
+  #within<T>(
+    what: string,
+    look: (found: (value: T) => void, fail: (error: Error) => void) => void,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(again);
-        reject(this.#timeoutError(what));
+        reject(this.#error(`waited ${this.#timeoutMs} ms for ${what}`));
       }, this.#timeoutMs);
-      const found = (value: T) => {
+      const done = () => {
         clearTimeout(timer);
         this.#waiting.delete(again);
+      };
+      const found = (value: T) => {
+        done();
         resolve(value);
       };
-      const again = () => look(found);
+      const fail = (error: Error) => {
+        done();
+        reject(error);
+      };
+      const again = () => look(found, fail);
       this.#waiting.add(again);
       again();
     });
   }
 
-  #timeoutError(what: string): Error {
+  /** With what came instead, and what the consumer threw. */
+  #error(what: string): Error {
     const seen = this.#received.map((frame) => frame.event).join(", ") || "nothing";
     const [error] = this.#errors;
     const closed = this.#closedWith ? `; the server closed with ${this.#closedWith.code}` : "";
-    const message = `waited ${this.#timeoutMs} ms for ${what}; received: ${seen}${closed}`;
+    const message = `${what}; received: ${seen}${closed}`;
     if (error === undefined) return new Error(message);
     return new Error(`${message}; the consumer threw: ${String(error)}`, { cause: error });
   }

@@ -179,6 +179,17 @@ describe("an event of a client", () => {
   });
 });
 
+test("a handler may deny: the client is answered, then closed", async () => {
+  class Guarded extends Consumer {
+    override receive() {
+      this.deny(4403, "not you");
+    }
+  }
+  const client = await clientOf(Guarded);
+  expect(await client.emit("enter")).toEqual({ error: { code: "connection_denied", message: "not you" } });
+  expect(await client.closed()).toEqual({ code: 4403, reason: "not you" });
+});
+
 describe("an answer", () => {
   test("of the client comes back to ask", async () => {
     class Quiz extends Consumer {

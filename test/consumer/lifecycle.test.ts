@@ -224,7 +224,7 @@ describe("disconnect runs once, after the groups are left, when", () => {
     );
     const client = new TestClient(app, "/x");
     await client.connect();
-    expect(await client.emit("go")).toBe("answered");
+    await expect(client.emit("go")).rejects.toThrow('"go" was not answered');
     expect(await client.closed()).toEqual({ code: 4400, reason: "bye" });
     await untilIdle(app);
     expect(steps).toEqual(["connect", "closing", "go ends", "disconnect closed 4400"]);
@@ -478,7 +478,7 @@ describe("after a connection has ended", () => {
     const waiting = client.emit("waiting");
     await app.layer.send(client.channel, { type: "chat.message" });
     expect(await waiting).toMatchObject({ error: { code: "connection_closed" } });
-    expect(await closing).toBe("close");
+    await expect(closing).rejects.toThrow("the server closed with 4400");
     expect(dropped).toEqual(["ended chat.message"]);
     expect(steps).not.toContain("message");
   });

@@ -44,7 +44,7 @@ test.each<[string, unknown, number, string]>([
   ["an empty event", { event: "" }, 400, "invalid_name"],
   ["an event of Socket.IO", { event: "disconnect" }, 400, "invalid_name"],
   ["an event with too long a name", { event: "x".repeat(100) }, 400, "invalid_name"],
-  ["200 kB", { event: "say", payload: "x".repeat(200_000) }, 413, "bad_request"],
+  ["200 kB", { event: "say", payload: "x".repeat(200_000) }, 413, "message_too_large"],
 ])("a post of %s is refused, and the stream goes on", async (_what, body, status, code) => {
   const { stream } = await scene();
   expect(await stream.post(body)).toEqual({ status, body: { error: { code, message: expect.any(String) } } });
