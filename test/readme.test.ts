@@ -63,11 +63,18 @@ test("the program on the README's first screen is a chat that runs as it stands"
   program.stderr?.on("data", (chunk) => {
     errors += chunk;
   });
-  const printed = once(program.stdout as NonNullable<typeof program.stdout>, "data");
+  const printed = new Promise<string>((accept) => {
+    let output = "";
+    program?.stdout?.on("data", (chunk) => {
+      output += chunk;
+      // Between the lines of its log, on a line of its own.
+      const [, address] = /^(http:\S+)$/m.exec(output) ?? [];
+      if (address !== undefined) accept(address);
+    });
+  });
   const ended = once(program, "exit").then(() => Promise.reject(new Error(`it ended: ${errors}`)));
-  const [line] = (await Promise.race([printed, ended])) as [Buffer];
+  const url = await Promise.race([printed, ended]);
   ended.catch(() => {});
-  const url = String(line).trim();
 
   const page = await (await fetch(url)).text();
   expect(page).toContain("/socket.io/socket.io.js");
