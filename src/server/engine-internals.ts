@@ -8,10 +8,17 @@ import type { Socket } from "socket.io";
 export type EngineSocket = Socket["conn"];
 
 interface Internals {
+  readonly readyState?: string;
   readonly writeBuffer?: readonly unknown[];
   readonly transport?: {
     readonly writable?: boolean;
-    readonly socket?: { readonly bufferedAmount?: number; terminate?(): void };
+    /** Options of compression, if it is on. */
+    readonly perMessageDeflate?: unknown;
+    readonly socket?: {
+      readonly bufferedAmount?: number;
+      readonly _sender?: { sendFrame?(frame: readonly Buffer[]): void };
+      terminate?(): void;
+    };
     /** While a polling transport waits for one more poll, to say in its answer that it closes. */
     readonly shouldClose?: (() => void) | null;
   };
@@ -27,6 +34,28 @@ export function clientsOf(engine: unknown): readonly EngineSocket[] {
 export function isFlowing(conn: EngineSocket): boolean {
   const { writeBuffer, transport } = conn as unknown as Internals;
   return transport?.writable === true && (writeBuffer === undefined || writeBuffer.length === 0);
+}
+
+/**
+ * Hands a complete WebSocket frame to the network past Engine.IO, if nothing waits in it or below it;
+ * otherwise says false. It is what Engine.IO itself would do with the frame, without a packet, a queue
+ * and six events around it, which are a third of what a delivery costs.
+ */
+export function sendNow(conn: EngineSocket, frame: readonly Buffer[]): boolean {
+  const { readyState, writeBuffer, transport } = conn as unknown as Internals;
+  const socket = transport?.socket;
+  if (
+    readyState !== "open" ||
+    transport?.writable !== true ||
+    transport.perMessageDeflate ||
+    writeBuffer?.length !== 0 ||
+    socket?.bufferedAmount !== 0 ||
+    socket._sender?.sendFrame === undefined
+  ) {
+    return false;
+  }
+  socket._sender.sendFrame(frame);
+  return true;
 }
 
 /** The packets that wait inside Engine.IO; a new array each time they are handed on. */

@@ -16,7 +16,7 @@ import type { ServerSettings } from "../options.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import { Connection } from "./connection.ts";
-import { type EngineSocket, endAcknowledgements, refuseSilently } from "./engine-internals.ts";
+import { type EngineSocket, endAcknowledgements, refuseSilently, sendNow } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
 import { clientAddress, handshakeOf } from "./scope.ts";
 
@@ -44,6 +44,8 @@ class SocketLink implements ClientLink<SocketFrame> {
   write({ parts, options }: SocketFrame): void {
     if (!this.#socket.connected) return;
     const { conn } = this.#socket;
+    const { wsPreEncodedFrame } = options;
+    if (wsPreEncodedFrame !== undefined && sendNow(conn, wsPreEncodedFrame)) return;
     for (const part of parts) conn.write(part, options as Parameters<typeof conn.write>[1]);
   }
 
