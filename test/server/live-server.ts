@@ -165,11 +165,14 @@ export function stock(url: string, options: Partial<ManagerOptions & SocketOptio
     reconnectionDelayMax: 20,
     ...options,
   });
-  atEnd(() => {
+  atEnd(async () => {
     // With whatever else was opened on its connection.
     socket.io.reconnection(false);
     socket.disconnect();
-    socket.io.engine?.close();
+    const { engine } = socket.io;
+    engine?.close();
+    // One that polls says goodbye by a request, which must not outlive the test.
+    await until(() => engine === undefined || engine.readyState === "closed", "the client has closed");
   });
   return socket;
 }
