@@ -7,6 +7,7 @@ import { ChannelLayer } from "./layer/channel-layer.ts";
 import { MemoryBackplane } from "./layer/memory-backplane.ts";
 import { printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
+import { STOPPING } from "./reasons.ts";
 import { type RouteEntry, Router } from "./router.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { Backplane, Budget, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
@@ -107,10 +108,7 @@ export class Application {
   connect(kind: "socket" | "sse", handshake: Handshake, link: ClientLink, newGroups?: Budget): Runner {
     const match = this.router.consumerAt(kind, handshake.namespace);
     if (match === undefined) {
-      const { namespace, remoteAddress } = handshake;
-      const reason = `no route for "${printable(namespace)}"`;
-      this.signals.denied.announce({ namespace, remoteAddress, code: 4404, reason });
-      throw new RouteNotFound(reason);
+      throw this.notFound(handshake.namespace, handshake.remoteAddress);
     }
     const closed = new AbortController();
     const scope = createScope(handshake, match.params, closed.signal);
@@ -120,6 +118,14 @@ export class Application {
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
     return runner;
+  }
+
+  /** Announces that a client asked for what no route has, and returns the error that says so. @internal */
+  notFound(namespace: string, remoteAddress: string): RouteNotFound {
+    const error = new RouteNotFound(`no route for "${printable(namespace)}"`);
+    const { closeCode: code, message: reason } = error;
+    this.signals.denied.announce({ namespace, remoteAddress, code, reason });
+    return error;
   }
 
   /** @internal */
@@ -142,8 +148,6 @@ export class Application {
     this.signals.stopped.announce({ node: this.node });
   }
 }
-
-const STOPPING = { kind: "stopping", code: 4503, message: "the server is stopping" } as const;
 
 export function createApplication(options: ApplicationOptions): Application {
   return new Application(options);

@@ -40,10 +40,6 @@ export function checkChannelName(name: string): string {
   return name;
 }
 
-export function isNodeName(name: string): boolean {
-  return NAME.test(name);
-}
-
 export function channelName(node: string, connection: string): string {
   return `${node}!${connection}`;
 }

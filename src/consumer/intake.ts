@@ -16,6 +16,7 @@ import {
 } from "../errors.ts";
 import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
+import { FLOOD } from "../reasons.ts";
 import type { Acknowledge, Budget, DisconnectReason, Message } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import { type EventRow, type HandlerTable, validateLater } from "./handlers.ts";
@@ -35,7 +36,7 @@ export interface IntakeHost {
   end(reason: DisconnectReason): void;
   close(code: number, reason: string): void;
   /** Announces a failure and ends the connection, unless it is only the aftermath of its end. */
-  fail(hook: Hook, error: unknown): boolean;
+  fail(hook: Hook, error: unknown): void;
 }
 
 export interface IntakeLimits {
@@ -119,7 +120,7 @@ export class Intake {
   #post(event: unknown, args: readonly unknown[], acknowledge: Acknowledge | undefined): void {
     if (!this.#budget.take()) {
       if (this.#budget.refusals > this.#limits.floodEvents) {
-        this.#host.end({ kind: "limit", code: CloseCode.flood, message: "too many events" });
+        this.#host.end(FLOOD);
       }
       throw new RateLimited("too many events in too little time; slow down");
     }

@@ -319,11 +319,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.write(this.codec.encode({ event, ...encoded }));
   }
 
-  fail(hook: Hook, error: unknown): boolean {
-    if (this.#isAftermath(error)) return false;
+  fail(hook: Hook, error: unknown): void {
+    if (this.#isAftermath(error)) return;
     this.#announceFailure(hook, error);
     this.end(failure(error));
-    return true;
   }
 
   get fact(): ConnectionFact {

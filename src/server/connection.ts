@@ -1,5 +1,5 @@
 import type { Runner } from "../consumer/runner.ts";
-import { CloseCode } from "../errors.ts";
+import { connectionLost, FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { Budget, DisconnectReason } from "../types.ts";
 import {
   bufferedBytes,
@@ -81,8 +81,7 @@ export class Connection {
   }
 
   #flooded(): void {
-    const reason = { kind: "limit", code: CloseCode.flood, message: "too many events" } as const;
-    for (const runner of [...this.#runners.values()]) runner.end(reason);
+    for (const runner of [...this.#runners.values()]) runner.end(FLOOD);
     queueMicrotask(() => this.#conn.close());
   }
 
@@ -144,8 +143,7 @@ export class Connection {
   }
 
   #cut(): void {
-    const message = "too slow: more waits for this client than may wait";
-    this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
+    this.#end(TOO_SLOW);
     // Not within the write that Engine.IO is about to make.
     queueMicrotask(() => cut(this.#conn));
   }
@@ -153,7 +151,7 @@ export class Connection {
   #lost(reason: string): void {
     clearTimeout(this.#idleTimer);
     clearTimeout(this.#pollTimer);
-    this.#end({ kind: "transport", code: 4001, message: reason });
+    this.#end(connectionLost(reason));
   }
 
   #end(reason: DisconnectReason): void {

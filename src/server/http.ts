@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { type Application, createScope } from "../application.ts";
 import { CloseCode, ConnectionDenied, isForClient, verdictOf } from "../errors.ts";
+import { connectionLost } from "../reasons.ts";
 import type { Scope } from "../types.ts";
 import { handshakeOf } from "./scope.ts";
 
@@ -38,14 +39,13 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
     const match = app.router.httpAt(request.method, request.path);
     if (match === undefined) return next();
     const closed = new AbortController();
-    response.once("close", () => closed.abort({ kind: "transport", code: 4001, message: "answered" }));
+    response.once("close", () => closed.abort(connectionLost("answered")));
     const handshake = handshakeOf(request, "http", request.path, {}, trustedProxies);
     const scope = createScope(handshake, match.params, closed.signal);
     try {
       await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
     } catch (error) {
-      if (!isForClient(error)) announceFailure(app, error);
-      sendError(response, error);
+      fail(app, response, error);
     }
   };
 }
@@ -61,7 +61,7 @@ export function lastErrors(app: Application): ErrorRequestHandler {
       // Express's own parsers say so: malformed JSON, a body too large.
       return void response.status(status).json({ error: status === 413 ? TOO_LARGE : UNREADABLE });
     }
-    announceFailure(app, error);
+    app.signals.failed.announce({ hook: "http", error });
     sendError(response, error);
   };
 }
@@ -83,6 +83,8 @@ async function handle(
   });
 }
 
-function announceFailure(app: Application, error: unknown): void {
-  app.signals.failed.announce({ hook: "http", error });
+/** Answers with an error, and announces it if it is a bug. */
+export function fail(app: Application, response: Response, error: unknown): void {
+  if (!isForClient(error)) app.signals.failed.announce({ hook: "http", error });
+  sendError(response, error);
 }

@@ -4,15 +4,15 @@ import type { Application } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
 import {
   AskTimeout,
-  CloseCode,
   ConnectionClosed,
   isRetryable,
   RateLimited,
   RouteNotFound,
   verdictOf,
 } from "../errors.ts";
-import { printable, ReservedEvent } from "../names.ts";
+import { ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
+import { CLIENT_LEFT, connectionLost } from "../reasons.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import { Connection } from "./connection.ts";
@@ -113,12 +113,7 @@ export class SocketCarrier {
   #isRouted(namespace: string): boolean {
     if (this.#app.router.consumerAt("socket", namespace) !== undefined) return true;
     this.#speaking?.takeEvent();
-    const { denied } = this.#app.signals;
-    if (denied.hasReceivers) {
-      const remoteAddress = this.#speaking?.remoteAddress ?? "";
-      const reason = `no route for "${printable(namespace)}"`;
-      denied.announce({ namespace, remoteAddress, code: CloseCode.notFound, reason });
-    }
+    this.#app.notFound(namespace, this.#speaking?.remoteAddress ?? "");
     return false;
   }
 
@@ -135,7 +130,7 @@ export class SocketCarrier {
     this.#admitted.set(socket, { link, runner });
     this.#connecting.set(runner, socket);
     try {
-      if (!connection.isOpen) runner.lost({ kind: "transport", code: 4001, message: "transport close" });
+      if (!connection.isOpen) runner.lost(connectionLost("transport close"));
       await runner.admit();
     } catch (error) {
       connection.remove(name, runner);
@@ -163,7 +158,7 @@ export class SocketCarrier {
     const socket = runner && this.#connecting.get(runner);
     if (socket === undefined) return;
     refuseSilently(socket);
-    runner?.lost({ kind: "client", code: 4000, message: "the client left" });
+    runner?.lost(CLIENT_LEFT);
   }
 
   #open(socket: Socket): void {
@@ -173,11 +168,7 @@ export class SocketCarrier {
     socket.on("disconnect", (reason) => {
       this.#connectionOf(socket.conn).remove(socket.nsp.name, runner);
       link.ended();
-      runner.lost(
-        reason === "client namespace disconnect"
-          ? { kind: "client", code: 4000, message: "the client left" }
-          : { kind: "transport", code: 4001, message: reason },
-      );
+      runner.lost(reason === "client namespace disconnect" ? CLIENT_LEFT : connectionLost(reason));
     });
     // `onAny` hears an event as it comes; `on` a turn later, when a client that left at once is gone.
     socket.onAny((event: unknown, ...args: unknown[]) => {

@@ -8,22 +8,15 @@ import { randomBytes, timingSafeEqual } from "node:crypto";
 import express, { type Request, type RequestHandler, type Response, Router } from "express";
 import { type Application, createScope } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
-import {
-  CloseCode,
-  ConnectionDenied,
-  InvalidMessage,
-  InvalidName,
-  isForClient,
-  RateLimited,
-  Refusal,
-} from "../errors.ts";
+import { CloseCode, ConnectionDenied, InvalidMessage, InvalidName, RateLimited, Refusal } from "../errors.ts";
 import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { inlineBinary } from "../payload.ts";
+import { connectionLost, TOO_SLOW } from "../reasons.ts";
 import type { ConsumerRoute, Match } from "../router.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
-import { sendError, statusOf } from "./http.ts";
+import { fail, sendError, statusOf } from "./http.ts";
 import type { Origins } from "./origins.ts";
 import { handshakeOf } from "./scope.ts";
 
@@ -175,13 +168,12 @@ export class StreamCarrier {
     const { newGroups, leave } = addresses.enter(remoteAddress);
     response.once("close", leave);
     const cut = () => {
-      const message = "too slow: more waits for this client than may wait";
-      runner.lost({ kind: "limit", code: CloseCode.tooSlow, message });
+      runner.lost(TOO_SLOW);
       response.destroy();
     };
     const link = new StreamLink(response, app, cut);
     const runner = app.connect("sse", handshake, link, newGroups);
-    response.once("close", () => runner.lost({ kind: "transport", code: 4001, message: "stream closed" }));
+    response.once("close", () => runner.lost(connectionLost("stream closed")));
     try {
       await runner.admit();
     } catch (error) {
@@ -226,7 +218,7 @@ export class StreamCarrier {
       const { channel, secret } = keyOf(request);
       const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
       const closed = new AbortController();
-      response.once("close", () => closed.abort({ kind: "transport", code: 4001, message: "answered" }));
+      response.once("close", () => closed.abort(connectionLost("answered")));
       let user = "";
       await route.admit(createScope(handshake, params, closed.signal), async (scope) => {
         user = userKey(scope);
@@ -241,8 +233,7 @@ export class StreamCarrier {
       if (answer.body === undefined) response.end();
       else response.json(answer.body);
     } catch (error) {
-      if (!isForClient(error)) app.signals.failed.announce({ hook: "http", error });
-      sendError(response, error);
+      fail(app, response, error);
     }
   }
 
@@ -304,7 +295,6 @@ function userKey({ user }: Scope): string {
 
 function answerOf(answer: unknown): PostAnswer {
   if (answer === undefined) return { status: 204 };
-  if (answer instanceof Refusal && answer.error.code === "connection_closed") return GONE;
   if (answer instanceof Refusal && answer.error.code === "connection_closed") return GONE;
   return { status: answer instanceof Refusal ? statusOf(answer.closeCode) : 200, body: answer };
 }
