@@ -18,6 +18,11 @@ export interface ApplicationOptions extends Given<ApplicationSettings> {
   readonly middleware?: readonly Middleware[];
   /** What carries groups between nodes; by default this process is the only node. */
   readonly backplane?: Backplane;
+  /**
+   * Who `scope.user` is, as text, for `layer.closeUser`; undefined: nobody. By default a user that is text
+   * or a number is itself, and an object is its `id`.
+   */
+  readonly userId?: (user: unknown) => string | undefined;
 }
 
 /**
@@ -42,6 +47,7 @@ export class Application {
     routes,
     middleware = [],
     backplane = new MemoryBackplane(),
+    userId = usualUserId,
     ...options
   }: ApplicationOptions) {
     const faults = new Faults();
@@ -56,6 +62,7 @@ export class Application {
     this.layer = new ChannelLayer({ node: this.node, backplane, facts: this.signals, maxMessageBytes });
     this.#context = {
       layer: this.layer,
+      userId,
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
@@ -181,6 +188,11 @@ export function createScope(
 function cookiesOf(header: string | undefined): ReadonlyMap<string, string> {
   const parsed = Object.entries(header === undefined ? {} : parseCookie(header));
   return new Map(parsed.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
+function usualUserId(user: unknown): string | undefined {
+  const id = typeof user === "object" && user !== null ? (user as { readonly id?: unknown }).id : user;
+  return typeof id === "string" || typeof id === "number" ? String(id) : undefined;
 }
 
 /** Text that names rules accept and nobody can guess. */

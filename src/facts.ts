@@ -34,7 +34,7 @@ export type DropCause =
   | "ended"
   /** It came from another node and could not be read. */
   | "bad-envelope"
-  /** The backplane could not take it. */
+  /** It waited too long for the backplane, or too much waited. */
   | "backplane";
 
 export interface Facts {
@@ -62,12 +62,31 @@ export interface Facts {
   readonly groupDiscarded: Signal<GroupFact>;
   /** A message or event went to a group; `members` counts those on this node. */
   readonly groupSent: Signal<{ readonly group: string; readonly what: string; readonly members: number }>;
-  /** A message did not arrive. */
-  readonly dropped: Signal<{ readonly cause: DropCause; readonly target: string; readonly what: string }>;
+  /** A message did not arrive, or several. */
+  readonly dropped: Signal<Drop>;
+  /**
+   * What other nodes sent did not arrive, or may not have: after a hole in a sender's numbers (`missed`
+   * says how many), and after the backplane had to subscribe anew (then without `group`: any of them).
+   */
+  readonly lost: Signal<{ readonly group?: string; readonly missed?: number }>;
+  /** `layer:down`: other nodes cannot be reached. Members of groups on this node go on. */
+  readonly layerDown: Signal<{ readonly reason: string }>;
+  /** `layer:up`: they can again; all groups hear all nodes from now on. */
+  readonly layerUp: Signal<{ readonly downMs: number }>;
   /** A receiver of a signal threw. */
   readonly receiverFailed: Signal<{ readonly signal: string; readonly error: unknown }>;
   readonly started: Signal<{ readonly node: string }>;
   readonly stopped: Signal<{ readonly node: string }>;
+}
+
+export interface Drop {
+  readonly cause: DropCause;
+  /** The channel, group or node it was for. */
+  readonly target: string;
+  /** The message's type or the event's name, where it is known. */
+  readonly what: string;
+  /** How many; 1 if left out. */
+  readonly count?: number;
 }
 
 export interface Denial {
@@ -99,6 +118,9 @@ export function createFacts(): Facts {
     groupDiscarded: signal("groupDiscarded"),
     groupSent: signal("groupSent"),
     dropped: signal("dropped"),
+    lost: signal("lost"),
+    layerDown: signal("layer:down"),
+    layerUp: signal("layer:up"),
     receiverFailed,
     started: signal("started"),
     stopped: signal("stopped"),

@@ -59,8 +59,15 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
     signals.failed.connect(({ hook, error, ...fact }) => {
       limit(() => logger.error({ ...who(fact), hook, err: error }, `${hook} failed`));
     }),
-    signals.dropped.connect(({ cause, target, what }) => {
-      limit(() => logger.warn({ cause, target: printable(target), what: printable(what) }, "dropped"));
+    signals.dropped.connect(({ cause, target, what, count = 1 }) => {
+      limit(() => logger.warn({ cause, target: printable(target), what: printable(what), count }, "dropped"));
+    }),
+    signals.lost.connect(({ group, missed }) => {
+      limit(() => logger.warn({ group: group && printable(group), missed }, "messages may be lost"));
+    }),
+    signals.layerDown.connect(({ reason }) => logger.error({ reason }, "other nodes cannot be reached")),
+    signals.layerUp.connect(({ downMs }) => {
+      logger.info({ downMs: Math.round(downMs) }, "other nodes can be reached again");
     }),
     signals.receiverFailed.connect(({ signal, error }) => {
       limit(() => logger.error({ signal, err: error }, "a receiver of a signal failed"));

@@ -133,19 +133,54 @@ export type Acknowledge = (answer: unknown) => void;
 /**
  * What carries text between nodes. It knows topics and text, not groups, sockets or consumers.
  *
- * Delivery is at most once; per sender and topic in order; a node never hears itself.
+ * Delivery is at most once; per sender and topic in order; a node never hears itself. What is lost is told
+ * to the listener, as far as anybody can know.
  */
 export interface Backplane {
-  /** Begins. `hear` gets what other nodes publish to the topics that are open here; it never throws. */
-  open(hear: (topic: string, text: string) => void): Promise<void>;
-  /** Resolved: whatever any node publishes from now on is heard. */
+  /**
+   * Begins; once.
+   *
+   * @throws ConfigurationError when it cannot work as it was set up, with what to do
+   */
+  open(listener: BackplaneListener): Promise<void>;
+  /** Resolved: whatever any node publishes from now on is heard. Rejects with LayerUnavailable. */
   subscribe(topic: string): Promise<void>;
+  /** Resolved: nothing of the topic is heard any more. */
   unsubscribe(topic: string): Promise<void>;
   /**
-   * Resolves when handed over. `text` is a function so that nobody pays for encoding a message that no
-   * other node can hear.
+   * Hands a text over; never throws, never waits. `text` is a function so that nobody pays for encoding a
+   * message that no other node can hear.
    */
-  publish(topic: string, text: () => string): Promise<void>;
-  /** Ends; nothing is heard afterwards. */
+  publish(topic: string, text: () => string): void;
+  /**
+   * Resolves when all that was published before has left this node; rejects with LayerUnavailable when
+   * some of it was dropped.
+   */
+  flush(): Promise<void>;
+  /** Ends, after what waits has left (or its time is up); nothing is heard afterwards. Idempotent. */
   close(): Promise<void>;
+}
+
+/** Who hears a backplane. None of these may throw. */
+export interface BackplaneListener {
+  /** What another node published to a topic that is open here. */
+  hear(topic: string, text: string): void;
+  /** Texts that this node published and that never left. */
+  dropped(topic: string, count: number): void;
+  /** A text of this node reached no other node: none has the topic open. Not every backplane can tell. */
+  unheard(topic: string): void;
+  /** Texts of other nodes may not have been heard, or have not. */
+  lost(loss: Loss): void;
+  /** Other nodes cannot be reached; what is published waits, bounded, or is dropped. */
+  down(reason: string): void;
+  /** They can again, and all subscriptions are in force. Comes after `down` only. */
+  up(): void;
+}
+
+/** What other nodes said and this one did not hear. */
+export interface Loss {
+  /** Of which topic; undefined: of any that is open here. */
+  readonly topic?: string;
+  /** How many texts; undefined: some, or none. */
+  readonly missed?: number;
 }

@@ -39,6 +39,7 @@ import { Outbox } from "./outbox.ts";
 export interface RunnerContext {
   readonly layer: ChannelLayer;
   readonly facts: Facts;
+  readonly userId: (user: unknown) => string | undefined;
   /** As in `options.ts`. */
   readonly limits: IntakeLimits & {
     readonly groupsPerConnection: number;
@@ -81,6 +82,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   readonly #startedAt = performance.now();
   #state: "connecting" | "open" | "closing" | "closed" = "connecting";
   #scope: Scope;
+  #user: string | undefined;
   #consumer: Consumer | undefined;
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
@@ -108,6 +110,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   get scope(): Scope {
     return this.#scope;
+  }
+
+  get user(): string | undefined {
+    return this.#user;
   }
 
   get consumer(): Consumer | undefined {
@@ -268,6 +274,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   async #connect(scope: Scope): Promise<void> {
     this.#checkConnecting();
     this.#scope = scope;
+    this.#user = this.#context.userId(scope.user);
     this.#context.layer.attach(this);
     try {
       this.#consumer = this.#construct(scope);

@@ -1,8 +1,8 @@
-import { ConnectionClosed, LayerUnavailable } from "../errors.ts";
+import { CloseCode, ConnectionClosed, checkCloseCode, LayerUnavailable } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import { checkChannelName, checkEventName, checkGroupName, checkMessageType, nodeOf } from "../names.ts";
 import { decodePayload, deepFreeze, encodePayload } from "../payload.ts";
-import type { Backplane, EncodedPayload, Message } from "../types.ts";
+import type { Backplane, BackplaneListener, EncodedPayload, Loss, Message } from "../types.ts";
 import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./envelope.ts";
 import { FanOut, type Member } from "./fan-out.ts";
 import { NodeRequests } from "./node-requests.ts";
@@ -28,6 +28,11 @@ interface Attached {
   readonly groups: Map<string, Membership>;
 }
 
+interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}
+
 const REQUEST_TIMEOUT_MS = 5_000;
 
 /**
@@ -46,6 +51,9 @@ export class ChannelLayer {
   readonly #requests: NodeRequests;
   readonly #fanOut = new FanOut();
   readonly #attached = new Map<string, Attached>();
+  /** Channels here by whose they are. */
+  readonly #users = new Map<string, Set<string>>();
+  #downSince: number | undefined;
   #state: "new" | "open" | "closed" = "new";
 
   constructor({ node, backplane, facts, maxMessageBytes }: ChannelLayerOptions) {
@@ -61,14 +69,19 @@ export class ChannelLayer {
     );
     this.#requests.handle("groupAdd", (body) => this.#changeGroup(this.groupAdd, body));
     this.#requests.handle("groupDiscard", (body) => this.#changeGroup(this.groupDiscard, body));
+    this.#requests.handle("closeChannel", (body) => {
+      const { channel, code, reason } = body as Closing & { channel: string };
+      this.#closeHere(channel, code, reason);
+      return null;
+    });
   }
 
   async open(): Promise<void> {
     if (this.#state !== "new")
       throw new LayerUnavailable(`a channel layer opens once; this one is ${this.#state}`);
     this.#state = "open";
-    await this.#backplane.open((topic, text) => this.#hear(topic, text));
-    await this.#subscriptions.acquire(nodeTopic(this.node));
+    await this.#backplane.open(this.#listener());
+    await Promise.all([nodeTopic(this.node), ALL_NODES].map((topic) => this.#subscriptions.acquire(topic)));
   }
 
   async close(): Promise<void> {
@@ -76,6 +89,20 @@ export class ChannelLayer {
     this.#state = "closed";
     this.#requests.close();
     await this.#backplane.close();
+  }
+
+  /** Whether other nodes cannot be reached at present. Members of groups on this node go on. */
+  get isDegraded(): boolean {
+    return this.#downSince !== undefined;
+  }
+
+  /**
+   * Resolves when everything sent before has left this node; rejects with LayerUnavailable when some of it
+   * was dropped. For programs that send and end; a server has no need of it.
+   */
+  flush(): Promise<void> {
+    this.#checkOpen();
+    return this.#backplane.flush();
   }
 
   /**
@@ -118,7 +145,7 @@ export class ChannelLayer {
     const members = this.#fanOut.count(group);
     if (members > 0) this.#fanOut.send(group, toMessage(payload));
     this.#announceSent(group, message.type, members);
-    await this.#publish(groupTopic(group), { kind: "send" }, payload);
+    this.#publish(groupTopic(group), { kind: "send" }, payload);
   }
 
   /**
@@ -140,7 +167,7 @@ export class ChannelLayer {
     this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
     this.#announceSent(group, event, this.#fanOut.count(group));
     const header: Header = except ? { kind: "emit", event, except } : { kind: "emit", event };
-    await this.#publish(groupTopic(group), header, encoded);
+    this.#publish(groupTopic(group), header, encoded);
   }
 
   /**
@@ -153,7 +180,48 @@ export class ChannelLayer {
     this.#checkOpen();
     const node = nodeOf(channel);
     if (node === this.node) this.#deliver(channel, toMessage(payload));
-    else await this.#publish(nodeTopic(node), { kind: "direct", channel }, payload);
+    else this.#publish(nodeTopic(node), { kind: "direct", channel }, payload);
+  }
+
+  /**
+   * Ends one connection, wherever it is; its client is told code and reason (see `Consumer.close`).
+   * Resolved: it has begun to end.
+   *
+   * @throws ConnectionClosed if there is no such channel (any more); LayerUnavailable if its node cannot be
+   * reached or does not answer
+   */
+  async closeChannel(
+    channel: string,
+    code: number = CloseCode.forbidden,
+    reason = "closed by the server",
+  ): Promise<void> {
+    checkChannelName(channel);
+    checkCloseCode(code);
+    this.#checkOpen();
+    const node = nodeOf(channel);
+    if (node === this.node) return this.#closeHere(channel, code, reason);
+    await this.#requests.ask(node, "closeChannel", { channel, code, reason }, REQUEST_TIMEOUT_MS);
+  }
+
+  /**
+   * Ends every connection of a user on every node; the clients are told code and reason. Connections that
+   * are being made are not found yet: refuse the user first.
+   * Resolved: done here, and the word to the other nodes has left this one.
+   *
+   * @param user - as the application's `userId` names it
+   * @throws LayerUnavailable if the other nodes cannot be told
+   */
+  async closeUser(
+    user: string,
+    code: number = CloseCode.forbidden,
+    reason = "closed by the server",
+  ): Promise<void> {
+    checkCloseCode(code);
+    const payload = encodePayload({ user, code, reason }, this.#maxMessageBytes);
+    this.#checkOpen();
+    this.#closeUserHere(user, code, reason);
+    this.#publish(ALL_NODES, { kind: "closeUser" }, payload);
+    await this.#backplane.flush();
   }
 
   /** The channels of this node (alone) that are in the group, in the order of joining. For tests. */
@@ -163,8 +231,8 @@ export class ChannelLayer {
 
   /** How much is kept here; all of it is zero when nobody is connected. */
   get sizes(): { readonly channels: number; readonly groups: number; readonly topics: number } {
-    // The node's own topic stays open.
-    const topics = this.#subscriptions.size - (this.#subscriptions.has(nodeTopic(this.node)) ? 1 : 0);
+    const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
+    const topics = this.#subscriptions.size - own.length;
     return { channels: this.#attached.size, groups: this.#fanOut.size, topics };
   }
 
@@ -186,6 +254,9 @@ export class ChannelLayer {
   /** Makes a consumer reachable. @internal */
   attach(member: Member): void {
     this.#attached.set(member.channel, { member, groups: new Map() });
+    if (member.user === undefined) return;
+    const channels = this.#users.get(member.user) ?? new Set();
+    this.#users.set(member.user, channels.add(member.channel));
   }
 
   /** Takes a consumer out of all its groups, at once; it can join none any more. @internal */
@@ -193,6 +264,7 @@ export class ChannelLayer {
     const attached = this.#attached.get(channel);
     if (attached === undefined) return;
     this.#attached.delete(channel);
+    this.#forgetUser(attached.member);
     for (const group of [...attached.groups.keys()]) this.#leave(group, attached);
   }
 
@@ -227,6 +299,22 @@ export class ChannelLayer {
       .catch(() => this.#dropped("backplane", group, "unsubscribe"));
   }
 
+  #forgetUser({ user, channel }: Member): void {
+    if (user === undefined) return;
+    const channels = this.#users.get(user);
+    if (channels?.delete(channel) && channels.size === 0) this.#users.delete(user);
+  }
+
+  #closeHere(channel: string, code: number, reason: string): void {
+    const attached = this.#attached.get(channel);
+    if (attached === undefined) throw new ConnectionClosed(`there is no channel "${channel}" (any more)`);
+    attached.member.close(code, reason);
+  }
+
+  #closeUserHere(user: string, code: number, reason: string): void {
+    for (const channel of [...(this.#users.get(user) ?? [])]) this.#closeHere(channel, code, reason);
+  }
+
   #changeElsewhere(verb: "groupAdd" | "groupDiscard", group: string, channel: string): Promise<void> {
     const asked = this.#requests.ask(nodeOf(channel), verb, { group, channel }, REQUEST_TIMEOUT_MS);
     return asked.then(() => undefined);
@@ -239,6 +327,40 @@ export class ChannelLayer {
     const { group, channel } = body as { group: string; channel: string };
     await change.call(this, group, channel);
     return null;
+  }
+
+  #listener(): BackplaneListener {
+    const facts = this.#facts;
+    return {
+      hear: (topic, text) => this.#hear(topic, text),
+      dropped: (topic, count) => this.#dropped("backplane", targetOf(topic), "", count),
+      unheard: (topic) => this.#unheard(topic),
+      lost: (loss) => this.#lost(loss),
+      down: (reason) => {
+        this.#downSince = performance.now();
+        facts.layerDown.announce({ reason });
+      },
+      up: () => {
+        const downMs = performance.now() - (this.#downSince ?? performance.now());
+        this.#downSince = undefined;
+        facts.layerUp.announce({ downMs });
+      },
+    };
+  }
+
+  #lost({ topic, missed }: Loss): void {
+    this.#facts.lost.announce({
+      ...(topic === undefined ? {} : { group: targetOf(topic) }),
+      ...(missed === undefined ? {} : { missed }),
+    });
+  }
+
+  /** That nobody elsewhere is in a group is nothing special; that a node hears nothing is. */
+  #unheard(topic: string): void {
+    if (!topic.startsWith(NODE)) return;
+    const node = targetOf(topic);
+    this.#requests.unheard(node);
+    this.#dropped("no-channel", node, "");
   }
 
   #hear(topic: string, text: string): void {
@@ -255,14 +377,18 @@ export class ChannelLayer {
     switch (header.kind) {
       case "emit":
         return this.#fanOut.emit(
-          groupOf(topic),
+          targetOf(topic),
           { event: header.event, ...payload },
           header.except && new Set(header.except),
         );
       case "send":
-        return this.#fanOut.send(groupOf(topic), toMessage(payload));
+        return this.#fanOut.send(targetOf(topic), toMessage(payload));
       case "direct":
         return this.#deliver(header.channel, toMessage(payload));
+      case "closeUser": {
+        const { user, code, reason } = decodePayload(payload) as Closing & { user: string };
+        return this.#closeUserHere(user, code, reason);
+      }
       case "request":
         return void this.#requests.hearRequest(from, header.id, header.verb, payload);
       case "reply":
@@ -276,12 +402,8 @@ export class ChannelLayer {
     else attached.member.deliver(message);
   }
 
-  async #publish(topic: string, header: Header, payload: EncodedPayload): Promise<void> {
-    try {
-      await this.#backplane.publish(topic, () => encodeEnvelope(this.node, header, payload));
-    } catch {
-      this.#dropped("backplane", topic, header.kind);
-    }
+  #publish(topic: string, header: Header, payload: EncodedPayload): void {
+    this.#backplane.publish(topic, () => encodeEnvelope(this.node, header, payload));
   }
 
   #encodeMessage(message: Message): EncodedPayload {
@@ -293,8 +415,13 @@ export class ChannelLayer {
     if (this.#facts.groupSent.hasReceivers) this.#facts.groupSent.announce({ group, what, members });
   }
 
-  #dropped(cause: "backplane" | "bad-envelope" | "no-channel", target: string, what: string): void {
-    this.#facts.dropped.announce({ cause, target, what });
+  #dropped(
+    cause: "backplane" | "bad-envelope" | "no-channel",
+    target: string,
+    what: string,
+    count = 1,
+  ): void {
+    this.#facts.dropped.announce({ cause, target, what, count });
   }
 
   #checkOpen(): void {
@@ -321,15 +448,18 @@ function exceptList(except: string | readonly string[] | undefined): readonly st
 
 const GROUP = "group.";
 const NODE = "node.";
+/** A topic that every node hears. */
+const ALL_NODES = "nodes";
 
 function groupTopic(group: string): string {
   return GROUP + group;
 }
 
-function groupOf(topic: string): string {
-  return topic.slice(GROUP.length);
-}
-
 function nodeTopic(node: string): string {
   return NODE + node;
+}
+
+/** The group or node that a topic is about. */
+function targetOf(topic: string): string {
+  return topic.slice(topic.indexOf(".") + 1);
 }

@@ -17,6 +17,8 @@ export type Header =
   | { readonly kind: "send" }
   /** A message for one mailbox. */
   | { readonly kind: "direct"; readonly channel: string }
+  /** To every node: end the connections of a user; the payload says whose, and why. */
+  | { readonly kind: "closeUser" }
   /** A question of one node to another, and its answer. */
   | { readonly kind: "request"; readonly id: number; readonly verb: string }
   | { readonly kind: "reply"; readonly id: number; readonly failed?: boolean };
@@ -57,6 +59,7 @@ function headerOf(fields: Readonly<Record<string, unknown>>): Header | undefined
       if (typeof event !== "string" || !(except === undefined || isTextList(except))) return undefined;
       return except === undefined ? { kind, event } : { kind, event, except };
     case "send":
+    case "closeUser":
       return { kind };
     case "direct":
       return typeof channel === "string" ? { kind, channel } : undefined;

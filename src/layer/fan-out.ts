@@ -3,11 +3,15 @@ import type { Frame, FrameCodec, Message, OutgoingEvent } from "../types.ts";
 /** A consumer as the layer sees it: a mailbox and a client. */
 export interface Member {
   readonly channel: string;
+  /** Whose connection it is, if anybody's; see `userId` of the application. */
+  readonly user?: string | undefined;
   readonly codec: FrameCodec;
   /** To the client, in order; never throws. */
   write(frame: Frame): void;
   /** To the mailbox. */
   deliver(message: Message): void;
+  /** Ends the connection; the client is told code and reason. */
+  close(code: number, reason: string): void;
 }
 
 /** The groups' members on this node, and delivery to them. */

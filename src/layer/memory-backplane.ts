@@ -1,5 +1,5 @@
 import { LayerUnavailable } from "../errors.ts";
-import type { Backplane } from "../types.ts";
+import type { Backplane, BackplaneListener } from "../types.ts";
 
 /** How long everything takes, in milliseconds; a function may answer anew each time. */
 export type Delay = number | (() => number);
@@ -54,19 +54,19 @@ export class MemoryBackplane implements Backplane {
   readonly #waiting = new Map<NodeJS.Timeout, () => void>();
   /** Messages under way, in the order of sending. */
   readonly #underWay: (() => void)[] = [];
-  #hear: ((topic: string, text: string) => void) | undefined;
+  #listener: BackplaneListener | undefined;
 
   constructor(hub: MemoryHub = new MemoryHub()) {
     this.#hub = hub;
   }
 
-  async open(hear: (topic: string, text: string) => void): Promise<void> {
-    this.#hear = hear;
+  async open(listener: BackplaneListener): Promise<void> {
+    this.#listener = listener;
   }
 
   async subscribe(topic: string): Promise<void> {
     await this.#after(this.#hub.drawDelay());
-    if (this.#hear === undefined) throw new LayerUnavailable("the memory backplane is closed");
+    if (this.#listener === undefined) throw new LayerUnavailable("the memory backplane is closed");
     this.#topics.add(topic);
     this.#hub.add(topic, this);
   }
@@ -77,9 +77,9 @@ export class MemoryBackplane implements Backplane {
     this.#hub.remove(topic, this);
   }
 
-  async publish(topic: string, text: () => string): Promise<void> {
+  publish(topic: string, text: () => string): void {
     const others = [...this.#hub.listeners(topic)].filter((node) => node !== this);
-    if (others.length === 0) return;
+    if (others.length === 0) return this.#listener?.unheard(topic);
     const sent = text();
     this.#underWay.push(() => {
       for (const node of others) node.#receive(topic, sent);
@@ -88,8 +88,11 @@ export class MemoryBackplane implements Backplane {
     void this.#after(this.#hub.drawDelay()).then(() => this.#underWay.shift()?.());
   }
 
+  /** At once: what is under way has left. */
+  async flush(): Promise<void> {}
+
   async close(): Promise<void> {
-    this.#hear = undefined;
+    this.#listener = undefined;
     this.#underWay.length = 0;
     for (const topic of this.#topics) this.#hub.remove(topic, this);
     this.#topics.clear();
@@ -101,7 +104,7 @@ export class MemoryBackplane implements Backplane {
   }
 
   #receive(topic: string, text: string): void {
-    if (this.#topics.has(topic)) this.#hear?.(topic, text);
+    if (this.#topics.has(topic)) this.#listener?.hear(topic, text);
   }
 
   #after(delayMs: number): Promise<void> {

@@ -5,9 +5,10 @@ import type { EncodedPayload } from "../types.ts";
 import type { Header } from "./envelope.ts";
 
 type Handler = (body: unknown) => unknown;
-type Post = (node: string, header: Header, payload: EncodedPayload) => Promise<void>;
+type Post = (node: string, header: Header, payload: EncodedPayload) => void;
 
 interface Pending {
+  readonly node: string;
   resolve(answer: unknown): void;
   reject(error: Error): void;
   readonly timer: NodeJS.Timeout;
@@ -51,9 +52,9 @@ export class NodeRequests {
         this.#pending.delete(id);
         reject(new LayerUnavailable(`node "${node}" did not answer "${verb}" within ${timeoutMs} ms`));
       }, timeoutMs);
-      this.#pending.set(id, { resolve, reject, timer });
+      this.#pending.set(id, { node, resolve, reject, timer });
     });
-    await this.#post(node, { kind: "request", id, verb }, payload);
+    this.#post(node, { kind: "request", id, verb }, payload);
     return answer;
   }
 
@@ -70,7 +71,7 @@ export class NodeRequests {
       if (!isKnown) this.#onError(error);
       reply = encodePayload(isKnown ? { code: error.code, message: error.message } : {}, this.#maxBytes);
     }
-    await this.#post(from, { kind: "reply", id, failed }, reply);
+    this.#post(from, { kind: "reply", id, failed }, reply);
   }
 
   hearReply(from: string, id: number, failed: boolean, payload: EncodedPayload): void {
@@ -83,13 +84,23 @@ export class NodeRequests {
     else pending.resolve(answer);
   }
 
+  /** Nobody hears that node: what it was asked need not wait longer. */
+  unheard(node: string): void {
+    this.#endAll(`nobody hears for the node "${node}": it is gone, or on its way back`, node);
+  }
+
   /** Ends all that waits. */
   close(): void {
-    for (const { timer, reject } of this.#pending.values()) {
-      clearTimeout(timer);
-      reject(new LayerUnavailable("the channel layer was closed while another node was asked"));
+    this.#endAll("the channel layer was closed while another node was asked");
+  }
+
+  #endAll(message: string, node?: string): void {
+    for (const [id, pending] of this.#pending) {
+      if (node !== undefined && pending.node !== node) continue;
+      this.#pending.delete(id);
+      clearTimeout(pending.timer);
+      pending.reject(new LayerUnavailable(message));
     }
-    this.#pending.clear();
   }
 }
 

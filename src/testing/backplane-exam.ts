@@ -29,6 +29,7 @@ interface Heard {
 /** One open node and what it has heard. */
 class Listener {
   readonly heard: Heard[] = [];
+  readonly troubles: string[] = [];
   readonly backplane: Backplane;
   #wake: () => void = () => {};
 
@@ -37,15 +38,24 @@ class Listener {
   }
 
   async open(): Promise<this> {
-    await this.backplane.open((topic, text) => {
-      this.heard.push({ topic, text });
-      this.#wake();
+    await this.backplane.open({
+      hear: (topic, text) => {
+        this.heard.push({ topic, text });
+        this.#wake();
+      },
+      dropped: (topic, count) => this.troubles.push(`dropped ${count} of ${topic}`),
+      lost: ({ topic, missed }) => this.troubles.push(`lost ${missed} of ${topic}`),
+      down: (reason) => this.troubles.push(`down: ${reason}`),
+      unheard() {},
+      up() {},
     });
     return this;
   }
 
+  /** Resolves when it has left. */
   say(topic: string, text: string): Promise<void> {
-    return this.backplane.publish(topic, () => text);
+    this.backplane.publish(topic, () => text);
+    return this.backplane.flush();
   }
 
   /** Waits until a text has been heard, and returns all texts of its topic so far. */

@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { type ChannelLayer, MemoryBackplane, MemoryHub, type Message } from "sluice";
+import { type BackplaneListener, type ChannelLayer, MemoryBackplane, MemoryHub, type Message } from "sluice";
 import { createFacts, type Facts } from "../../src/facts.ts";
 import { ChannelLayer as Layer } from "../../src/layer/channel-layer.ts";
 import type { Member } from "../../src/layer/fan-out.ts";
 import type { Frame, FrameCodec, OutgoingEvent } from "../../src/types.ts";
 import { seeded } from "../seeded.ts";
+import { deaf } from "./deaf.ts";
 
 interface Seen extends Frame {
   readonly text: string;
@@ -20,10 +21,13 @@ class Witness implements Member {
   readonly events: string[] = [];
   readonly codec: FrameCodec;
   readonly channel: string;
+  readonly user: string | undefined;
+  readonly closed: string[] = [];
 
-  constructor(channel: string, itsCodec: FrameCodec = codec) {
+  constructor(channel: string, itsCodec: FrameCodec = codec, user?: string) {
     this.channel = channel;
     this.codec = itsCodec;
+    this.user = user;
   }
   write(frame: Frame) {
     this.events.push((frame as Seen).text);
@@ -31,7 +35,9 @@ class Witness implements Member {
   deliver(message: Message) {
     this.messages.push(message);
   }
-  close() {}
+  close(code: number, reason: string) {
+    this.closed.push(`${code} ${reason}`);
+  }
 }
 
 const open: ChannelLayer[] = [];
@@ -40,8 +46,8 @@ async function node(name: string, hub = new MemoryHub(), facts: Facts = createFa
   const layer = new Layer({ node: name, backplane: new MemoryBackplane(hub), facts, maxMessageBytes: 1_000 });
   await layer.open();
   open.push(layer);
-  const join = (id: string, itsCodec?: FrameCodec) => {
-    const witness = new Witness(`${name}!${id}`, itsCodec);
+  const join = (id: string, itsCodec?: FrameCodec, user?: string) => {
+    const witness = new Witness(`${name}!${id}`, itsCodec, user);
     layer.attach(witness);
     return witness;
   };
@@ -218,7 +224,7 @@ describe("groups on several nodes", () => {
     await one.layer.send("n2!nobody", { type: "you.won" });
     await until(() => dropped.length === 1);
     expect(bob.messages).toEqual([{ type: "you.won" }]);
-    expect(dropped).toEqual([{ cause: "no-channel", target: "n2!nobody", what: "you.won" }]);
+    expect(dropped).toEqual([{ cause: "no-channel", target: "n2!nobody", what: "you.won", count: 1 }]);
   });
 
   test("a channel of another node can be put into a group and taken out", async () => {
@@ -240,30 +246,89 @@ describe("groups on several nodes", () => {
     const dropped: string[] = [];
     facts.dropped.connect(({ cause }) => dropped.push(cause));
     const stranger = new MemoryBackplane(hub);
-    await stranger.open(() => {});
-    await stranger.publish("group.g", () => "garbage");
-    await stranger.publish("group.g", () => '{"v":1,"from":"x","kind":"send"}\n{broken');
-    await stranger.publish("group.g", () => '{"v":1,"from":"x","kind":"send"}\n{"type":"a.b"}');
+    await stranger.open(deaf);
+    stranger.publish("group.g", () => "garbage");
+    stranger.publish("group.g", () => '{"v":1,"from":"x","kind":"send"}\n{broken');
+    stranger.publish("group.g", () => '{"v":1,"from":"x","kind":"send"}\n{"type":"a.b"}');
     await until(() => ann.messages.length === 1);
     expect(dropped).toEqual(["bad-envelope", "bad-envelope"]);
     await stranger.close();
   });
 
-  test("a backplane that fails loses the remote part alone, and that is told", async () => {
+  test("a backplane in trouble costs the remote part alone, and all of it is told", async () => {
     const facts = createFacts();
     const failing = new MemoryBackplane();
-    failing.publish = () => Promise.reject(new Error("down"));
+    let listener = deaf;
+    failing.open = async (given: BackplaneListener) => {
+      listener = given;
+    };
+    failing.subscribe = async () => {};
+    failing.publish = (topic) => listener.dropped(topic, 2);
     const layer = new Layer({ node: "n1", backplane: failing, facts, maxMessageBytes: 1_000 });
     await layer.open();
     open.push(layer);
     const ann = new Witness("n1!ann");
     layer.attach(ann);
     await layer.groupAdd("g", ann.channel);
-    const dropped: string[] = [];
-    facts.dropped.connect(({ cause }) => dropped.push(cause));
+    const told: unknown[] = [];
+    for (const signal of [facts.dropped, facts.lost, facts.layerDown]) {
+      signal.connect((fact: unknown) => told.push(fact));
+    }
+    facts.layerUp.connect(({ downMs }) => told.push(downMs >= 0));
+
+    listener.down("no carrier");
+    expect(layer.isDegraded).toBe(true);
     await layer.groupEmit("g", "still", "here");
     expect(ann.events).toEqual(['still "here"']);
-    expect(dropped).toEqual(["backplane"]);
+    listener.lost({ topic: "group.g", missed: 3 });
+    listener.lost({});
+    listener.up();
+    expect(layer.isDegraded).toBe(false);
+    expect(told).toEqual([
+      { reason: "no carrier" },
+      { cause: "backplane", target: "g", what: "", count: 2 },
+      { group: "g", missed: 3 },
+      {},
+      true,
+    ]);
+  });
+
+  test("a node that is gone is not waited for", async () => {
+    const { layer, facts } = await node("n1");
+    const dropped: unknown[] = [];
+    facts.dropped.connect((fact) => dropped.push(fact));
+    await expect(layer.groupAdd("g", "n9!ann")).rejects.toMatchObject({ code: "layer_unavailable" });
+    await layer.send("n9!ann", { type: "chat.message" });
+    expect(dropped).toEqual(Array(2).fill({ cause: "no-channel", target: "n9", what: "", count: 1 }));
+  });
+
+  test("a connection can be ended from anywhere, and whoever asks hears if there is none", async () => {
+    const hub = new MemoryHub(1);
+    const [one, two] = [await node("n1", hub), await node("n2", hub)];
+    const [ann, bob] = [one.join("ann"), two.join("bob")];
+    await one.layer.closeChannel(ann.channel);
+    await one.layer.closeChannel(bob.channel, 4403, "banned");
+    expect(ann.closed).toEqual(["4403 closed by the server"]);
+    expect(bob.closed).toEqual(["4403 banned"]);
+    for (const gone of ["n1!gone", "n2!gone", "n9!gone"]) {
+      await expect(one.layer.closeChannel(gone)).rejects.toMatchObject({
+        code: gone.startsWith("n9") ? "layer_unavailable" : "connection_closed",
+      });
+    }
+    await expect(one.layer.closeChannel(ann.channel, 200)).rejects.toThrow(RangeError);
+  });
+
+  test("all connections of a user end, on every node, and nobody else's", async () => {
+    const hub = new MemoryHub(1);
+    const [one, two] = [await node("n1", hub), await node("n2", hub)];
+    const [tab, phone] = [one.join("tab", codec, "ann"), two.join("phone", codec, "ann")];
+    const others = [one.join("bob", codec, "bob"), two.join("stranger"), two.join("left", codec, "ann")];
+    two.layer.detach("n2!left");
+    await one.layer.closeUser("ann", 4401, "signed out");
+    await until(() => phone.closed.length > 0);
+    expect([tab.closed, phone.closed]).toEqual([["4401 signed out"], ["4401 signed out"]]);
+    expect(others.map(({ closed }) => closed)).toEqual([[], [], []]);
+    await expect(one.layer.closeUser("ann", 1000)).rejects.toThrow(RangeError);
   });
 
   test("yes means yes: after groupAdd nothing is missed, after groupDiscard nothing comes", async () => {
