@@ -1,0 +1,3 @@
+/** Groups across nodes, over Redis: what applications import from `sluice/redis`. */
+export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
+export type { RedisNode, RedisOptions, RedisTls } from "./redis-options.ts";

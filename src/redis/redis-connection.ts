@@ -1,0 +1,232 @@
+/** Connections to Redis: one server, one found through Sentinel, or a cluster, all seen alike. */
+import {
+  createClient,
+  createCluster,
+  createSentinel,
+  type RedisClientOptions,
+  type RedisSentinelOptions,
+} from "redis";
+import { within } from "../within.ts";
+import type { HubClients } from "./redis-hub.ts";
+import type { RedisTarget } from "./redis-options.ts";
+
+/**
+ * One connection to publish by and one to listen by (a cluster: one pair for each of its masters).
+ *
+ * It lives once: nothing here reconnects. Whatever breaks a part of it breaks the whole, `broken` is told,
+ * and who needs Redis makes a new one; so there is one way out of all kinds of trouble.
+ */
+export interface RedisConnection extends HubClients {
+  /** Resolves when every part of it has answered. */
+  ping(): Promise<unknown>;
+  /** At once; what is under way is rejected. */
+  destroy(): void;
+}
+
+/**
+ * @param broken - called at most once, and not before this has resolved
+ * @throws what the `redis` package says, within `timeoutMs`
+ */
+export async function connectRedis(
+  target: RedisTarget,
+  timeoutMs: number,
+  broken: (reason: string) => void,
+): Promise<RedisConnection> {
+  const watch = new Watch(broken);
+  const [connection, connected] = open(target, timeoutMs, watch);
+  // One that loses the race has nobody else to hear it.
+  connected.catch(() => {});
+  try {
+    await within(timeoutMs, connected, () => new Error("no answer"));
+    watch.begin();
+    return connection;
+  } catch (error) {
+    connection.destroy();
+    throw watch.lastError ?? error;
+  }
+}
+
+function open(target: RedisTarget, timeoutMs: number, watch: Watch): [RedisConnection, Promise<unknown>] {
+  switch (target.at.kind) {
+    case "sentinel":
+      return openSentinel(target, target.at, timeoutMs, watch);
+    case "cluster":
+      return openCluster(target, target.at, timeoutMs, watch);
+    default:
+      return openServer(target, timeoutMs, watch);
+  }
+}
+
+/** What can go wrong with clients, made one: the first trouble after the beginning. */
+class Watch {
+  readonly #broken: (reason: string) => void;
+  #state: "connecting" | "up" | "over" = "connecting";
+  lastError: Error | undefined;
+
+  constructor(broken: (reason: string) => void) {
+    this.#broken = broken;
+  }
+
+  readonly failed = (error: unknown): void => {
+    if (this.#state === "connecting" && error instanceof Error) this.lastError = error;
+    this.ended(error instanceof Error ? error.message : String(error));
+  };
+
+  readonly ended = (reason = "the connection was closed"): void => {
+    if (this.#state !== "up") return;
+    this.#state = "over";
+    this.#broken(reason);
+  };
+
+  begin(): void {
+    this.#state = "up";
+  }
+
+  end(): void {
+    this.#state = "over";
+  }
+}
+
+type Options = RedisClientOptions;
+
+/** What all clients have in common. */
+function clientOptions({ username, password, database, tls }: RedisTarget, timeoutMs: number): Options {
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    database,
+    // A command without a connection is refused instead of kept.
+    disableOfflineQueue: true,
+    // Neither asks a server for what its users may not do.
+    disableClientInfo: true,
+    maintNotifications: "disabled",
+    socket: {
+      connectTimeout: timeoutMs,
+      reconnectStrategy: false,
+      ...(tls === undefined ? {} : { tls: true, ...definedOf(tls) }),
+    } as Options["socket"] & object,
+  };
+}
+
+function definedOf(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function openServer(
+  target: RedisTarget,
+  timeoutMs: number,
+  watch: Watch,
+): [RedisConnection, Promise<unknown>] {
+  const { at } = target;
+  const options = clientOptions(target, timeoutMs);
+  const place =
+    at.kind === "server" ? { host: at.host, port: at.port } : at.kind === "socket" ? { path: at.path } : {};
+  const clients = [0, 1].map(() => {
+    const client = createClient({
+      ...options,
+      socket: { ...options.socket, ...place } as Options["socket"] & object,
+    });
+    client.on("error", watch.failed).on("end", () => watch.ended());
+    return client;
+  });
+  const [publisher, subscriber] = clients as [(typeof clients)[0], (typeof clients)[0]];
+  const connection: RedisConnection = {
+    sPublish: (channel, message) => publisher.sPublish(channel, message).then(Number),
+    sSubscribe: (channel, hear) => subscriber.sSubscribe(channel, hear, true),
+    sUnsubscribe: (channel) => subscriber.sUnsubscribe(channel),
+    ping: () => Promise.all(clients.map((client) => client.ping())),
+    destroy() {
+      watch.end();
+      for (const client of clients) silently(() => client.destroy());
+    },
+  };
+  return [connection, Promise.all(clients.map((client) => client.connect()))];
+}
+
+function openSentinel(
+  target: RedisTarget,
+  at: Extract<RedisTarget["at"], { kind: "sentinel" }>,
+  timeoutMs: number,
+  watch: Watch,
+): [RedisConnection, Promise<unknown>] {
+  const options = clientOptions(target, timeoutMs);
+  const { username, password } = at;
+  const client = createSentinel({
+    name: at.master,
+    sentinelRootNodes: [...at.nodes],
+    nodeClientOptions: options as RedisSentinelOptions["nodeClientOptions"] & object,
+    sentinelClientOptions: {
+      ...options,
+      username,
+      password,
+      database: 0,
+    } as RedisSentinelOptions["sentinelClientOptions"] & object,
+    // It asks every sentinel anew in each; whoever connects tries again later anyway.
+    maxCommandRediscovers: 1,
+  });
+  client.on("error", watch.failed).on("end", () => watch.ended());
+  client.on("reconnecting", () => watch.ended("the sentinels name another master"));
+  client.on("client-error", ({ type, error }: { type: string; error: Error }) => {
+    // That a sentinel goes is no trouble while others are there.
+    if (type === "MASTER") watch.failed(error);
+    else watch.lastError ??= error;
+  });
+  client.on("topology-change", ({ type }: { type: string }) => {
+    if (type === "MASTER_CHANGE") watch.ended("the sentinels name another master");
+  });
+  const connection: RedisConnection = {
+    sPublish: (channel, message) => client.sPublish(channel, message).then(Number),
+    sSubscribe: (channel, hear) => client.sSubscribe(channel, hear, true),
+    sUnsubscribe: (channel) => client.sUnsubscribe(channel),
+    ping: () => client.ping(),
+    destroy() {
+      watch.end();
+      void client.destroy().catch(() => {});
+    },
+  };
+  return [connection, client.connect()];
+}
+
+function openCluster(
+  target: RedisTarget,
+  at: Extract<RedisTarget["at"], { kind: "cluster" }>,
+  timeoutMs: number,
+  watch: Watch,
+): [RedisConnection, Promise<unknown>] {
+  const { database: _only0, ...defaults } = clientOptions(target, timeoutMs);
+  const client = createCluster({
+    rootNodes: at.nodes.map(({ host, port }) => ({ socket: { host, port } })),
+    defaults,
+  });
+  client.on("error", watch.failed).on("node-error", watch.failed);
+  client.on("sharded-channel-moved-error", watch.failed);
+  client.on("disconnect", () => watch.ended());
+  client.on("node-disconnect", () => watch.ended("a node of the cluster was lost"));
+  const connection: RedisConnection = {
+    sPublish: (channel, message) => client.sPublish(channel, message).then(Number),
+    sSubscribe: (channel, hear) => client.sSubscribe(channel, hear, true),
+    sUnsubscribe: (channel) => client.sUnsubscribe(channel),
+    ping: () =>
+      Promise.all(
+        client.masters.flatMap(({ client, pubSub }) => [client, pubSub?.client].map((c) => pinged(c))),
+      ),
+    destroy() {
+      watch.end();
+      silently(() => client.destroy());
+    },
+  };
+  return [connection, client.connect()];
+}
+
+async function pinged(client: unknown): Promise<void> {
+  await ((await client) as { ping(): Promise<unknown> } | undefined)?.ping();
+}
+
+/** Destroying what never was connected, or no longer is, is refused; nobody cares. */
+function silently(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // As said.
+  }
+}

@@ -1,0 +1,63 @@
+/** What the `redis` package throws, in words that say what to do. */
+import { ErrorReply } from "redis";
+import { ConfigurationError } from "../errors.ts";
+import { describeTarget, type RedisTarget } from "./redis-options.ts";
+
+/** What a user of Redis must be allowed, as `ACL SETUSER` takes it. */
+export function neededAcl(prefix: string): string {
+  return `resetchannels &${prefix}#* -@all +hello +ping +spublish +ssubscribe +sunsubscribe`;
+}
+
+/** What Redis answers while it starts, or while a cluster or its sentinels choose another master. */
+const PASSING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|READONLY)\b/;
+
+/** Whether Redis refuses a command for good; anything else is trouble with the connection. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof ErrorReply && !PASSING.test(error.message);
+}
+
+/** Why the backplane cannot begin. */
+export function startFault(error: unknown, target: RedisTarget, prefix: string): ConfigurationError {
+  return new ConfigurationError([`${describeTarget(target)}: ${faultOf(error as Error, target, prefix)}`]);
+}
+
+function faultOf(error: Error & { readonly code?: string }, target: RedisTarget, prefix: string): string {
+  const { message, code = "" } = error;
+  if (/^WRONGPASS|invalid password/i.test(message)) {
+    return "the user or the password is wrong; check REDIS_PASSWORD (or `password`), and the user if Redis has ACLs";
+  }
+  if (/^NOAUTH/.test(message)) return "it wants a password; set REDIS_PASSWORD (or `password`)";
+  if (/AUTH.*without any password configured/.test(message)) {
+    return "it has no password but was given one; leave it out, or set one in Redis (requirepass)";
+  }
+  if (/^NOPERM/.test(message)) {
+    const user = target.username ?? "default";
+    return `the user "${user}" may not do what is needed; allow it: ACL SETUSER ${user} ${neededAcl(prefix)}`;
+  }
+  if (/unknown command/i.test(message)) {
+    return `it is too old or lacks commands (${message}); Redis 7.0 or newer, or Valkey, is needed`;
+  }
+  if (/^(MOVED|CROSSSLOT|CLUSTERDOWN)/.test(message) && target.at.kind !== "cluster") {
+    return "it is part of a cluster; give the cluster's nodes (redis+cluster://host:port,host:port)";
+  }
+  if (/cluster support disabled/i.test(message)) {
+    return "it is no cluster; give it as a single server (redis://host:port)";
+  }
+  if (
+    target.at.kind === "sentinel" &&
+    /(no such master|null|Must wait|None of the sentinels)/i.test(message)
+  ) {
+    return `the sentinels know no master "${target.at.master}"; check the name, and their addresses`;
+  }
+  const where = "check host and port, and that Redis runs and listens there";
+  if (code === "ECONNREFUSED") return `nothing answers (connection refused); ${where}`;
+  if (code === "ENOENT") return "there is no such socket; check the path, and `unixsocket` in redis.conf";
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return `the host is unknown; ${where}`;
+  if (/wrong version number|packet length too long|EPROTO/i.test(message + code)) {
+    return "it does not speak TLS there; use redis:// or its TLS port";
+  }
+  if (/certificate|CERT|altname/i.test(message + code)) {
+    return `its certificate is not trusted (${message}); give the authority's as tls.ca (REDIS_TLS_CA)`;
+  }
+  return `it cannot be reached (${message || code || "no reason given"}); ${where}`;
+}

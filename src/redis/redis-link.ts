@@ -1,0 +1,122 @@
+import { randomBytes } from "node:crypto";
+import { within } from "../within.ts";
+import { connectRedis, type RedisConnection } from "./redis-connection.ts";
+import { RedisHub } from "./redis-hub.ts";
+import type { RedisTarget } from "./redis-options.ts";
+
+export interface LinkSettings {
+  readonly prefix: string;
+  readonly connectTimeoutMs: number;
+  readonly heartbeatMs: number;
+}
+
+export interface LinkHost {
+  hear(topic: string, data: readonly unknown[]): void;
+  /** It is of no use any more: close it. Called at most once. */
+  broken(link: RedisLink, reason: string): void;
+}
+
+/** Heartbeats without an answer that make an outage. */
+const MAX_MISSED = 3;
+
+/**
+ * One life of the hub: a connection to Redis, the adapter on it, and a heartbeat that goes the way of every
+ * message: published to a channel of its own and heard there again. A server that is frozen, or a network
+ * that swallows packets, breaks no connection; the heartbeat does.
+ */
+export class RedisLink {
+  readonly hub: RedisHub;
+  readonly #connection: RedisConnection;
+  readonly #host: LinkHost;
+  readonly #heartbeatChannel: string;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #missed = 0;
+  #heard: () => void = () => {};
+  #isOpen = false;
+  #failure: Error | undefined;
+
+  private constructor(connection: RedisConnection, { prefix }: LinkSettings, host: LinkHost) {
+    this.#connection = connection;
+    this.#host = host;
+    this.#heartbeatChannel = `${prefix}#heartbeat#${randomBytes(9).toString("base64url")}#`;
+    this.hub = new RedisHub(connection, prefix, host.hear);
+  }
+
+  /** @throws what the `redis` package throws */
+  static async open(target: RedisTarget, settings: LinkSettings, host: LinkHost): Promise<RedisLink> {
+    let link: RedisLink | undefined;
+    const connection = await connectRedis(target, settings.connectTimeoutMs, (reason) => link?.fail(reason));
+    link = new RedisLink(connection, settings, host);
+    try {
+      await within(settings.connectTimeoutMs, link.#begin(), () => new Error("no answer"));
+      link.#check();
+    } catch (error) {
+      link.close();
+      throw error;
+    }
+    link.#live(settings.heartbeatMs);
+    return link;
+  }
+
+  /**
+   * Opens what is in `topics` and not open here, and closes what is open and not in it.
+   *
+   * @returns whether there was anything to do
+   */
+  async follow(topics: ReadonlySet<string>): Promise<boolean> {
+    this.#check();
+    const missing = [...topics].filter((topic) => !this.hub.topics.has(topic));
+    const surplus = [...this.hub.topics.keys()].filter((topic) => !topics.has(topic));
+    await Promise.all([
+      ...missing.map((topic) => this.hub.subscribe(topic)),
+      ...surplus.map((topic) => this.hub.unsubscribe(topic)),
+    ]);
+    this.#check();
+    return missing.length + surplus.length > 0;
+  }
+
+  /** At once; nothing is heard any more. Idempotent. */
+  close(): void {
+    clearInterval(this.#heartbeat);
+    this.#failure ??= new Error("the connection was closed");
+    this.#connection.destroy();
+  }
+
+  async #begin(): Promise<void> {
+    await this.#connection.sSubscribe(this.#heartbeatChannel, () => this.#heard());
+    await this.#connection.ping();
+    await this.hub.ready();
+  }
+
+  /** Something shows that it is of no use any more. */
+  fail(reason: string): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = new Error(reason);
+    if (this.#isOpen) this.#host.broken(this, reason);
+  }
+
+  #live(heartbeatMs: number): void {
+    this.#isOpen = true;
+    this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs);
+  }
+
+  #beat(): void {
+    if (this.#missed >= MAX_MISSED) return this.fail("it does not answer");
+    this.#missed += 1;
+    if (this.#missed > 1) return;
+    const heard = new Promise<void>((resolve) => {
+      this.#heard = resolve;
+    });
+    const sent = this.#connection.sPublish(this.#heartbeatChannel, "");
+    Promise.all([heard, sent, this.#connection.ping()]).then(
+      () => {
+        this.#missed = 0;
+      },
+      (error: Error) => this.fail(error.message),
+    );
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}
