@@ -101,7 +101,7 @@ export class RedisHub {
   /** Nothing of the topic is heard any more, at once. Resolves when Redis has confirmed. */
   unsubscribe(topic: string): Promise<void> {
     if (!this.#topics.delete(topic)) return Promise.resolve();
-    this.#adapter.del(MEMBER, topic);
+    void this.#adapter.del(MEMBER, topic);
     return all(this.#takeSteps());
   }
 
