@@ -60,6 +60,7 @@ export class RedisBackplane implements Backplane {
   #listener: BackplaneListener | undefined;
   #link: RedisLink | undefined;
   #waitingForLink: (() => void)[] = [];
+  #settling: NodeJS.Timeout | undefined;
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(options: RedisBackplaneOptions = {}) {
@@ -83,7 +84,7 @@ export class RedisBackplane implements Backplane {
     if (this.#listener !== undefined) throw new LayerUnavailable("a Redis backplane opens once");
     this.#listener = listener;
     try {
-      this.#begin(await this.#connect());
+      this.#begin(await this.#connect(), 0);
     } catch (error) {
       this.#closing.abort();
       throw startFault(error, this.#target, this.#settings.prefix);
@@ -124,6 +125,7 @@ export class RedisBackplane implements Backplane {
     this.#closing.abort();
     this.#wakeAll();
     if (this.#link !== undefined) {
+      this.#beginOutgoing(this.#link);
       const { closeTimeoutMs } = this.#settings;
       // What does not leave in time is dropped and told below.
       await within(closeTimeoutMs, this.#outgoing.flush(), () => new Error("late")).catch(() => {});
@@ -150,6 +152,7 @@ export class RedisBackplane implements Backplane {
         link.fail((error as Error).message);
       }
     }
+    this.#checkOpen();
   }
 
   /** Makes a connection on which all topics are confirmed. */
@@ -169,10 +172,16 @@ export class RedisBackplane implements Backplane {
     }
   }
 
-  #begin(link: RedisLink): void {
+  #begin(link: RedisLink, settleMs: number): void {
     this.#link = link;
-    this.#outgoing.begin((batch) => link.hub.publish(batch.topic, this.#packet(batch)));
+    if (settleMs === 0) this.#beginOutgoing(link);
+    else this.#settling = setTimeout(() => this.#beginOutgoing(link), settleMs);
     this.#wakeAll();
+  }
+
+  #beginOutgoing(link: RedisLink): void {
+    clearTimeout(this.#settling);
+    this.#outgoing.begin((batch) => link.hub.publish(batch.topic, this.#packet(batch)));
   }
 
   #broken(link: RedisLink, reason: string): void {
@@ -180,6 +189,7 @@ export class RedisBackplane implements Backplane {
     // One that was not in use yet is replaced by whoever made it.
     if (link !== this.#link) return;
     this.#link = undefined;
+    clearTimeout(this.#settling);
     this.#outgoing.pause();
     this.#listener?.down(`${describeTarget(this.#target)}: ${reason}`);
     void this.#reconnect();
@@ -187,13 +197,17 @@ export class RedisBackplane implements Backplane {
 
   async #reconnect(): Promise<void> {
     const { signal } = this.#closing;
+    const downSince = performance.now();
     for (let backoffMs = 25; !signal.aborted; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
       // Drawn, so that the nodes do not all come at once.
       await sleep(Math.random() * backoffMs, undefined, { signal }).catch(() => {});
       const link = await this.#connect().catch(() => undefined);
       if (link === undefined) continue;
       if (signal.aborted) return link.close();
-      this.#begin(link);
+      // The other nodes were cut off as well, perhaps, and come back within the time of one more attempt.
+      // What waits waits for them, or it would be published to nobody.
+      const { maxWaitingMs } = this.#settings.limits;
+      this.#begin(link, Math.min(performance.now() - downSince, MAX_BACKOFF_MS, maxWaitingMs / 4));
       if (this.#topics.size > 0) this.#listener?.lost({});
       this.#listener?.up();
       return;

@@ -7,6 +7,7 @@ import {
   type RedisSentinelOptions,
 } from "redis";
 import { within } from "../within.ts";
+import { NO_ANSWER } from "./redis-faults.ts";
 import type { HubClients } from "./redis-hub.ts";
 import type { RedisTarget } from "./redis-options.ts";
 
@@ -17,8 +18,11 @@ import type { RedisTarget } from "./redis-options.ts";
  * and who needs Redis makes a new one; so there is one way out of all kinds of trouble.
  */
 export interface RedisConnection extends HubClients {
-  /** Resolves when every part of it has answered. */
-  ping(): Promise<unknown>;
+  /**
+   * Names made from `base` such that what is published to all of them goes through every part of it.
+   * Whoever listens to them also keeps each part in use: the `redis` package ends one without subscriptions.
+   */
+  heartbeatChannels(base: string): Promise<readonly string[]>;
   /** At once; what is under way is rejected. */
   destroy(): void;
 }
@@ -37,7 +41,7 @@ export async function connectRedis(
   // One that loses the race has nobody else to hear it.
   connected.catch(() => {});
   try {
-    await within(timeoutMs, connected, () => new Error("no answer"));
+    await within(timeoutMs, connected, () => new Error(NO_ANSWER));
     watch.begin();
     return connection;
   } catch (error) {
@@ -134,7 +138,7 @@ function openServer(
     sPublish: (channel, message) => publisher.sPublish(channel, message).then(Number),
     sSubscribe: (channel, hear) => subscriber.sSubscribe(channel, hear, true),
     sUnsubscribe: (channel) => subscriber.sUnsubscribe(channel),
-    ping: () => Promise.all(clients.map((client) => client.ping())),
+    heartbeatChannels: async (base) => [base],
     destroy() {
       watch.end();
       for (const client of clients) silently(() => client.destroy());
@@ -178,7 +182,7 @@ function openSentinel(
     sPublish: (channel, message) => client.sPublish(channel, message).then(Number),
     sSubscribe: (channel, hear) => client.sSubscribe(channel, hear, true),
     sUnsubscribe: (channel) => client.sUnsubscribe(channel),
-    ping: () => client.ping(),
+    heartbeatChannels: async (base) => [base],
     destroy() {
       watch.end();
       void client.destroy().catch(() => {});
@@ -206,10 +210,16 @@ function openCluster(
     sPublish: (channel, message) => client.sPublish(channel, message).then(Number),
     sSubscribe: (channel, hear) => client.sSubscribe(channel, hear, true),
     sUnsubscribe: (channel) => client.sUnsubscribe(channel),
-    ping: () =>
-      Promise.all(
-        client.masters.flatMap(({ client, pubSub }) => [client, pubSub?.client].map((c) => pinged(c))),
-      ),
+    async heartbeatChannels(base) {
+      const channels = new Map<unknown, string>();
+      for (let i = 0; channels.size < client.masters.length && i < MAX_NAMES; i++) {
+        const name = `${base}${i}#`;
+        const slot = await client.sendCommand(undefined, true, ["CLUSTER", "KEYSLOT", name]);
+        const master = client.slots[Number(slot)]?.master;
+        if (!channels.has(master)) channels.set(master, name);
+      }
+      return [...channels.values()];
+    },
     destroy() {
       watch.end();
       silently(() => client.destroy());
@@ -218,9 +228,8 @@ function openCluster(
   return [connection, client.connect()];
 }
 
-async function pinged(client: unknown): Promise<void> {
-  await ((await client) as { ping(): Promise<unknown> } | undefined)?.ping();
-}
+/** More than enough to find one for each of a thousand masters. */
+const MAX_NAMES = 20_000;
 
 /** Destroying what never was connected, or no longer is, is refused; nobody cares. */
 function silently(act: () => void): void {

@@ -4,9 +4,14 @@ import { ConfigurationError } from "../errors.ts";
 import { describeTarget, type RedisTarget } from "./redis-options.ts";
 
 /** What a user of Redis must be allowed, as `ACL SETUSER` takes it. */
-export function neededAcl(prefix: string): string {
-  return `resetchannels &${prefix}#* -@all +hello +ping +spublish +ssubscribe +sunsubscribe`;
+function neededAcl({ at }: RedisTarget, prefix: string): string {
+  const commands = ["hello", "spublish", "ssubscribe", "sunsubscribe"];
+  if (at.kind === "cluster") commands.push("cluster|slots", "cluster|keyslot");
+  return `resetchannels &${prefix}#* -@all ${commands.map((command) => `+${command}`).join(" ")}`;
 }
+
+/** What an error says that stands for silence. */
+export const NO_ANSWER = "no answer";
 
 /** What Redis answers while it starts, or while a cluster or its sentinels choose another master. */
 const PASSING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|READONLY)\b/;
@@ -32,7 +37,7 @@ function faultOf(error: Error & { readonly code?: string }, target: RedisTarget,
   }
   if (/^NOPERM/.test(message)) {
     const user = target.username ?? "default";
-    return `the user "${user}" may not do what is needed; allow it: ACL SETUSER ${user} ${neededAcl(prefix)}`;
+    return `the user "${user}" may not do what is needed; allow it: ACL SETUSER ${user} ${neededAcl(target, prefix)}`;
   }
   if (/unknown command/i.test(message)) {
     return `it is too old or lacks commands (${message}); Redis 7.0 or newer, or Valkey, is needed`;
@@ -58,6 +63,9 @@ function faultOf(error: Error & { readonly code?: string }, target: RedisTarget,
   }
   if (/certificate|CERT|altname/i.test(message + code)) {
     return `its certificate is not trusted (${message}); give the authority's as tls.ca (REDIS_TLS_CA)`;
+  }
+  if (message === NO_ANSWER) {
+    return `it does not answer; ${where}${target.tls === undefined ? "" : ", and that it speaks TLS there"}`;
   }
   return `it cannot be reached (${message || code || "no reason given"}); ${where}`;
 }

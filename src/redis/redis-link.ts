@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { within } from "../within.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
+import { NO_ANSWER } from "./redis-faults.ts";
 import { RedisHub } from "./redis-hub.ts";
 import type { RedisTarget } from "./redis-options.ts";
 
@@ -16,7 +17,7 @@ export interface LinkHost {
   broken(link: RedisLink, reason: string): void;
 }
 
-/** Heartbeats without an answer that make an outage. */
+/** Intervals without an answer that make an outage. */
 const MAX_MISSED = 3;
 
 /**
@@ -28,17 +29,19 @@ export class RedisLink {
   readonly hub: RedisHub;
   readonly #connection: RedisConnection;
   readonly #host: LinkHost;
-  readonly #heartbeatChannel: string;
+  readonly #heartbeatName: string;
+  #heartbeatChannels: readonly string[] = [];
   #heartbeat: NodeJS.Timeout | undefined;
   #missed = 0;
-  #heard: () => void = () => {};
+  /** Channels on which the present beat has not come back yet. */
+  readonly #silent = new Set<string>();
   #isOpen = false;
   #failure: Error | undefined;
 
   private constructor(connection: RedisConnection, { prefix }: LinkSettings, host: LinkHost) {
     this.#connection = connection;
     this.#host = host;
-    this.#heartbeatChannel = `${prefix}#heartbeat#${randomBytes(9).toString("base64url")}#`;
+    this.#heartbeatName = `${prefix}#heartbeat#${randomBytes(9).toString("base64url")}#`;
     this.hub = new RedisHub(connection, prefix, host.hear);
   }
 
@@ -48,7 +51,7 @@ export class RedisLink {
     const connection = await connectRedis(target, settings.connectTimeoutMs, (reason) => link?.fail(reason));
     link = new RedisLink(connection, settings, host);
     try {
-      await within(settings.connectTimeoutMs, link.#begin(), () => new Error("no answer"));
+      await within(settings.connectTimeoutMs, link.#begin(), () => new Error(NO_ANSWER));
       link.#check();
     } catch (error) {
       link.close();
@@ -83,8 +86,12 @@ export class RedisLink {
   }
 
   async #begin(): Promise<void> {
-    await this.#connection.sSubscribe(this.#heartbeatChannel, () => this.#heard());
-    await this.#connection.ping();
+    this.#heartbeatChannels = await this.#connection.heartbeatChannels(this.#heartbeatName);
+    await Promise.all(
+      this.#heartbeatChannels.map((channel) =>
+        this.#connection.sSubscribe(channel, () => void this.#silent.delete(channel)),
+      ),
+    );
     await this.hub.ready();
   }
 
@@ -101,19 +108,16 @@ export class RedisLink {
   }
 
   #beat(): void {
-    if (this.#missed >= MAX_MISSED) return this.fail("it does not answer");
-    this.#missed += 1;
-    if (this.#missed > 1) return;
-    const heard = new Promise<void>((resolve) => {
-      this.#heard = resolve;
-    });
-    const sent = this.#connection.sPublish(this.#heartbeatChannel, "");
-    Promise.all([heard, sent, this.#connection.ping()]).then(
-      () => {
-        this.#missed = 0;
-      },
-      (error: Error) => this.fail(error.message),
-    );
+    if (this.#silent.size > 0) {
+      this.#missed += 1;
+      if (this.#missed >= MAX_MISSED) this.fail("it does not answer");
+      return;
+    }
+    this.#missed = 0;
+    for (const channel of this.#heartbeatChannels) {
+      this.#silent.add(channel);
+      this.#connection.sPublish(channel, "").catch((error: Error) => this.fail(error.message));
+    }
   }
 
   #check(): void {

@@ -48,8 +48,8 @@ export interface RedisOptions {
   readonly tls?: boolean | RedisTls;
   readonly sentinel?: {
     /** The name of the master group. */
-    readonly master: string;
-    readonly nodes: readonly RedisNode[];
+    readonly master?: string;
+    readonly nodes?: readonly RedisNode[];
     /** Of the sentinels themselves; username and password are those of Redis. */
     readonly username?: string;
     readonly password?: string;
@@ -97,13 +97,14 @@ export function redisTarget(options: RedisOptions): RedisTarget {
   const check = new Checks(faults);
   for (const name of Object.keys(options)) check.isOption(name);
   const url = options.url === undefined ? undefined : check.url(options.url);
-  const given = { ...url, ...definedOf(options) };
+  const given: RedisOptions = { ...url, ...definedOf(options) };
+  const sentinel = { ...url?.sentinel, ...options.sentinel };
   const target: RedisTarget = {
     username: check.text("username", given.username),
     password: check.text("password", given.password),
     database: check.integer("database", given.database, 0, 1_000_000) ?? 0,
     tls: check.tls(given.tls),
-    at: check.place(given),
+    at: check.place(options.sentinel === undefined ? given : { ...given, sentinel }),
   };
   if (faults.length > 0) throw new ConfigurationError(faults);
   return target;

@@ -1,11 +1,12 @@
 /** Real Redis servers for tests, each on a free port with nothing kept on disk. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "@jest/globals";
+import { createClient } from "redis";
 
 export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0;
 
@@ -103,4 +104,115 @@ export async function freePort(): Promise<number> {
   server.close();
   await once(server, "close");
   return port;
+}
+
+/** Several servers that belong together. */
+export class RedisGroup {
+  readonly servers: readonly RedisServer[];
+
+  private constructor(servers: readonly RedisServer[]) {
+    this.servers = servers;
+  }
+
+  /** A cluster of masters, each with as many replicas, that serves all slots. */
+  static async cluster(masters: number, replicas: number, ...args: string[]): Promise<RedisGroup> {
+    const nodes = await Promise.all(
+      Array.from({ length: masters * (1 + replicas) }, async () => {
+        const busPort = await freePort();
+        const server = await RedisServer.start(
+          ...[
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1500",
+            "--cluster-port",
+            String(busPort),
+          ],
+          ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0", ...args],
+        );
+        return { server, busPort };
+      }),
+    );
+    const password = args[args.indexOf("--requirepass") + 1];
+    const clients = await Promise.all(
+      nodes.map(({ server }) =>
+        createClient({
+          socket: { port: server.port },
+          ...(args.includes("--requirepass") ? { password: password as string } : {}),
+        }).connect(),
+      ),
+    );
+    const command = (i: number, ...words: string[]) => clients[i]?.sendCommand(["CLUSTER", ...words]);
+    const [first] = nodes;
+    await Promise.all(
+      nodes.map(async (_, i) => {
+        if (i < masters) {
+          const [from, to] = [i, i + 1].map((n) => Math.floor((16_384 * n) / masters));
+          await command(i, "ADDSLOTSRANGE", String(from), String((to as number) - 1));
+        }
+        await command(i, "SET-CONFIG-EPOCH", String(i + 1));
+        if (i > 0) await command(i, "MEET", "127.0.0.1", String(first?.server.port), String(first?.busPort));
+      }),
+    );
+    const all = async (holds: (info: string) => boolean) => {
+      for (const i of nodes.keys()) await until(async () => holds(String(await command(i, "INFO"))));
+    };
+    await all((info) => info.includes(`cluster_known_nodes:${nodes.length}`));
+    for (let i = masters; i < nodes.length; i++) {
+      const id = String(await command(i % masters, "MYID"));
+      await until(async () => String(await command(i, "NODES")).includes(id));
+      await command(i, "REPLICATE", id);
+    }
+    await all((info) => info.includes("cluster_state:ok"));
+    for (let i = masters; i < nodes.length; i++) {
+      await until(async () =>
+        String(await clients[i]?.info("replication")).includes("master_link_status:up"),
+      );
+    }
+    for (const client of clients) client.destroy();
+    return new RedisGroup(nodes.map(({ server }) => server));
+  }
+
+  /** A master, a replica and a sentinel, in this order. */
+  static async sentinel(password: string): Promise<RedisGroup> {
+    const secret = ["--requirepass", password, "--masterauth", password];
+    const master = await RedisServer.start(...secret);
+    const replica = await RedisServer.start(...secret, "--replicaof", "127.0.0.1", String(master.port));
+    const config = join(replica.folder, "sentinel.conf");
+    const lines = [
+      `dir ${replica.folder}`,
+      `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
+      `sentinel auth-pass mymaster ${password}`,
+      "sentinel down-after-milliseconds mymaster 500",
+      "sentinel failover-timeout mymaster 3000",
+      `requirepass ${password}`,
+    ];
+    await writeFile(config, `${lines.join("\n")}\n`);
+    const sentinel = await RedisServer.start(config, "--sentinel");
+    const client = await createClient({ socket: { port: sentinel.port }, password }).connect();
+    await until(async () => {
+      const replicas = (await client.sendCommand(["SENTINEL", "REPLICAS", "mymaster"])) as unknown[];
+      return replicas.length === 1;
+    });
+    client.destroy();
+    return new RedisGroup([master, replica, sentinel]);
+  }
+
+  /** Where they are, for a URL. */
+  get hosts(): string {
+    return this.servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.close()));
+  }
+}
+
+/** Waits for a fact. */
+export async function until(holds: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`never came true: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
