@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Consumer, type EventTable, event } from "sluice";
 import { z } from "zod";
 import { LOBBY, type Lobby } from "./lobby-consumer.ts";
-import type { Person, RoomDirectory } from "./room-directory.ts";
+import type { Person } from "./room-directory.ts";
 
 const Say = z.object({ text: z.string().trim().min(1).max(4000) });
 const Typing = z.object({ typing: z.boolean() });
@@ -14,7 +14,7 @@ const Auth = z.object({
 
 export interface Chat {
   params: { readonly room: string };
-  options: { readonly rooms: RoomDirectory };
+  options: Lobby["options"];
   receives: { say: { text: string }; typing: { typing: boolean } };
   sends: Lobby["sends"] & {
     welcome: { room: string; you: Person; people: readonly Person[] };
@@ -45,6 +45,7 @@ export class ChatConsumer extends Consumer<Chat> {
     const me = { id: randomUUID(), name: auth.data.name };
     this.#me = me;
     this.options.rooms.enter(this.room, me);
+    this.send("node", { name: this.options.node });
     this.send("welcome", { room: this.room, you: me, people: this.options.rooms.people(this.room) });
     await this.groupEmit(this.group, "joined", { ...me, at: Date.now() }, { except: this.channel });
     this.#tellLobby();

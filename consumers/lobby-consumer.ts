@@ -4,8 +4,15 @@ import type { RoomDirectory, RoomSummary } from "./room-directory.ts";
 export const LOBBY = "lobby";
 
 export interface Lobby {
-  options: { readonly rooms: RoomDirectory };
-  sends: { rooms: { rooms: readonly RoomSummary[] } };
+  options: {
+    readonly rooms: RoomDirectory;
+    /** What people call the node that serves them. */
+    readonly node: string;
+  };
+  sends: {
+    node: { name: string };
+    rooms: { rooms: readonly RoomSummary[] };
+  };
 }
 
 /** Shows which rooms there are. Chat consumers tell the group of every change. */
@@ -13,6 +20,7 @@ export class LobbyConsumer extends Consumer<Lobby> {
   static override readonly groups = [LOBBY];
 
   override connect() {
+    this.send("node", { name: this.options.node });
     this.send("rooms", { rooms: this.options.rooms.list() });
   }
 }

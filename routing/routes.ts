@@ -1,13 +1,19 @@
+import { hostname } from "node:os";
 import { route } from "sluice";
 import { ChatConsumer } from "../consumers/chat-consumer.ts";
 import { LobbyConsumer } from "../consumers/lobby-consumer.ts";
 import { RoomDirectory } from "../consumers/room-directory.ts";
 
-/** The table of the demo; each call has rooms of its own. */
-export function chatRoutes() {
-  const rooms = new RoomDirectory();
+/**
+ * The table of the demo; each call has rooms of its own.
+ *
+ * @param options - `node`: what the pages call this node; by default process and host (in a container
+ * its id), the process first, as a phone may have no room for all of it
+ */
+export function chatRoutes({ node = `${process.pid}@${hostname()}` }: { readonly node?: string } = {}) {
+  const options = { rooms: new RoomDirectory(), node };
   return [
-    route("/lobby", LobbyConsumer, { name: "lobby", options: { rooms } }),
-    route("/chat/:room", ChatConsumer, { name: "chat", options: { rooms } }),
+    route("/lobby", LobbyConsumer, { name: "lobby", options }),
+    route("/chat/:room", ChatConsumer, { name: "chat", options }),
   ];
 }

@@ -76,6 +76,16 @@ export interface Facts {
   /** A receiver of a signal threw. */
   readonly receiverFailed: Signal<{ readonly signal: string; readonly error: unknown }>;
   readonly started: Signal<{ readonly node: string }>;
+  /**
+   * A server has begun to stop: no longer ready, but as it was for `delayMs`; then `connections` (as many
+   * as there were) are told to move over `drainMs`.
+   */
+  readonly draining: Signal<{
+    readonly node: string;
+    readonly connections: number;
+    readonly delayMs: number;
+    readonly drainMs: number;
+  }>;
   readonly stopped: Signal<{ readonly node: string }>;
 }
 
@@ -123,6 +133,7 @@ export function createFacts(): Facts {
     layerUp: signal("layer:up"),
     receiverFailed,
     started: signal("started"),
+    draining: signal("draining"),
     stopped: signal("stopped"),
   };
 }

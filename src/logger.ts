@@ -38,6 +38,7 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
   const limit = lineLimit(logger);
   const ends = [
     signals.started.connect(({ node }) => logger.info({ node }, "started")),
+    signals.draining.connect((fact) => logger.info(fact, "draining")),
     signals.stopped.connect(({ node }) => logger.info({ node }, "stopped")),
     signals.connected.connect((fact) => {
       logger.debug({ ...who(fact), tookMs: Math.round(fact.tookMs) }, "connected");

@@ -47,7 +47,15 @@ export const serverDefaults = {
   trustedProxies: 0,
   pingIntervalMs: 25_000,
   pingTimeoutMs: 20_000,
-  /** How long `stop` waits for clients and hooks before it ends what is left. */
+  /** Answers 200 as long as the process serves; empty: nothing does. */
+  livePath: "/livez",
+  /** Answers 200 while a balancer should send clients here; empty: nothing does. */
+  readyPath: "/readyz",
+  /** How long `stop` leaves everything as it is, but for `readyPath`, so that the balancer notices. */
+  drainDelayMs: 0,
+  /** After that: the time over which clients are told to move, each at a moment of its own; 0: all at once. */
+  drainMs: 0,
+  /** How long, after `drainDelayMs`, `stop` waits for clients and hooks before it ends what is left. */
   stopTimeoutMs: 10_000,
   limits: {
     /** Bytes of one packet of a client; a larger one ends its connection (WebSocket close code 1009). */
@@ -64,6 +72,35 @@ export type ServerSettings = typeof serverDefaults;
 export type Given<T> = {
   readonly [K in keyof T]?: T[K] extends readonly unknown[] ? T[K] : T[K] extends object ? Given<T[K]> : T[K];
 };
+
+/**
+ * What a server goes by.
+ *
+ * @throws ConfigurationError that lists every fault
+ */
+export function resolveServerOptions(given: Given<ServerSettings>): ServerSettings {
+  const settings = resolveOptions(serverDefaults, given, "server");
+  const { path, livePath, readyPath, drainMs, stopTimeoutMs } = settings;
+  const faults: string[] = [];
+  const socketIo = path.replace(/\/?$/, "/");
+  for (const [name, value] of Object.entries({ livePath, readyPath })) {
+    if (value !== "" && `${value}/`.startsWith(socketIo)) {
+      faults.push(
+        `server.${name} (${value}) must not be below server.path (${path}), where Socket.IO answers; choose another, or "" for none`,
+      );
+    }
+  }
+  if (livePath !== "" && livePath === readyPath) {
+    faults.push(`server.livePath and server.readyPath must differ; both are ${inspect(livePath)}`);
+  }
+  if (drainMs >= stopTimeoutMs) {
+    faults.push(
+      `server.drainMs (${drainMs}) must be below server.stopTimeoutMs (${stopTimeoutMs}), which holds for all of it and the disconnect hooks`,
+    );
+  }
+  if (faults.length > 0) throw new ConfigurationError(faults);
+  return settings;
+}
 
 /**
  * The defaults with what was given in their place.
@@ -117,15 +154,25 @@ function unknownOption(path: string, name: string, known: readonly string[]): st
 function wrongValue(name: string, usual: unknown, value: unknown): string | undefined {
   if (name === "port") return isInteger(value, 0, 65_535) ? undefined : "a port from 0 to 65535";
   if (name === "trustedProxies") return isInteger(value, 0, 100) ? undefined : "a whole number of proxies";
+  if (name === "livePath" || name === "readyPath") {
+    return isPath(value) ? undefined : 'a path such as "/health" without a query, or "" for none';
+  }
   if (typeof usual === "number") {
+    const least = Math.min(usual, 1);
     // Timers overflow beyond 31 bits and would fire at once.
-    return isInteger(value, 1, 2_147_483_647) ? undefined : "a whole number of at least 1 (below 2^31)";
+    return isInteger(value, least, 2_147_483_647)
+      ? undefined
+      : `a whole number of at least ${least} (below 2^31)`;
   }
   if (Array.isArray(usual)) {
     const isList = Array.isArray(value) && value.every((entry) => typeof entry === "string");
     return isList ? undefined : "a list of text";
   }
   return typeof value === typeof usual ? undefined : `a ${typeof usual}`;
+}
+
+function isPath(value: unknown): boolean {
+  return typeof value === "string" && /^(\/[^?#\s]*)?$/.test(value);
 }
 
 function isInteger(value: unknown, least: number, most: number): boolean {

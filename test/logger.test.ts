@@ -34,6 +34,7 @@ test("a connection's life is told in lines that hold no secrets and no line brea
   await untilIdle(app);
   await new TestClient(app, "/room/b", { auth: { token: "wrong" } }).connect();
   await new TestClient(app, "/nowhere%0aelse").connect();
+  app.signals.draining.announce({ node: app.node, connections: 2, delayMs: 0, drainMs: 500 });
   await app.stop();
   expect(lines.map(({ msg }) => msg)).toEqual([
     "started",
@@ -42,11 +43,13 @@ test("a connection's life is told in lines that hold no secrets and no line brea
     "disconnected",
     "denied",
     "denied",
+    "draining",
     "stopped",
   ]);
   expect(lines[2]).toMatchObject({ level: 50, route: "/room/:name", err: { message: "broken" } });
   expect(lines[3]).toMatchObject({ reason: "failed", code: 4500 });
   expect(lines[4]).toMatchObject({ code: 4401, reason: "wrong\\u000atoken" });
+  expect(lines[6]).toMatchObject({ level: 30, node: app.node, connections: 2, drainMs: 500 });
   expect(JSON.stringify(lines)).not.toContain(secret);
   stop();
 });

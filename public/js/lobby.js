@@ -1,7 +1,7 @@
 // The lobby's page: which rooms are open, live, and a form to open one.
 
 import { Connection } from "./connection.js";
-import { showState } from "./connection-state.js";
+import { showNode, showState } from "./connection-state.js";
 import { byId } from "./dom.js";
 import { cleanName, storedName, storeName } from "./name.js";
 import { RoomList } from "./room-list.js";
@@ -23,6 +23,7 @@ const connection = new Connection("/lobby", {
     if (change.state === "refused") complain(`The list of rooms is not available: ${change.reason}`);
   },
 });
+connection.on("node", (node) => showNode(byId("node"), node));
 connection.on("rooms", (list) => rooms.show(list.rooms));
 connection.open();
 

@@ -5,7 +5,7 @@ import { avatar } from "./avatar.js";
 import { durationText } from "./clock.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { asSentence, showState } from "./connection-state.js";
+import { asSentence, showNode, showState } from "./connection-state.js";
 import { copyLinkButton } from "./copy-link.js";
 import { button, byId, create } from "./dom.js";
 import { MessageList } from "./message-list.js";
@@ -75,6 +75,8 @@ const nameDialog = new NameDialog((chosen) => {
   connection.open({ name });
   composer.focus();
 });
+
+connection.on("node", (node) => showNode(byId("node"), node));
 
 connection.on("welcome", ({ you, people: everyone }) => {
   const renamed = me.id && me.name !== you.name;

@@ -76,12 +76,13 @@ export class Connection {
   /** Spends one of the client's events on opening a route; a flood of that ends the connection. */
   takeEvent(): boolean {
     if (this.events.take()) return true;
-    if (this.events.refusals > this.#limits.floodEvents) this.#flooded();
+    if (this.events.refusals > this.#limits.floodEvents) this.close(FLOOD);
     return false;
   }
 
-  #flooded(): void {
-    for (const runner of [...this.#runners.values()]) runner.end(FLOOD);
+  /** Ends all routes for that reason, and the transport after what they say last. */
+  close(reason: DisconnectReason): void {
+    for (const runner of [...this.#runners.values()]) runner.end(reason);
     queueMicrotask(() => this.#conn.close());
   }
 

@@ -1,14 +1,22 @@
 import { once } from "node:events";
-import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from "node:http";
+import {
+  createServer as createHttpServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type RequestListener,
+} from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo, Socket as NetSocket } from "node:net";
 import express, { type Express } from "express";
 import { Server as IoServer } from "socket.io";
 import type { Application } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
-import { type Given, resolveOptions, type ServerSettings, serverDefaults } from "../options.ts";
+import { type Given, resolveServerOptions, type ServerSettings } from "../options.ts";
+import { STOPPING } from "../reasons.ts";
 import { Addresses } from "./addresses.ts";
+import { type Carrier, pause, spread } from "./draining.ts";
 import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
+import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
 import { Origins } from "./origins.ts";
 import { clientAddress } from "./scope.ts";
@@ -40,18 +48,23 @@ export class Server {
   readonly #ownsHttp: boolean;
   readonly #addresses: Addresses;
   readonly #origins: Origins;
+  readonly #health: Health;
+  readonly #carriers: Carrier[] = [];
   #io: IoServer | undefined;
   /** Connections to a server of its own; Node forgets those that became WebSockets. */
   readonly #sockets = new Set<NetSocket>();
   /** Of those, the ones without a request so far: browsers open such in advance. */
   readonly #unused = new Set<NetSocket>();
+  #phase: Phase = "starting";
   #listening: Promise<Listening> | undefined;
   #stopped: Promise<void> | undefined;
+  /** Aborted when `stop` is to wait for nobody's sake any more. */
+  readonly #hurry = new AbortController();
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(app: Application, { server, ...options }: ServerOptions = {}) {
     this.app = app;
-    this.settings = resolveOptions(serverDefaults, options, "server");
+    this.settings = resolveServerOptions(options);
     const { limits, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
     this.#addresses = new Addresses(limits.connectionsPerAddress, app.settings.limits.newGroupsPerSecond);
@@ -59,12 +72,15 @@ export class Server {
     this.express.disable("x-powered-by");
     // What is added after `listen` comes after our own error handler: Express' must show no stack either.
     this.express.set("env", "production");
+    this.#health = new Health(app, this.settings, () => this.#phase);
     const streams = new StreamCarrier({
       app,
       addresses: this.#addresses,
       origins: this.#origins,
       settings: this.settings,
+      isLeaving: () => this.#isLeaving,
     });
+    this.#carriers.push(streams);
     this.express.use(streams.handler, httpRoutes(app, trustedProxies));
     this.#ownsHttp = server === undefined;
     this.#http = server ?? createHttpServer();
@@ -82,11 +98,19 @@ export class Server {
   }
 
   /**
-   * Ends well: takes no new clients, tells each one to come back later (4503), waits for the `disconnect`
-   * hooks, closes the channel layer and its own HTTP server. After `stopTimeoutMs` whatever is left is cut.
-   * Idempotent.
+   * Ends so that nobody notices. At once `readyPath` says "draining", and for `drainDelayMs` everything
+   * else goes on, newcomers are served too. Then new clients are refused, and those that are here are told
+   * to come back later (4503), each at a moment of its own within `drainMs`, all its routes together. When
+   * the `disconnect` hooks have run, the channel layer and its own HTTP server are closed. `stopTimeoutMs`
+   * after the delay whatever is left is cut.
+   *
+   * Idempotent: it resolves when all is closed, however often it is called.
+   *
+   * @param options - `atOnce`: tell all clients now, also when it is stopping already; their hooks are
+   * waited for all the same
    */
-  stop(): Promise<void> {
+  stop({ atOnce = false }: { readonly atOnce?: boolean } = {}): Promise<void> {
+    if (atOnce) this.#hurry.abort();
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
@@ -101,6 +125,7 @@ export class Server {
       return await this.#open();
     } catch (error) {
       // Half a start must not keep the process from ending.
+      this.#phase = "stopped";
       this.#closeIo();
       await this.app.stop();
       throw error;
@@ -108,13 +133,28 @@ export class Server {
   }
 
   async #open(): Promise<Listening> {
+    this.#takeRequests();
     await this.app.start();
     this.express.use(lastErrors(this.app));
-    if (this.#ownsHttp || this.#http.listenerCount("request") === 0) this.#http.on("request", this.express);
     this.#io = this.#createIo();
-    new SocketCarrier(this.#io, this.app, this.#addresses, this.settings);
-    if (this.#ownsHttp) await this.#bind();
+    this.#carriers.push(new SocketCarrier(this.#io, this.app, this.#addresses, this.settings));
+    if (this.#ownsHttp) {
+      this.#watchRequests();
+      await this.#bind();
+    }
+    if (this.#phase === "starting") this.#phase = "serving";
     return describe(this.#http);
+  }
+
+  /** Health first, then whoever handled requests until now; Socket.IO will put itself in front likewise. */
+  #takeRequests(): void {
+    const before = this.#http.listeners("request") as RequestListener[];
+    const handlers = before.length === 0 ? [this.express] : before;
+    this.#http.removeAllListeners("request");
+    this.#http.on("request", (request, response) => {
+      if (this.#health.answer(request, response)) return;
+      for (const handle of handlers) handle.call(this.#http, request, response);
+    });
   }
 
   #createIo(): IoServer {
@@ -145,7 +185,7 @@ export class Server {
 
   /** Why a new transport connection is not taken. */
   #refusalOf(request: IncomingMessage): string | undefined {
-    if (this.#stopped !== undefined) return "the server is stopping";
+    if (this.#isLeaving) return STOPPING.message;
     const { origin, host } = request.headers;
     if (!this.#origins.allows(origin, host)) return "this origin may not connect";
     const address = clientAddress(request, this.settings.trustedProxies);
@@ -168,9 +208,18 @@ export class Server {
     }
   }
 
-  #watchSockets(): void {
+  /** Of all requests, those of Socket.IO too. */
+  #watchRequests(): void {
     const isUsed = ({ socket }: IncomingMessage) => void this.#unused.delete(socket);
-    this.#http.on("request", isUsed).on("upgrade", isUsed);
+    this.#http.on("upgrade", isUsed);
+    this.#http.prependListener("request", (request, response) => {
+      isUsed(request);
+      // So that nobody's next request comes by this connection.
+      if (this.#phase !== "serving") response.setHeader("Connection", "close");
+    });
+  }
+
+  #watchSockets(): void {
     this.#http.on("connection", (socket: NetSocket) => {
       this.#sockets.add(socket);
       this.#unused.add(socket);
@@ -182,15 +231,23 @@ export class Server {
   }
 
   async #stop(): Promise<void> {
-    const { stopTimeoutMs } = this.settings;
+    const { drainDelayMs, stopTimeoutMs } = this.settings;
+    this.#beginDraining();
+    // A start that failed has said so itself.
+    const hasOpened = await this.#listening?.then(
+      () => true,
+      () => false,
+    );
+    if (hasOpened) await pause(drainDelayMs, this.#hurry.signal);
+    this.#phase = "leaving";
+    const endsAt = performance.now() + stopTimeoutMs;
     let cutter: NodeJS.Timeout | undefined;
     const deadline = setTimeout(() => {
       cutter = setInterval(() => this.#cutAll(), 50);
     }, stopTimeoutMs);
     try {
-      // A start that failed has said so itself.
-      await this.#listening?.catch(() => {});
-      await this.app.stop({ withinMs: stopTimeoutMs });
+      await this.#tellToMove();
+      await this.app.stop({ withinMs: Math.max(0, endsAt - performance.now()) });
       // It still listens: a client that polls comes once more to hear why. New clients are refused.
       await Promise.all(clientsOf(this.#io?.engine).map(closed));
       this.#closeIo();
@@ -198,7 +255,27 @@ export class Server {
     } finally {
       clearTimeout(deadline);
       clearInterval(cutter);
+      this.#phase = "stopped";
     }
+  }
+
+  #beginDraining(): void {
+    if (this.#phase === "stopped") return;
+    this.#phase = "draining";
+    if (this.#listening === undefined) return;
+    const { drainDelayMs: delayMs, drainMs } = this.settings;
+    const { node, signals } = this.app;
+    signals.draining.announce({ node, connections: this.connections, delayMs, drainMs });
+  }
+
+  /** A client that finds another route on its connection meanwhile is served until its time has come. */
+  async #tellToMove(): Promise<void> {
+    const goodbyes = this.#carriers.flatMap((carrier) => carrier.goodbyes());
+    await spread(goodbyes, this.settings.drainMs, this.#hurry.signal);
+  }
+
+  get #isLeaving(): boolean {
+    return this.#phase === "leaving" || this.#phase === "stopped";
   }
 
   #closeIo(): void {

@@ -12,11 +12,18 @@ import {
 } from "../errors.ts";
 import { ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
-import { CLIENT_LEFT, connectionLost } from "../reasons.ts";
+import { CLIENT_LEFT, connectionLost, STOPPING } from "../reasons.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import { Connection } from "./connection.ts";
-import { type EngineSocket, endAcknowledgements, refuseSilently, sendNow } from "./engine-internals.ts";
+import type { Carrier } from "./draining.ts";
+import {
+  clientsOf,
+  type EngineSocket,
+  endAcknowledgements,
+  refuseSilently,
+  sendNow,
+} from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
 import { clientAddress, handshakeOf } from "./scope.ts";
 
@@ -81,7 +88,8 @@ class SocketLink implements ClientLink<SocketFrame> {
 }
 
 /** Serves all routes through one dynamic parent namespace, and closes `/` unless it is routed. */
-export class SocketCarrier {
+export class SocketCarrier implements Carrier {
+  readonly #io: IoServer;
   readonly #app: Application;
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
@@ -92,6 +100,7 @@ export class SocketCarrier {
   readonly #admitted = new WeakMap<Socket, { readonly link: SocketLink; readonly runner: Runner }>();
 
   constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
+    this.#io = io;
     this.#app = app;
     this.#addresses = addresses;
     this.#settings = settings;
@@ -107,6 +116,10 @@ export class SocketCarrier {
       namespace.on("connection", (socket) => this.#open(socket));
     }
     io.engine.on("connection", (conn: EngineSocket) => this.#connectionOf(conn));
+  }
+
+  goodbyes(): readonly (() => void)[] {
+    return clientsOf(this.#io.engine).map((conn) => () => this.#connectionOf(conn).close(STOPPING));
   }
 
   /** Said before there is a socket, so that names nobody serves cost next to nothing. */

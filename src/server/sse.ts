@@ -12,16 +12,19 @@ import { CloseCode, ConnectionDenied, InvalidMessage, InvalidName, RateLimited, 
 import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { inlineBinary } from "../payload.ts";
-import { connectionLost, TOO_SLOW } from "../reasons.ts";
+import { connectionLost, STOPPING, TOO_SLOW } from "../reasons.ts";
 import type { ConsumerRoute, Match } from "../router.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
+import type { Carrier } from "./draining.ts";
 import { fail, sendError, statusOf } from "./http.ts";
 import type { Origins } from "./origins.ts";
 import { handshakeOf } from "./scope.ts";
 
 const OPEN = "sluice.open";
 const KEY_HEADER = "sluice-connection";
+/** How soon a browser comes back by itself, more or less. */
+const RETRY_MS = 1_000;
 const POST_TIMEOUT_MS = 15_000;
 const POST_VERB = "sse.post";
 
@@ -100,9 +103,11 @@ export interface StreamOptions {
   readonly addresses: Addresses;
   readonly origins: Origins;
   readonly settings: ServerSettings;
+  /** Whether no new stream is taken, because the server is stopping. */
+  readonly isLeaving: () => boolean;
 }
 
-export class StreamCarrier {
+export class StreamCarrier implements Carrier {
   readonly #options: StreamOptions;
   readonly #streams = new Map<string, Stream>();
   /** An Express router for all `sse` routes; what none of them matches goes on. */
@@ -134,6 +139,11 @@ export class StreamCarrier {
     return this.#streams.size;
   }
 
+  goodbyes(): readonly (() => void)[] {
+    const runners = [...this.#streams.values()].map(({ runner }) => runner);
+    return runners.map((runner) => () => runner.end(STOPPING));
+  }
+
   /** The same rule as for sockets. Says whether the request may go on. */
   #checkOrigin(request: Request, response: Response): boolean {
     const { origin, host } = request.headers;
@@ -159,7 +169,8 @@ export class StreamCarrier {
   async #get(request: Request, response: Response): Promise<void> {
     // Gone before it was our turn: nothing would tell us again.
     if (response.destroyed) return;
-    const { app, addresses, settings } = this.#options;
+    const { app, addresses, settings, isLeaving } = this.#options;
+    if (isLeaving()) return sendError(response, new ConnectionDenied(STOPPING.code, STOPPING.message));
     const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
     const { remoteAddress } = handshake;
     if (!addresses.hasRoom(remoteAddress)) {
@@ -197,6 +208,8 @@ export class StreamCarrier {
       // nginx would collect the events otherwise.
       "X-Accel-Buffering": "no",
     });
+    // Browsers would wait for three seconds or more; and after a crash not all come back in one moment.
+    response.write(`retry: ${Math.round(RETRY_MS * (0.5 + Math.random()))}\n\n`);
     const key = JSON.stringify({ connection: `${channel}.${secret.toString("base64url")}` });
     response.write(`event: ${OPEN}\ndata: ${key}\n\n`);
     // A remark, so that proxies keep the stream open and a client that went is noticed.

@@ -89,6 +89,14 @@ describe("a chat room", () => {
 });
 
 describe("the lobby", () => {
+  test.each(["/lobby", "/chat/den"])("and every room say which node serves them: %s", async (path) => {
+    await app.stop();
+    app = createApplication({ routes: chatRoutes({ node: "7@web-1" }) });
+    const client = new TestClient(app, path, { auth: { name: "Ann" } });
+    await client.connect();
+    expect(await client.next("node")).toEqual({ name: "7@web-1" });
+  });
+
   test("lists the rooms, and every change of them", async () => {
     await enter("Ann");
     const lobby = new TestClient(app, app.url("lobby"));

@@ -106,11 +106,11 @@ export class Chat {
     return this.#url;
   }
 
-  /** A new server, where the one before was. */
-  async startServer(): Promise<void> {
+  /** A new server, where the one before was; `node` is what its pages call it. */
+  async startServer(node = "test-node"): Promise<void> {
     const { https, limits, middleware } = this.#options;
     const app = createApplication({
-      routes: chatRoutes(),
+      routes: chatRoutes({ node }),
       ...(limits && { limits }),
       ...(middleware && { middleware }),
     });
@@ -229,6 +229,12 @@ export class Window {
   async say(text: string): Promise<void> {
     await this.composer.fill(text);
     await this.page.getByTestId("send").click();
+  }
+
+  /** Who the page says serves it; empty while it says nobody does. */
+  async node(): Promise<string> {
+    const node = this.page.getByTestId("node");
+    return (await node.isVisible()) ? ((await node.textContent()) ?? "") : "";
   }
 
   message(text: string): Locator {

@@ -35,6 +35,28 @@ describeInBrowser("The chat's connection, seen in a browser", () => {
     }
   });
 
+  test("lobby and room say which node serves them, nobody's name while none does, and then the new one's", async () => {
+    const chat = await startChat();
+    chat.permit(UNREACHABLE);
+    const ada = await chat.enter("here", "Ada");
+    const lobby = await chat.open("/");
+    for (const window of [ada, lobby]) {
+      await window.is("live");
+      expect(await window.node()).toBe("on test-node");
+    }
+
+    await chat.stopServer();
+    for (const window of [ada, lobby]) {
+      await window.is("reconnecting");
+      expect(await window.node()).toBe("");
+    }
+    await chat.startServer("4711@web-2");
+    for (const window of [ada, lobby]) {
+      await window.is("live");
+      expect(await window.node()).toBe("on 4711@web-2");
+    }
+  });
+
   test("the lobby comes back with the rooms of the new server", async () => {
     const chat = await startChat();
     chat.permit(UNREACHABLE);

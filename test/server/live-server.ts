@@ -115,7 +115,7 @@ export async function serve(application: ApplicationOptions, options: ServerOpti
   const app = createApplication(application);
   const server = createServer(app, { port: 0, stopTimeoutMs: 200, ...options });
   atEnd(async () => {
-    await server.stop();
+    await server.stop({ atOnce: true });
     expect(app.sizes).toEqual(NOTHING);
   });
   const attach = jest.spyOn(IoServer.prototype, "attach");
