@@ -21,14 +21,21 @@ export class Body {
     this.#request = request;
     this.#maxBytes = maxBytes;
     this.#timeoutMs = timeoutMs;
+    const { socket } = request;
     const timer = setTimeout(() => {
+      stop();
       if (request.complete) return;
-      const cut = () => void request.socket.destroy();
+      const cut = () => void socket.destroy();
       if (response.writableFinished) return cut();
       response.once("finish", cut);
       this.#onTimeout();
     }, timeoutMs);
-    const stop = () => clearTimeout(timer);
+    // Once a request is answered, Node does not tell it any more that its connection was lost.
+    const stop = () => {
+      clearTimeout(timer);
+      socket.off("close", stop);
+    };
+    socket.once("close", stop);
     request.once("end", stop).once("close", stop);
   }
 
