@@ -15,14 +15,20 @@ export type Outcome =
   | { readonly id?: string; readonly accepted: true; readonly duplicate?: true }
   | { readonly id?: string; readonly accepted: false; readonly error: unknown };
 
-/** @returns 202, or what the refusal says */
-export function eventAnswer(outcome: Outcome): Answer {
+const DEGRADED = { degraded: true };
+
+/**
+ * @param isDegraded - whether other nodes cannot be reached at present
+ * @returns 202, or what the refusal says
+ */
+export function eventAnswer(outcome: Outcome, isDegraded: boolean): Answer {
   if (!outcome.accepted) return refusalAnswer(outcome.error);
-  return { status: 202, headers: {}, body: JSON.stringify(outcome), isKept: true };
+  const body = JSON.stringify({ ...outcome, ...(isDegraded ? DEGRADED : {}) });
+  return { status: 202, headers: {}, body, isKept: true };
 }
 
 /** 202 if all were accepted, what all say if all were refused for one reason, otherwise 207. */
-export function batchAnswer(outcomes: readonly Outcome[]): Answer {
+export function batchAnswer(outcomes: readonly Outcome[], isDegraded: boolean): Answer {
   const refusals = outcomes.flatMap((outcome) => (outcome.accepted ? [] : [told(outcome.error)]));
   const accepted = outcomes.length - refusals.length;
   const results = outcomes.map((outcome) => {
@@ -31,7 +37,7 @@ export function batchAnswer(outcomes: readonly Outcome[]): Answer {
     const { status, error: report } = told(error);
     return { ...rest, status, error: report };
   });
-  const counts = { accepted, refused: refusals.length, results };
+  const counts = { accepted, refused: refusals.length, ...(isDegraded ? DEGRADED : {}), results };
   const [first] = refusals;
   const isOneReason =
     first !== undefined && accepted === 0 && refusals.every(({ error }) => error.code === first.error.code);

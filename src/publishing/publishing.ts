@@ -58,7 +58,7 @@ export type PublishingSettings = typeof publishingDefaults;
 
 export interface PublishingOptions extends Given<PublishingSettings> {
   /** Where the events go: `app.layer`. */
-  readonly layer: Pick<ChannelLayer, "groupEmit">;
+  readonly layer: Pick<ChannelLayer, "groupEmit" | "isDegraded">;
   /** Who may publish what; several keys may be valid at once. See `createPublishingKey`. */
   readonly keys: readonly PublishingKey[];
   /**
@@ -248,7 +248,10 @@ class Door {
       });
       outcomes.push(...(await Promise.all(turn)));
     }
-    return group === undefined ? batchAnswer(outcomes) : eventAnswer(outcomes[0] as Outcome);
+    const { isDegraded } = this.#layer;
+    return group === undefined
+      ? batchAnswer(outcomes, isDegraded)
+      : eventAnswer(outcomes[0] as Outcome, isDegraded);
   }
 
   /** Begins at once, so that events keep their order; never rejects. */

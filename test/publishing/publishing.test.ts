@@ -180,6 +180,16 @@ test("a layer that cannot take it now is 503 with Retry-After; one that is busy 
   expect([busy.status, busy.headers.get("retry-after")]).toEqual([429, expect.any(String)]);
 });
 
+test("while other nodes cannot be reached the answer says so", async () => {
+  const layer = new FakeLayer();
+  const { post } = await scene({ layer });
+  layer.isDegraded = true;
+  const one = await post("/groups/chat.a/events", { event: "e" });
+  expect([one.status, one.body]).toEqual([202, { accepted: true, degraded: true }]);
+  const batch = await post("/events", { events: [{ group: "chat.a", event: "e" }] });
+  expect([batch.status, batch.body]).toMatchObject([202, { accepted: 1, degraded: true }]);
+});
+
 test("a bug below is 500 without saying why, and announced", async () => {
   const layer = new FakeLayer();
   const { app, post } = await scene({ layer });

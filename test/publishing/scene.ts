@@ -178,6 +178,7 @@ export class RawHttp {
 /** What stands in the layer's place: notes what it is given, and does with it what the test wants. */
 export class FakeLayer {
   readonly emitted: unknown[][] = [];
+  isDegraded = false;
   #answer: () => unknown = () => undefined;
 
   async groupEmit(...given: unknown[]): Promise<void> {
