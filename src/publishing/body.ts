@@ -80,7 +80,6 @@ export class Body {
         bytes = end;
       });
       request.once("end", () => resolve(buffer.subarray(0, bytes)));
-      request.once("error", () => reject(new Gone()));
       request.once("close", () => reject(new Gone()));
     });
   }

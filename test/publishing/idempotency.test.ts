@@ -85,6 +85,11 @@ test("a request of which nothing was published is not remembered", async () => {
   const { post } = await scene({ layer });
   layer.answer = () => Promise.reject(new LayerUnavailable("Redis is away"));
   const batch = { events: [{ group: "chat.a", event: "e" }] };
+  const mixed = { events: [{ group: "no", event: "e" }, {}] };
+  for (let i = 0; i < 2; i++) {
+    const refused = await post("/events", mixed, named("k4"));
+    expect([refused.status, refused.headers.get("idempotent-replayed")]).toEqual([207, null]);
+  }
   expect((await post(path, { event: "e" }, named("k1"))).status).toBe(503);
   expect((await post("/events", batch, named("k2"))).status).toBe(503);
   expect((await post(path, "{", named("k3"))).status).toBe(400);
@@ -193,6 +198,18 @@ test("each client has its own names; two keys of one name are one client", async
   }
   expect(statuses).toEqual([null, null, "true"]);
   expect((await post(path, { event: "other" }, { key: two.key, ...named("k2") })).status).toBe(202);
+});
+
+test("a key of the same client that is not for the group gets no earlier answer of it", async () => {
+  const [wide, narrow] = [createPublishingKey(), createPublishingKey()];
+  const { post } = await scene({
+    keys: [
+      { name: "one", hash: wide.hash, groups: ["chat.*"] },
+      { name: "one", hash: narrow.hash, groups: ["chat.b"] },
+    ],
+  });
+  expect((await post(path, { event: "e" }, { key: wide.key, ...named("k1") })).status).toBe(202);
+  expect((await post(path, { event: "e" }, { key: narrow.key, ...named("k1") })).status).toBe(403);
 });
 
 test.each<[string, readonly string[]]>([

@@ -72,6 +72,12 @@ test("a request without a key, or with a wrong one, is 401 and says how to come"
   expect(denials[0]).toMatchObject({ namespace: `/api${path}`, code: 4401, remoteAddress: "127.0.0.1" });
 });
 
+test("what people choose is no key, even if its hash is configured", async () => {
+  const hash = createHash("sha256").update("password").digest("hex");
+  const { post } = await scene({ keys: [{ name: "weak", hash, groups: ["chat.*"] }] });
+  expect((await post(path, event, { key: "password" })).status).toBe(401);
+});
+
 test("a key is for the groups of its patterns alone; others are 403", async () => {
   const { post, app } = await scene();
   const denials: unknown[] = [];
