@@ -26,6 +26,25 @@ export function isRetryable(closeCode: number): boolean {
   return closeCode >= 4500 && closeCode <= 4599;
 }
 
+/** The HTTP status for a close code: 4401 is 401 and so on; what may come back later is 503. */
+export function statusOf(closeCode: number): number {
+  switch (closeCode) {
+    case CloseCode.badRequest:
+    case CloseCode.unauthenticated:
+    case CloseCode.forbidden:
+    case CloseCode.notFound:
+    case CloseCode.tooLarge:
+      return closeCode - 4000;
+    case CloseCode.flood:
+    case CloseCode.tooMany:
+      return 429;
+    case CloseCode.internalError:
+      return 500;
+    default:
+      return closeCode < 4500 ? 403 : 503;
+  }
+}
+
 /** The root of the family. */
 export abstract class SluiceError extends Error {
   abstract readonly code: string;

@@ -1,4 +1,5 @@
 /** The face of the core: what applications import from `sluice`. */
+export { addressKey } from "./address-key.ts";
 export type { Application, ApplicationOptions } from "./application.ts";
 export { createApplication } from "./application.ts";
 export type {
@@ -23,9 +24,11 @@ export {
   ConnectionClosed,
   ConnectionDenied,
   deny,
+  Faults,
   InvalidMessage,
   InvalidName,
   type Issue,
+  isForClient,
   isRetryable,
   LayerUnavailable,
   MessageTooLarge,
@@ -33,16 +36,22 @@ export {
   RateLimited,
   RouteNotFound,
   SluiceError,
+  statusOf,
   Unencodable,
+  type Verdict,
+  verdictOf,
 } from "./errors.ts";
 export type { ConnectionFact, Facts } from "./facts.ts";
 export type { ChannelLayer } from "./layer/channel-layer.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
+export { nearest, printable } from "./names.ts";
+export { type Given, resolveOptions } from "./options.ts";
 export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
 export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";
+export { TokenBucket } from "./token-bucket.ts";
 export type * from "./types.ts";

@@ -2,7 +2,7 @@ import type { Budget } from "./types.ts";
 
 /**
  * A token bucket: holds up to `burst` tokens, gains `perSecond` of them a second, and each `take` costs
- * one. It needs no timer: it looks at the clock when it is asked.
+ * one or as many as asked. It needs no timer: it looks at the clock when it is asked.
  */
 export class TokenBucket implements Budget {
   readonly #perSecond: number;
@@ -21,14 +21,21 @@ export class TokenBucket implements Budget {
     this.#filledAt = now();
   }
 
-  take(): boolean {
+  /** Takes `count` tokens, or none if there are fewer. */
+  take(count = 1): boolean {
     this.#refill();
-    if (this.#tokens < 1) {
+    if (this.#tokens < count) {
       this.#refusals += 1;
       return false;
     }
-    this.#tokens -= 1;
+    this.#tokens -= count;
     return true;
+  }
+
+  /** Milliseconds until `count` tokens are there, if nobody takes any; more than `burst` never are. */
+  waitMs(count = 1): number {
+    this.#refill();
+    return Math.max(0, ((count - this.#tokens) / this.#perSecond) * 1000);
   }
 
   get refusals(): number {

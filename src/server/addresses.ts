@@ -1,4 +1,4 @@
-import { isIPv6 } from "node:net";
+import { addressKey } from "../address-key.ts";
 import { TokenBucket } from "../token-bucket.ts";
 
 interface Entry {
@@ -22,13 +22,13 @@ export class Addresses {
   }
 
   hasRoom(address: string): boolean {
-    return (this.#entries.get(keyOf(address))?.connections ?? 0) < this.#limit;
+    return (this.#entries.get(addressKey(address))?.connections ?? 0) < this.#limit;
   }
 
   /** A connection begins. `leave` it once. */
   enter(address: string): { readonly newGroups: TokenBucket; leave(): void } {
     if (this.#entries.size >= this.#sweepAt) this.#sweep();
-    const key = keyOf(address);
+    const key = addressKey(address);
     const entry = this.#entries.get(key) ?? {
       connections: 0,
       newGroups: new TokenBucket(this.#newGroupsPerSecond),
@@ -58,20 +58,4 @@ export class Addresses {
     }
     this.#sweepAt = Math.max(SWEEP_AT, this.#entries.size * 2);
   }
-}
-
-/** One client has a whole /64 of IPv6 addresses to choose from, so these are counted as one. */
-export function keyOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const mapped = /^::ffff:([0-9.]+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
-  const left = head === "" ? [] : head.split(":");
-  const right = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length;
-  const groups = [...left, ...Array<string>(Math.max(0, zeros)).fill("0"), ...right];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":")}::/64`;
 }

@@ -1,29 +1,10 @@
 /** The HTTP side: `http` routes behind their middleware, and how errors look in JSON. */
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { type Application, createScope } from "../application.ts";
-import { CloseCode, ConnectionDenied, isForClient, verdictOf } from "../errors.ts";
+import { ConnectionDenied, isForClient, statusOf, verdictOf } from "../errors.ts";
 import { connectionLost } from "../reasons.ts";
 import type { Scope } from "../types.ts";
 import { handshakeOf } from "./scope.ts";
-
-/** The HTTP status for a close code: 4401 is 401 and so on; what may come back later is 503. */
-export function statusOf(closeCode: number): number {
-  switch (closeCode) {
-    case CloseCode.badRequest:
-    case CloseCode.unauthenticated:
-    case CloseCode.forbidden:
-    case CloseCode.notFound:
-    case CloseCode.tooLarge:
-      return closeCode - 4000;
-    case CloseCode.flood:
-    case CloseCode.tooMany:
-      return 429;
-    case CloseCode.internalError:
-      return 500;
-    default:
-      return closeCode < 4500 ? 403 : 503;
-  }
-}
 
 /** Answers `{ error: { code, message, closeCode? } }`, or ends the answer if it has begun. */
 export function sendError(response: Response, error: unknown): void {

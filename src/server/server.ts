@@ -72,6 +72,7 @@ export class Server {
     this.express.disable("x-powered-by");
     // What is added after `listen` comes after our own error handler: Express' must show no stack either.
     this.express.set("env", "production");
+    this.express.set("trust proxy", trustedProxies);
     this.#health = new Health(app, this.settings, () => this.#phase);
     const streams = new StreamCarrier({
       app,

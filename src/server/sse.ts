@@ -8,7 +8,15 @@ import { randomBytes, timingSafeEqual } from "node:crypto";
 import express, { type Request, type RequestHandler, type Response, Router } from "express";
 import { type Application, createScope } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
-import { CloseCode, ConnectionDenied, InvalidMessage, InvalidName, RateLimited, Refusal } from "../errors.ts";
+import {
+  CloseCode,
+  ConnectionDenied,
+  InvalidMessage,
+  InvalidName,
+  RateLimited,
+  Refusal,
+  statusOf,
+} from "../errors.ts";
 import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { inlineBinary } from "../payload.ts";
@@ -17,7 +25,7 @@ import type { ConsumerRoute, Match } from "../router.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Carrier } from "./draining.ts";
-import { fail, sendError, statusOf } from "./http.ts";
+import { fail, sendError } from "./http.ts";
 import type { Origins } from "./origins.ts";
 import { handshakeOf } from "./scope.ts";
 
