@@ -60,6 +60,7 @@ export class RedisBackplane implements Backplane {
   #listener: BackplaneListener | undefined;
   #link: RedisLink | undefined;
   #waitingForLink: (() => void)[] = [];
+  /** After an outage, until what waits goes out. */
   #settling: NodeJS.Timeout | undefined;
 
   /** @throws ConfigurationError that lists every fault of the options */
@@ -125,7 +126,8 @@ export class RedisBackplane implements Backplane {
     this.#closing.abort();
     this.#wakeAll();
     if (this.#link !== undefined) {
-      this.#beginOutgoing(this.#link);
+      // Nobody else is waited for any more.
+      if (this.#settling !== undefined) this.#beginOutgoing(this.#link);
       const { closeTimeoutMs } = this.#settings;
       // What does not leave in time is dropped and told below.
       await within(closeTimeoutMs, this.#outgoing.flush(), () => new Error("late")).catch(() => {});
@@ -180,8 +182,13 @@ export class RedisBackplane implements Backplane {
   }
 
   #beginOutgoing(link: RedisLink): void {
-    clearTimeout(this.#settling);
+    this.#endSettling();
     this.#outgoing.begin((batch) => link.hub.publish(batch.topic, this.#packet(batch)));
+  }
+
+  #endSettling(): void {
+    clearTimeout(this.#settling);
+    this.#settling = undefined;
   }
 
   #broken(link: RedisLink, reason: string): void {
@@ -189,7 +196,7 @@ export class RedisBackplane implements Backplane {
     // One that was not in use yet is replaced by whoever made it.
     if (link !== this.#link) return;
     this.#link = undefined;
-    clearTimeout(this.#settling);
+    this.#endSettling();
     this.#outgoing.pause();
     this.#listener?.down(`${describeTarget(this.#target)}: ${reason}`);
     void this.#reconnect();

@@ -236,6 +236,25 @@ describe("a Redis Cluster", () => {
     );
   });
 
+  redisTest("a user with few rights is told what it needs here, and that is enough", async () => {
+    const setUser = async (...rules: string[]) => {
+      for (const { port } of group.servers) {
+        const admin = await createClient({ socket: { port }, password: PASSWORD }).connect();
+        await admin.sendCommand(["ACL", "SETUSER", "sluice", "reset", "on", `>${PASSWORD}`, ...rules]);
+        admin.destroy();
+      }
+    };
+    const options = { url: `redis+cluster://${group.hosts}`, username: "sluice", password: PASSWORD };
+    await setUser();
+    const rules = /ACL SETUSER sluice (.*)$/.exec(await faultOf(options))?.[1]?.split(" ") ?? [];
+    await setUser(...rules);
+    await expectToWork(options);
+    for (const rule of ["+cluster|slots", "+cluster|keyslot", "+spublish"]) {
+      await setUser(...rules.filter((other) => other !== rule));
+      expect(await faultOf(options)).toMatch(/may not do what is needed/);
+    }
+  });
+
   const makeCluster = () => {
     clusters += 1;
     const prefix = `exam-${clusters}`;
