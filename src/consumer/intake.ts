@@ -30,6 +30,7 @@ export interface IntakeHost {
   /** What facts are announced by: the consumer's class. */
   readonly sender: unknown;
   readonly consumer: Consumer | undefined;
+  isIn(group: string): boolean;
   /** To the client, in order. */
   tell(event: string, payload: unknown, maxBytes?: number): void;
   /** Ends the connection; the client is told. */
@@ -52,7 +53,13 @@ interface EventItem {
   readonly acknowledge: Acknowledge | undefined;
 }
 
-type Item = EventItem | { readonly message: Message };
+interface MessageItem {
+  readonly message: Message;
+  /** The group it was sent to, if it was. */
+  readonly group: string | undefined;
+}
+
+type Item = EventItem | MessageItem;
 
 const CONNECTION_CLOSED = new Refusal({
   code: "connection_closed",
@@ -94,8 +101,8 @@ export class Intake {
   }
 
   /** A message of another consumer. */
-  deliver(message: Message): void {
-    if (!this.#mailbox.post({ message })) {
+  deliver(message: Message, group?: string): void {
+    if (!this.#mailbox.post({ message, group })) {
       this.#drop(this.#mailbox.hasEnded ? "ended" : "mailbox-full", message.type);
     }
   }
@@ -146,8 +153,7 @@ export class Intake {
   async #handle(item: Item): Promise<void> {
     const { handled } = this.#facts;
     const startedAt = handled.hasReceivers ? performance.now() : 0;
-    const isWell =
-      "message" in item ? await this.#handleMessage(item.message) : await this.#handleEvent(item);
+    const isWell = "message" in item ? await this.#handleMessage(item) : await this.#handleEvent(item);
     if (!isWell || !handled.hasReceivers) return;
     const what = "message" in item ? item.message.type : item.event;
     const tookMs = performance.now() - startedAt;
@@ -179,7 +185,9 @@ export class Intake {
     }
   }
 
-  async #handleMessage(message: Message): Promise<boolean> {
+  async #handleMessage({ message, group }: MessageItem): Promise<boolean> {
+    // It left the group while the message waited.
+    if (group !== undefined && !this.#host.isIn(group)) return false;
     const handler = this.#handlers.messages.get(message.type);
     if (handler === undefined) {
       this.#drop("no-handler", message.type);

@@ -191,8 +191,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
   }
 
-  deliver(message: Message): void {
-    this.#intake.deliver(message);
+  deliver(message: Message, group?: string): void {
+    this.#intake.deliver(message, group);
+  }
+
+  isIn(group: string): boolean {
+    return this.#context.layer.isIn(group, this.channel);
   }
 
   // ---- the consumer's verbs ---------------------------------------------------------------------

@@ -8,8 +8,8 @@ export interface Member {
   readonly codec: FrameCodec;
   /** To the client, in order; never throws. */
   write(frame: Frame): void;
-  /** To the mailbox. */
-  deliver(message: Message): void;
+  /** To the mailbox; with the group it was sent to, if it was. */
+  deliver(message: Message, group?: string): void;
   /** Ends the connection; the client is told code and reason. */
   close(code: number, reason: string): void;
 }
@@ -68,7 +68,7 @@ export class FanOut {
   send(group: string, message: Message): void {
     const members = this.#groups.get(group);
     if (members === undefined) return;
-    for (const member of members.values()) member.deliver(message);
+    for (const member of members.values()) member.deliver(message, group);
   }
 }
 

@@ -1,13 +1,15 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A way to a port on this machine that can be cut: silently, as by a network, or loudly, as by a kill. */
+/** A way to a port on this machine that can be slow, and can be cut: silently, as by a network, or loudly, as by a kill. */
 export class CuttableWay {
   readonly port: number;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isSilent = false;
   #isBlocked = false;
+  /** How long each piece takes; the order is kept. */
+  delayMs: () => number = () => 0;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -63,9 +65,18 @@ export class CuttableWay {
         this.#sockets.delete(from);
         if (!isLost) to.destroy();
       });
-      from.on("data", (bytes) => {
+      const pieces: Buffer[] = [];
+      const forward = () => {
+        const piece = pieces.shift();
         isLost ||= this.#isSilent;
-        if (!isLost) to.write(bytes);
+        if (!isLost && piece !== undefined && to.writable) to.write(piece);
+      };
+      from.on("data", (piece) => {
+        pieces.push(piece);
+        const delayMs = this.delayMs();
+        // Whichever timer comes first sends the oldest piece.
+        if (delayMs > 0) setTimeout(forward, delayMs);
+        else forward();
       });
     }
   }
