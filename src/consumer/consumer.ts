@@ -3,6 +3,8 @@
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ConnectionDenied } from "../errors.ts";
+import type { Facts } from "../facts.ts";
+import type { Signal } from "../signals.ts";
 import type { DisconnectReason, Message, Scope } from "../types.ts";
 import { validateNow } from "./handlers.ts";
 
@@ -119,6 +121,8 @@ export interface ConsumerVerbs {
   groupDiscard(group: string): Promise<void>;
   groupSend(group: string, message: Message): Promise<void>;
   groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void>;
+  readonly signals: Facts;
+  listen<Fact>(signal: Signal<Fact>, receiver: (fact: Fact) => unknown): () => void;
 }
 
 declare const types: unique symbol;
@@ -263,6 +267,23 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
     ...[payload, options]: PayloadArgs<SendsIn<T>[E], [options?: EmitOptions]>
   ): Promise<void> {
     return this.#verbs.groupEmit(group, event, payload, options);
+  }
+
+  /** The application's facts, for {@link listen}. */
+  get signals(): Facts {
+    return this.#verbs.signals;
+  }
+
+  /**
+   * Hears a signal, the application's or one of yours, until the connection ends. The receiver waits its
+   * turn like the handler of a message; facts that come while the mailbox is full are dropped.
+   *
+   * @example
+   * this.listen(this.signals.layerDown, () => this.send("alone", true));
+   * @returns a function that ends it earlier
+   */
+  listen<Fact>(signal: Signal<Fact>, receiver: (fact: Fact) => unknown): () => void {
+    return this.#verbs.listen(signal, receiver);
   }
 
   /**

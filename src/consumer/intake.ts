@@ -59,7 +59,13 @@ interface MessageItem {
   readonly group: string | undefined;
 }
 
-type Item = EventItem | MessageItem;
+interface FactItem {
+  /** The signal's name. */
+  readonly signal: string;
+  readonly hear: () => unknown;
+}
+
+type Item = EventItem | MessageItem | FactItem;
 
 const CONNECTION_CLOSED = new Refusal({
   code: "connection_closed",
@@ -107,11 +113,16 @@ export class Intake {
     }
   }
 
+  /** A fact that a signal announced. */
+  hear(signal: string, hear: () => unknown): void {
+    if (!this.#mailbox.post({ signal, hear }) && !this.#mailbox.hasEnded) this.#drop("mailbox-full", signal);
+  }
+
   /** Takes nothing more. What waits is dropped and told, but for events of a client if `isHeard`. */
   end(isHeard: boolean): void {
     for (const item of this.#mailbox.end((waiting) => isHeard && "event" in waiting)) {
       if ("message" in item) this.#drop("ended", item.message.type);
-      else item.acknowledge?.(CONNECTION_CLOSED);
+      else if ("event" in item) item.acknowledge?.(CONNECTION_CLOSED);
     }
   }
 
@@ -153,14 +164,19 @@ export class Intake {
   async #handle(item: Item): Promise<void> {
     const { handled } = this.#facts;
     const startedAt = handled.hasReceivers ? performance.now() : 0;
-    const isWell = "message" in item ? await this.#handleMessage(item) : await this.#handleEvent(item);
-    if (!isWell || !handled.hasReceivers) return;
-    const what = "message" in item ? item.message.type : item.event;
+    if (!(await this.#run(item)) || !handled.hasReceivers) return;
+    const what = "message" in item ? item.message.type : "event" in item ? item.event : item.signal;
     const tookMs = performance.now() - startedAt;
     handled.announce({ ...this.#host.fact, what, tookMs }, this.#host.sender);
   }
 
   /** Says whether it went well. */
+  #run(item: Item): Promise<boolean> {
+    if ("event" in item) return this.#handleEvent(item);
+    if ("message" in item) return this.#handleMessage(item);
+    return this.#handleQuietly(item.hear);
+  }
+
   async #handleEvent({ event, payload, row, acknowledge }: EventItem): Promise<boolean> {
     this.#pendingEvents -= 1;
     const consumer = this.#host.consumer as Consumer;
@@ -193,8 +209,13 @@ export class Intake {
       this.#drop("no-handler", message.type);
       return false;
     }
+    return this.#handleQuietly(() => handler.call(this.#host.consumer as Consumer, message));
+  }
+
+  /** What nobody waits for an answer of. */
+  async #handleQuietly(handle: () => unknown): Promise<boolean> {
     try {
-      await handler.call(this.#host.consumer as Consumer, message);
+      await handle();
       return true;
     } catch (error) {
       if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);

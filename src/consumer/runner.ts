@@ -20,6 +20,7 @@ import type { ChannelLayer } from "../layer/channel-layer.ts";
 import type { Member } from "../layer/fan-out.ts";
 import { channelName, checkEventName, checkGroupName } from "../names.ts";
 import { encodePayload } from "../payload.ts";
+import type { Signal } from "../signals.ts";
 import type {
   Acknowledge,
   Budget,
@@ -87,6 +88,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
   #connecting: Promise<unknown> = Promise.resolve();
+  /** What ends the hearing of signals. */
+  readonly #ears = new Set<() => void>();
   #finish: () => void = () => {};
   #giveUp: () => void = () => {};
   /** Resolves when what hangs is not waited for any more. */
@@ -239,6 +242,23 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     await layer.groupAdd(group, this.channel);
   }
 
+  get signals(): Facts {
+    return this.#context.facts;
+  }
+
+  listen<Fact>(signal: Signal<Fact>, receiver: (fact: Fact) => unknown): () => void {
+    if (this.#reason !== undefined) throw new ConnectionClosed("cannot listen: the connection has ended");
+    const disconnect = signal.connect((fact) => {
+      this.#intake.hear(signal.name, () => receiver.call(this.#consumer, fact));
+    });
+    const end = () => {
+      disconnect();
+      this.#ears.delete(end);
+    };
+    this.#ears.add(end);
+    return end;
+  }
+
   groupDiscard(group: string): Promise<void> {
     return this.#context.layer.groupDiscard(group, this.channel);
   }
@@ -370,6 +390,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     const wasOpen = this.#state === "open";
     this.#state = "closing";
     if (!wasOpen) this.#outbox.discard();
+    for (const end of this.#ears) end();
     this.#context.layer.detach(this.channel);
     // A client that went of itself may have said something last; it is heard. Messages have nowhere to go.
     this.#intake.end(wasOpen && (reason.kind === "client" || reason.kind === "transport"));

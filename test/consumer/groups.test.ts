@@ -38,6 +38,25 @@ describe("a message to a group", () => {
     expect(await bob.next("heard")).toBe("hi");
   });
 
+  test("that still waits when the consumer leaves the group is not handled", async () => {
+    class Leaver extends Consumer {
+      static override readonly groups = ["g"];
+      readonly heard: unknown[] = [];
+      async chatMessage({ n }: Message) {
+        this.heard.push(n);
+        if (n === 1) await this.groupDiscard("g");
+      }
+      override receive() {
+        return this.heard;
+      }
+    }
+    const app = appOf(Leaver);
+    const client = await enter(app);
+    for (const n of [1, 2, 3]) await app.layer.groupSend("g", { type: "chat.message", n });
+    await app.layer.send(client.channel, { type: "chat.message", n: 4 });
+    expect(await client.emit("heard")).toEqual([1, 4]);
+  });
+
   test("never runs a hook, a verb, a getter, a field or a one-word method", async () => {
     const reached: string[] = [];
     class Guarded extends Consumer {
