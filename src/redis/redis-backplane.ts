@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigurationError, Faults, LayerUnavailable } from "../errors.ts";
 import { type Given, resolveOptions } from "../options.ts";
 import type { Backplane, BackplaneListener } from "../types.ts";
 import { within } from "../within.ts";
+import { Kept, MAX_BACKOFF_MS } from "./kept.ts";
 import { Holes } from "./numbering.ts";
 import { type Batch, Outgoing } from "./outgoing.ts";
 import { isRefusal, startFault } from "./redis-faults.ts";
@@ -34,7 +34,6 @@ export interface RedisBackplaneOptions extends RedisOptions, Given<RedisBackplan
 
 /** Of what travels: nodes take what has the fields they know. */
 const WIRE_VERSION = 1;
-const MAX_BACKOFF_MS = 2_000;
 
 /**
  * Carries groups between nodes by sharded publish/subscribe of Redis 7 (or Valkey), through the stock
@@ -56,10 +55,9 @@ export class RedisBackplane implements Backplane {
   readonly #topics = new Set<string>();
   readonly #holes = new Holes();
   readonly #outgoing: Outgoing;
-  readonly #closing = new AbortController();
+  readonly #kept: Kept<RedisLink>;
   #listener: BackplaneListener | undefined;
-  #link: RedisLink | undefined;
-  #waitingForLink: (() => void)[] = [];
+  #isClosing = false;
   /** After an outage, until what waits goes out. */
   #settling: NodeJS.Timeout | undefined;
 
@@ -75,9 +73,14 @@ export class RedisBackplane implements Backplane {
       },
       isRefusal: (error) => {
         if (isRefusal(error)) return true;
-        this.#link?.fail((error as Error).message);
+        this.#kept.link?.fail((error as Error).message);
         return false;
       },
+    });
+    this.#kept = new Kept({
+      make: (broken) => this.#connect(broken),
+      up: (link, downMs) => this.#up(link, downMs),
+      down: (reason) => this.#down(reason),
     });
   }
 
@@ -85,9 +88,8 @@ export class RedisBackplane implements Backplane {
     if (this.#listener !== undefined) throw new LayerUnavailable("a Redis backplane opens once");
     this.#listener = listener;
     try {
-      this.#begin(await this.#connect(), 0);
+      await this.#kept.open();
     } catch (error) {
-      this.#closing.abort();
       throw startFault(error, this.#target, this.#settings.prefix);
     }
   }
@@ -109,11 +111,11 @@ export class RedisBackplane implements Backplane {
     this.#topics.delete(topic);
     this.#holes.forget(topic);
     // A connection that breaks over it has forgotten the topic anyway.
-    await this.#link?.hub.unsubscribe(topic).catch(() => {});
+    await this.#kept.link?.hub.unsubscribe(topic).catch(() => {});
   }
 
   publish(topic: string, text: () => string): void {
-    if (this.#closing.signal.aborted) return this.#listener?.dropped(topic, 1);
+    if (this.#isClosing || this.#kept.isClosed) return this.#listener?.dropped(topic, 1);
     this.#outgoing.add(topic, text());
   }
 
@@ -122,19 +124,19 @@ export class RedisBackplane implements Backplane {
   }
 
   async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    this.#closing.abort();
-    this.#wakeAll();
-    if (this.#link !== undefined) {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    const { link } = this.#kept;
+    if (link !== undefined) {
       // Nobody else is waited for any more.
-      if (this.#settling !== undefined) this.#beginOutgoing(this.#link);
+      if (this.#settling !== undefined) this.#beginOutgoing(link);
       const { closeTimeoutMs } = this.#settings;
       // What does not leave in time is dropped and told below.
       await within(closeTimeoutMs, this.#outgoing.flush(), () => new Error("late")).catch(() => {});
     }
+    this.#kept.close();
+    this.#endSettling();
     this.#outgoing.close();
-    this.#link?.close();
-    this.#link = undefined;
     this.#topics.clear();
   }
 
@@ -142,9 +144,9 @@ export class RedisBackplane implements Backplane {
   async #confirmed(topic: string): Promise<void> {
     while (this.#topics.has(topic)) {
       this.#checkOpen();
-      const link = this.#link;
+      const { link } = this.#kept;
       if (link === undefined) {
-        await new Promise<void>((resolve) => this.#waitingForLink.push(resolve));
+        await this.#kept.change();
         continue;
       }
       try {
@@ -158,11 +160,9 @@ export class RedisBackplane implements Backplane {
   }
 
   /** Makes a connection on which all topics are confirmed. */
-  async #connect(): Promise<RedisLink> {
-    const link = await RedisLink.open(this.#target, this.#settings, {
-      hear: (topic, data) => this.#hear(topic, data),
-      broken: (broken, reason) => this.#broken(broken, reason),
-    });
+  async #connect(broken: (reason: string) => void): Promise<RedisLink> {
+    const hear = (topic: string, data: readonly unknown[]) => this.#hear(topic, data);
+    const link = await RedisLink.open(this.#target, this.#settings, { hear, broken });
     try {
       while (await link.follow(this.#topics)) {
         // Topics came or went while others were being confirmed.
@@ -174,11 +174,20 @@ export class RedisBackplane implements Backplane {
     }
   }
 
-  #begin(link: RedisLink, settleMs: number): void {
-    this.#link = link;
-    if (settleMs === 0) this.#beginOutgoing(link);
-    else this.#settling = setTimeout(() => this.#beginOutgoing(link), settleMs);
-    this.#wakeAll();
+  #up(link: RedisLink, downMs: number | undefined): void {
+    if (downMs === undefined) return this.#beginOutgoing(link);
+    // The other nodes were cut off as well, perhaps, and come back within the time of one more attempt.
+    // What waits waits for them, or it would be published to nobody.
+    const settleMs = Math.min(downMs, MAX_BACKOFF_MS, this.#settings.limits.maxWaitingMs / 4);
+    this.#settling = setTimeout(() => this.#beginOutgoing(link), settleMs);
+    if (this.#topics.size > 0) this.#listener?.lost({});
+    this.#listener?.up();
+  }
+
+  #down(reason: string): void {
+    this.#endSettling();
+    this.#outgoing.pause();
+    this.#listener?.down(`${describeTarget(this.#target)}: ${reason}`);
   }
 
   #beginOutgoing(link: RedisLink): void {
@@ -191,43 +200,13 @@ export class RedisBackplane implements Backplane {
     this.#settling = undefined;
   }
 
-  #broken(link: RedisLink, reason: string): void {
-    link.close();
-    // One that was not in use yet is replaced by whoever made it.
-    if (link !== this.#link) return;
-    this.#link = undefined;
-    this.#endSettling();
-    this.#outgoing.pause();
-    this.#listener?.down(`${describeTarget(this.#target)}: ${reason}`);
-    void this.#reconnect();
-  }
-
-  async #reconnect(): Promise<void> {
-    const { signal } = this.#closing;
-    const downSince = performance.now();
-    for (let backoffMs = 25; !signal.aborted; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
-      // Drawn, so that the nodes do not all come at once.
-      await sleep(Math.random() * backoffMs, undefined, { signal }).catch(() => {});
-      const link = await this.#connect().catch(() => undefined);
-      if (link === undefined) continue;
-      if (signal.aborted) return link.close();
-      // The other nodes were cut off as well, perhaps, and come back within the time of one more attempt.
-      // What waits waits for them, or it would be published to nobody.
-      const { maxWaitingMs } = this.#settings.limits;
-      this.#begin(link, Math.min(performance.now() - downSince, MAX_BACKOFF_MS, maxWaitingMs / 4));
-      if (this.#topics.size > 0) this.#listener?.lost({});
-      this.#listener?.up();
-      return;
-    }
-  }
-
   #packet({ stream, first, texts }: Batch): readonly unknown[] {
     return [WIRE_VERSION, this.#sender, stream, first, texts];
   }
 
   #hear(topic: string, [_version, sender, stream, first, texts]: readonly unknown[]): void {
     const listener = this.#listener;
-    if (listener === undefined || this.#closing.signal.aborted) return;
+    if (listener === undefined || this.#kept.isClosed) return;
     if (
       typeof sender !== "string" ||
       !(typeof stream === "number" && typeof first === "number" && isTextList(texts))
@@ -239,13 +218,9 @@ export class RedisBackplane implements Backplane {
     for (const text of known === 0 ? texts : texts.slice(known)) listener.hear(topic, text);
   }
 
-  #wakeAll(): void {
-    for (const wake of this.#waitingForLink.splice(0)) wake();
-  }
-
   #checkOpen(): void {
     if (this.#listener === undefined) throw new LayerUnavailable("the Redis backplane is not open");
-    if (this.#closing.signal.aborted) throw new LayerUnavailable("the Redis backplane is closed");
+    if (this.#isClosing || this.#kept.isClosed) throw new LayerUnavailable("the Redis backplane is closed");
   }
 }
 

@@ -13,8 +13,8 @@ export interface LinkSettings {
 
 export interface LinkHost {
   hear(topic: string, data: readonly unknown[]): void;
-  /** It is of no use any more: close it. Called at most once. */
-  broken(link: RedisLink, reason: string): void;
+  /** It is of no use any more: close it. Called at most once, and not before it is open. */
+  broken(reason: string): void;
 }
 
 /** Intervals without an answer that make an outage. */
@@ -99,7 +99,7 @@ export class RedisLink {
   fail(reason: string): void {
     if (this.#failure !== undefined) return;
     this.#failure = new Error(reason);
-    if (this.#isOpen) this.#host.broken(this, reason);
+    if (this.#isOpen) this.#host.broken(reason);
   }
 
   #live(heartbeatMs: number): void {
