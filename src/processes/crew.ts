@@ -23,11 +23,12 @@ export interface CrewOptions {
   readonly logger: Logger;
 }
 
-/** Why there is no crew (any more), and the exit code that says so. */
+/** Why there is no crew (any more). */
 export class CrewFailed extends Error {
-  readonly exitCode: number;
+  /** Of the process that ended last; null after a signal. */
+  readonly exitCode: number | null;
 
-  constructor(message: string, exitCode: number) {
+  constructor(message: string, exitCode: number | null) {
     super(message);
     this.exitCode = exitCode;
   }
@@ -118,7 +119,7 @@ export class Crew {
         return this.#checkStopped();
       }
       if (!this.#started) {
-        return hopes.failed?.(new CrewFailed(`the first process ended ${how} before it served`, code || 1));
+        return hopes.failed?.(new CrewFailed(`the first process ended ${how} before it served`, code));
       }
       const asked = isLeaving && code === 0;
       const isEarly = !asked && performance.now() - bornAt < EARLY_MS;
@@ -129,7 +130,7 @@ export class Crew {
         return this.#gaveUp(
           new CrewFailed(
             `a process ended ${how}, ${deaths} times in a row soon after its beginning; the log above says why`,
-            1,
+            code,
           ),
         );
       }

@@ -1,6 +1,6 @@
 /** What a server needs to be one of several processes behind a port that another process holds. */
 import { randomBytes } from "node:crypto";
-import type { Server as HttpServer } from "node:http";
+import type { Server as HttpServer, ServerResponse } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 
 /** A session of the polling transport is many requests, and only the process that opened it knows it. */
@@ -20,6 +20,8 @@ export function processOf(requestLine: string): number | undefined {
  * may belong to another process.
  */
 export function checkConnectionsOf(http: HttpServer | HttpsServer): void {
-  http.maxRequestsPerSocket = 1;
+  http.prependListener("request", (_request, response: ServerResponse) => {
+    response.setHeader("Connection", "close");
+  });
   http.emit("listening");
 }
