@@ -18,7 +18,10 @@ export function exitCodeOf(error: unknown): number {
 function isExpected(error: unknown): error is Error {
   if (error instanceof UsageError || error instanceof CrewFailed) return true;
   return (
-    error instanceof Error && "code" in error && typeof error.code === "string" && /^[a-z_]+$/.test(error.code)
+    error instanceof Error &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    /^[a-z_]+$/.test(error.code)
   );
 }
 

@@ -14,7 +14,7 @@ export interface ComposeContext {
   readonly backplane: Backplane;
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */
   readonly serverOptions: Required<Pick<ServerOptions, "host" | "port">> &
-    Pick<ServerOptions, "origins" | "trustedProxies" | "stopTimeoutMs">;
+    Pick<ServerOptions, "origins" | "trustedProxies" | "drainDelayMs" | "drainMs" | "stopTimeoutMs">;
   /** Writes to standard output; hears the application's signals already. */
   readonly logger: Logger;
   /** How many processes serve this port. What lives in one process's memory is not shared between them. */

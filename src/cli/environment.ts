@@ -46,9 +46,19 @@ export const VARIABLES = {
     "how many proxies in front are yours, so that their `X-Forwarded-For` is believed",
     (value) => integer(value, 0, 100),
   ),
+  DRAIN_DELAY_MS: variable(
+    String(serverDefaults.drainDelayMs),
+    "how long, when told to stop, everything goes on but `/readyz`, so that the balancer notices",
+    (value) => integer(value, 0, 2_147_483_647),
+  ),
+  DRAIN_MS: variable(
+    String(serverDefaults.drainMs),
+    "after that: the time over which clients are told to move, each at a moment of its own",
+    (value) => integer(value, 0, 2_147_483_647),
+  ),
   STOP_TIMEOUT_MS: variable(
     String(serverDefaults.stopTimeoutMs),
-    "how long stopping waits for clients and `disconnect` hooks before it cuts what is left",
+    "how long, after `DRAIN_DELAY_MS`, stopping may take before what is left is cut; more than `DRAIN_MS`",
     (value) => integer(value, 1, 2_147_483_647),
   ),
 } satisfies Readonly<Record<string, Variable<unknown>>>;
@@ -91,7 +101,8 @@ function misspelt(env: Readonly<Record<string, string | undefined>>): string[] {
   const known = Object.keys(VARIABLES);
   return Object.keys(env).flatMap((name) => {
     if (known.includes(name) || !env[name] || name.length < 7) return [];
-    const meant = nearest(name, known, name.length < 12 ? 2 : 3) ?? known.find((other) => isShortFor(name, other));
+    const meant =
+      nearest(name, known, name.length < 12 ? 2 : 3) ?? known.find((other) => isShortFor(name, other));
     return meant === undefined ? [] : [`${name} is not read by anything; did you mean ${meant}?`];
   });
 }

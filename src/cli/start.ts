@@ -3,14 +3,7 @@ import { fileURLToPath } from "node:url";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { createLogger, type Logger, logSignals } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
-import {
-  Crew,
-  CrewFailed,
-  FrontDoor,
-  Membership,
-  ProcessBackplane,
-  ProcessHub,
-} from "../processes/index.ts";
+import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
 import type { Server } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
 import { redisBackplane } from "./backplane.ts";
@@ -128,7 +121,7 @@ async function compose(
   { module, environment, processes, where, logger }: Part,
   local: Backplane,
 ): Promise<Server> {
-  const { ORIGINS, TRUSTED_PROXIES, STOP_TIMEOUT_MS } = environment;
+  const { ORIGINS, TRUSTED_PROXIES, DRAIN_DELAY_MS, DRAIN_MS, STOP_TIMEOUT_MS } = environment;
   const composed = await loadCompose(module);
   const backplane = (await redisBackplane(environment)) ?? local;
   const context: ComposeContext = {
@@ -137,6 +130,8 @@ async function compose(
       ...where,
       ...(ORIGINS === undefined ? {} : { origins: ORIGINS }),
       ...(TRUSTED_PROXIES === undefined ? {} : { trustedProxies: TRUSTED_PROXIES }),
+      ...(DRAIN_DELAY_MS === undefined ? {} : { drainDelayMs: DRAIN_DELAY_MS }),
+      ...(DRAIN_MS === undefined ? {} : { drainMs: DRAIN_MS }),
       ...(STOP_TIMEOUT_MS === undefined ? {} : { stopTimeoutMs: STOP_TIMEOUT_MS }),
     },
     logger,
@@ -148,7 +143,7 @@ async function compose(
 }
 
 function stopMsOf({ settings }: Server): number {
-  return settings.stopTimeoutMs + STOP_MARGIN_MS;
+  return settings.drainDelayMs + settings.stopTimeoutMs + STOP_MARGIN_MS;
 }
 
 function announce(url: string): void {

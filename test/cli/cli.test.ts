@@ -100,7 +100,7 @@ test("the demo runs by it, logs what happens, and SIGTERM ends it well", async (
   expect(await goodbye).toMatchObject([{ code: 4503 }]);
   const { code, stderr } = await program.ended;
   expect([code, stderr]).toEqual([0, ""]);
-  expect(program.log.map(({ msg }) => msg)).toEqual(["started", "disconnected", "stopped"]);
+  expect(program.log.map(({ msg }) => msg)).toEqual(["started", "draining", "disconnected", "stopped"]);
 });
 
 test("a second signal ends it at once with exit code 1, though a hook hangs", async () => {

@@ -137,15 +137,15 @@ test("an HTTP server without a port ends requests that never end, and a connecti
   atEnd(() => http.close());
   const shelf = new Shelf();
   const { client } = await door(() => shelf);
-  const [slow, whole] = [await client(), await client()];
+  const [slow, whole] = [await client(), await client()] as const;
   slow.write("GET / HTTP/1.1\r\nHost");
   await until(() => shelf.sockets.length === 1, "the slow one is taken");
   whole.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   await until(() => shelf.sockets.length === 2, "the other one is taken");
-  const answers = ["", ""];
+  const answers: string[] = ["", ""];
   for (const [index, socket] of [slow, whole].entries()) {
     socket.on("data", (chunk) => {
-      answers[index] += chunk;
+      answers[index] = `${answers[index]}${chunk}`;
     });
     const taken = shelf.sockets[index] as Socket;
     http.emit("connection", taken);

@@ -242,6 +242,20 @@ test("on SIGTERM each process says goodbye to its clients, then all is over with
   expect([code, stderr, program.count("goodbye")]).toEqual([0, "", 2]);
 });
 
+test("while it drains the balancer is told by every process, and clients go on until it is their turn", async () => {
+  const { program, url } = await room(2, { DRAIN_DELAY_MS: "1500" });
+  const { ann, bob } = await apart(url);
+  expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  program.child.kill("SIGTERM");
+  await until(() => program.log.filter(({ msg }) => msg === "draining").length === 2, "both drain");
+  for (let i = 0; i < 6; i++) expect((await fetch(`${url}/readyz`)).status).not.toBe(200);
+  const heardByBob = heard(bob, "say");
+  expect(await ann.emitWithAck("say", "still here")).toEqual({ sent: true });
+  expect(await heardByBob).toEqual(["still here"]);
+  for (const client of [ann, bob]) client.io.reconnection(false);
+  expect((await program.ended).code).toBe(0);
+});
+
 test("Ctrl+C, which all processes hear, and a manager that tells each of them, end it just as well", async () => {
   const { program, url } = await room(2);
   const { ann, bob } = await apart(url);
@@ -284,8 +298,8 @@ test("processes that end again and again soon after their beginning are given up
   expect(stderr).toBe(
     "sluice: a process ended with exit code 3, 5 times in a row soon after its beginning; the log above says why\n",
   );
-  const delays = program.log.flatMap(({ delayMs }) => (delayMs === undefined ? [] : [delayMs]));
-  expect(delays).toEqual([200, 400, 800, 1600]);
+  const deaths = program.log.filter(({ msg }) => msg === "process ended; another one begins");
+  expect(deaths.map(({ delayMs }) => delayMs)).toEqual([200, 400, 800, 1600]);
 });
 
 test("what is wrong with the application is said once, not by each process", async () => {
