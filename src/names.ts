@@ -77,10 +77,18 @@ export function messageTypeOf(method: string): string | undefined {
   return MESSAGE_TYPE.test(type) ? type : undefined;
 }
 
-/** The candidate that was probably meant, if one is close enough. */
-export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The candidate that was probably meant, if one is close enough.
+ *
+ * @param maxDistance - how many characters may be wrong
+ */
+export function nearest(
+  name: string,
+  candidates: Iterable<string>,
+  maxDistance = Math.max(2, Math.floor(name.length / 3)),
+): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let bestDistance = maxDistance + 1;
   for (const candidate of candidates) {
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

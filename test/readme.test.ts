@@ -1,33 +1,20 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { io, type Socket } from "socket.io-client";
+import { type InstalledPackage, installPackage, root } from "./installed-package.ts";
 
 jest.setTimeout(60_000);
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-let folder: string;
+let installed: InstalledPackage;
 let program: ChildProcess | undefined;
 const sockets: Socket[] = [];
 
-/** An empty project with the built package in its node_modules, as after an install. */
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "sluice-readme-"));
-  const installed = join(folder, "node_modules", "sluice");
-  await mkdir(installed, { recursive: true });
-  await promisify(execFile)(process.execPath, [
-    join(root, "node_modules/typescript/bin/tsc"),
-    ...["-p", join(root, "tsconfig.build.json"), "--outDir", join(installed, "dist")],
-  ]);
-  await symlink(join(root, "package.json"), join(installed, "package.json"));
-  await symlink(join(root, "node_modules"), join(installed, "node_modules"), "junction");
-  await symlink(join(root, "node_modules", "zod"), join(folder, "node_modules", "zod"), "junction");
-  await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+  installed = await installPackage();
 });
 
 afterAll(async () => {
@@ -36,7 +23,7 @@ afterAll(async () => {
     program.kill();
     await once(program, "exit");
   }
-  await rm(folder, { recursive: true, force: true });
+  await installed.remove();
 });
 
 /** The first block of JavaScript on the page, exactly as it stands there. */
@@ -57,6 +44,7 @@ async function connected(url: string): Promise<Socket> {
 test("the program on the README's first screen is a chat that runs as it stands", async () => {
   const code = await programOfReadme();
   expect(code.trim().split("\n").length).toBeLessThanOrEqual(28);
+  const { folder } = installed;
   await writeFile(join(folder, "chat.js"), code);
   program = spawn(process.execPath, ["chat.js"], { cwd: folder, env: { ...process.env, PORT: "0" } });
   let errors = "";
@@ -95,6 +83,7 @@ test("the program on the README's first screen is a chat that runs as it stands"
 });
 
 test("the built package tells a stranger's TypeScript as much as its sources would", async () => {
+  const { folder } = installed;
   const file = join(folder, "consumer-types.ts");
   await writeFile(file, await readFile(join(root, "test/types/consumer-types.ts"), "utf8"));
   for (const [module, moduleResolution] of [

@@ -1,2 +1,3 @@
-export type { Listening, Server, ServerOptions } from "./server.ts";
+export type { Listening } from "./listening.ts";
+export type { Server, ServerOptions } from "./server.ts";
 export { createServer } from "./server.ts";

@@ -6,7 +6,7 @@ import {
   type RequestListener,
 } from "node:http";
 import type { Server as HttpsServer } from "node:https";
-import type { AddressInfo, Socket as NetSocket } from "node:net";
+import type { Socket as NetSocket } from "node:net";
 import express, { type Express } from "express";
 import { Server as IoServer } from "socket.io";
 import type { Application } from "../application.ts";
@@ -18,8 +18,10 @@ import { type Carrier, pause, spread } from "./draining.ts";
 import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
 import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
+import { bind, describe, type Listening } from "./listening.ts";
 import { Origins } from "./origins.ts";
 import { clientAddress } from "./scope.ts";
+import { checkConnectionsOf, newSessionId } from "./shared-port.ts";
 import { SocketCarrier } from "./socket.ts";
 import { StreamCarrier } from "./sse.ts";
 
@@ -57,6 +59,8 @@ export class Server {
   readonly #unused = new Set<NetSocket>();
   #phase: Phase = "starting";
   #listening: Promise<Listening> | undefined;
+  /** The number of this process, if another one holds the port. */
+  #process: number | undefined;
   #stopped: Promise<void> | undefined;
   /** Aborted when `stop` is to wait for nobody's sake any more. */
   readonly #hurry = new AbortController();
@@ -96,6 +100,29 @@ export class Server {
   listen(): Promise<Listening> {
     this.#listening ??= this.#listen();
     return this.#listening;
+  }
+
+  /**
+   * Begins like `listen`, but binds no port: the process that holds the port hands each connection to
+   * `take`, and tells by `processOf` which process a session lives in.
+   *
+   * @throws ConfigurationError with a `server` of yours
+   * @internal
+   */
+  async share(process: number): Promise<void> {
+    if (!this.#ownsHttp) {
+      throw new ConfigurationError(["several processes cannot share a `server` of yours: leave it out"]);
+    }
+    this.#process = process;
+    await this.listen();
+  }
+
+  /** A connection that another process has accepted, and the bytes it has read from it. @internal */
+  take(socket: NetSocket, head: Uint8Array): void {
+    // As if Node's server had accepted it.
+    socket.allowHalfOpen = true;
+    this.#http.emit("connection", socket);
+    socket.unshift(head);
   }
 
   /**
@@ -141,7 +168,8 @@ export class Server {
     this.#carriers.push(new SocketCarrier(this.#io, this.app, this.#addresses, this.settings));
     if (this.#ownsHttp) {
       this.#watchRequests();
-      await this.#bind();
+      if (this.#process === undefined) await bind(this.#http, this.settings);
+      else checkConnectionsOf(this.#http);
     }
     if (this.#phase === "starting") this.#phase = "serving";
     return describe(this.#http);
@@ -160,7 +188,7 @@ export class Server {
 
   #createIo(): IoServer {
     const { path, pingIntervalMs, pingTimeoutMs, limits } = this.settings;
-    return new IoServer(this.#http, {
+    const io = new IoServer(this.#http, {
       path,
       pingInterval: pingIntervalMs,
       pingTimeout: pingTimeoutMs,
@@ -182,6 +210,8 @@ export class Server {
             },
           }),
     });
+    if (this.#process !== undefined) io.engine.generateId = newSessionId(this.#process);
+    return io;
   }
 
   /** Why a new transport connection is not taken. */
@@ -191,22 +221,6 @@ export class Server {
     if (!this.#origins.allows(origin, host)) return "this origin may not connect";
     const address = clientAddress(request, this.settings.trustedProxies);
     return this.#addresses.hasRoom(address) ? undefined : "too many connections from this address";
-  }
-
-  async #bind(): Promise<void> {
-    const { host, port, socketPath } = this.settings;
-    this.#http.listen(socketPath === "" ? { host, port } : { path: socketPath });
-    try {
-      await once(this.#http, "listening");
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const where = socketPath === "" ? `${host}:${port}` : socketPath;
-      throw new ConfigurationError([
-        code === "EADDRINUSE"
-          ? `${where} is in use already; choose another port (0 takes a free one) or end what uses it`
-          : `cannot listen on ${where}: ${message}`,
-      ]);
-    }
   }
 
   /** Of all requests, those of Socket.IO too. */
@@ -252,7 +266,7 @@ export class Server {
       // It still listens: a client that polls comes once more to hear why. New clients are refused.
       await Promise.all(clientsOf(this.#io?.engine).map(closed));
       this.#closeIo();
-      if (this.#ownsHttp && this.#http.listening) await this.#closeHttp();
+      if (this.#ownsHttp) await this.#closeHttp();
     } finally {
       clearTimeout(deadline);
       clearInterval(cutter);
@@ -285,7 +299,7 @@ export class Server {
   }
 
   async #closeHttp(): Promise<void> {
-    const isClosed = once(this.#http.close(), "close");
+    const isClosed = Promise.all([once(this.#http.close(), "close"), ...[...this.#sockets].map(ended)]);
     // Answers may be on their way still; their connections are idle once they have arrived.
     const sweeper = setInterval(() => {
       this.#http.closeIdleConnections();
@@ -301,25 +315,8 @@ export class Server {
   }
 }
 
-/** Where a server listens. */
-export interface Listening {
-  /** For a browser, e.g. `http://127.0.0.1:3000`; for a unix socket its path. */
-  readonly url: string;
-  /** 0 for a unix socket. */
-  readonly port: number;
-}
-
 export function createServer(app: Application, options?: ServerOptions): Server {
   return new Server(app, options);
-}
-
-function describe(http: HttpServer | HttpsServer): Listening {
-  const address = http.address() as AddressInfo | string | null;
-  if (address === null || typeof address === "string") return { url: address ?? "", port: 0 };
-  const scheme = "setSecureContext" in http ? "https" : "http";
-  const anywhere = address.address === "0.0.0.0" || address.address === "::";
-  const host = anywhere ? "localhost" : address.family === "IPv6" ? `[${address.address}]` : address.address;
-  return { url: `${scheme}://${host}:${address.port}`, port: address.port };
 }
 
 /** Closes a client's connection when all that waits for it has been sent. */
@@ -328,4 +325,8 @@ function closed(client: EngineSocket): Promise<void> {
     client.once("close", () => resolve());
     client.close();
   });
+}
+
+function ended(socket: NetSocket): Promise<void> {
+  return new Promise((resolve) => void socket.once("close", () => resolve()));
 }

@@ -1,0 +1,31 @@
+import { ConfigurationError } from "../errors.ts";
+import type { Backplane } from "../types.ts";
+import type { Environment } from "./environment.ts";
+
+/**
+ * The backplane over the Redis that the environment names; undefined if it names none. Only then is
+ * anything of Redis loaded.
+ *
+ * @throws ConfigurationError that lists what is wrong with it
+ */
+export async function redisBackplane(environment: Environment): Promise<Backplane | undefined> {
+  const { REDIS_URL: url, REDIS_USERNAME: username, REDIS_PASSWORD: password } = environment;
+  const { REDIS_PREFIX: prefix } = environment;
+  if (url === undefined) return undefined;
+  const { RedisBackplane } = await import("../redis/index.ts");
+  return new RedisBackplane({
+    url,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(prefix === undefined ? {} : { prefix }),
+  });
+}
+
+/** For what makes no sense alone. @throws ConfigurationError if the environment names no Redis */
+export async function sharedBackplane(environment: Environment, command: string): Promise<Backplane> {
+  const backplane = await redisBackplane(environment);
+  if (backplane !== undefined) return backplane;
+  throw new ConfigurationError([
+    `\`sluice ${command}\` reaches the application through Redis: set REDIS_URL to the one that its nodes use`,
+  ]);
+}

@@ -1,0 +1,30 @@
+/** What the program says on standard error when it cannot do what it was asked for. */
+
+import { CrewFailed } from "../processes/crew.ts";
+
+/** The command line is wrong, not the world: exit code 2. */
+export class UsageError extends Error {}
+
+/** One sentence for an error of the family (or a list of faults); a stack for what is a bug. */
+export function complain(error: unknown): void {
+  process.stderr.write(`${isExpected(error) ? `sluice: ${error.message}` : describe(error)}\n`);
+}
+
+export function exitCodeOf(error: unknown): number {
+  return error instanceof UsageError ? 2 : 1;
+}
+
+/** By its code, too: a program may have a copy of the package of its own. */
+function isExpected(error: unknown): error is Error {
+  if (error instanceof UsageError || error instanceof CrewFailed) return true;
+  return (
+    error instanceof Error &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    /^[a-z_]+$/.test(error.code)
+  );
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

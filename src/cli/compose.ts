@@ -1,0 +1,82 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { ConfigurationError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Server, ServerOptions } from "../server/index.ts";
+import type { Backplane } from "../types.ts";
+
+/** What `sluice start` has read from the command line and the environment, for a composition root. */
+export interface ComposeContext {
+  /**
+   * For `createApplication`: Redis if `REDIS_URL` says where it is, else what the processes of this machine
+   * share, else memory.
+   */
+  readonly backplane: Backplane;
+  /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */
+  readonly serverOptions: Required<Pick<ServerOptions, "host" | "port">> &
+    Pick<ServerOptions, "origins" | "trustedProxies" | "drainDelayMs" | "drainMs" | "stopTimeoutMs">;
+  /** Writes to standard output; hears the application's signals already. */
+  readonly logger: Logger;
+  /** How many processes serve this port. What lives in one process's memory is not shared between them. */
+  readonly processes: number;
+}
+
+/**
+ * A composition root: puts application and server together, and leaves `listen` and `stop` to the command.
+ * The module that `sluice start` names exports it as `compose`.
+ *
+ * @example
+ * export const compose: Compose = ({ backplane, serverOptions }) =>
+ *   createServer(createApplication({ routes, backplane }), serverOptions);
+ */
+export type Compose = (context: ComposeContext) => Server | Promise<Server>;
+
+/**
+ * Finds the function `compose` of a module, named by its path from the current folder.
+ *
+ * @throws ConfigurationError when there is none; what the module itself throws
+ */
+export async function loadCompose(path: string): Promise<(context: ComposeContext) => Promise<Server>> {
+  const file = resolve(path);
+  const url = pathToFileURL(file).href;
+  let module: { readonly compose?: unknown };
+  try {
+    module = await import(url);
+  } catch (error) {
+    throw whyNot(error, path, url) ?? error;
+  }
+  const { compose } = module;
+  if (typeof compose !== "function") {
+    throw new ConfigurationError([
+      `${path} exports no function "compose": write \`export function compose(context)\` that returns a server (createServer)`,
+    ]);
+  }
+  return async (context) => {
+    const server: unknown = await compose(context);
+    if (isServer(server)) return server;
+    throw new ConfigurationError([`"compose" of ${path} must return a server, as createServer makes one`]);
+  };
+}
+
+/** The two mistakes that are made with a path; anything else is the module's own affair. */
+function whyNot(error: unknown, path: string, url: string): ConfigurationError | undefined {
+  const { code, url: missing } = error as { code?: string; url?: string };
+  if (code === "ERR_MODULE_NOT_FOUND" && missing === url) {
+    return new ConfigurationError([`there is no module ${path}; name the file, from the folder you are in`]);
+  }
+  if (code === "ERR_UNSUPPORTED_DIR_IMPORT") {
+    return new ConfigurationError([`${path} is a folder; name the file in it`]);
+  }
+  if (code === "ERR_UNKNOWN_FILE_EXTENSION") {
+    return new ConfigurationError([
+      `this Node cannot run ${path}; name the JavaScript file that it builds to`,
+    ]);
+  }
+  return undefined;
+}
+
+/** By its looks: the module may have a copy of the package of its own. */
+function isServer(value: unknown): value is Server {
+  const { app, listen, stop } = (value ?? {}) as Partial<Record<"app" | "listen" | "stop", unknown>>;
+  return typeof app === "object" && typeof listen === "function" && typeof stop === "function";
+}

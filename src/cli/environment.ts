@@ -1,0 +1,148 @@
+/** Every variable of the environment that the command reads: the one table, and the one check. */
+import { availableParallelism } from "node:os";
+import { ConfigurationError } from "../errors.ts";
+import { nearest, printable } from "../names.ts";
+import { serverDefaults } from "../options.ts";
+
+interface Variable<T> {
+  /** As one would write it; empty: not set. */
+  readonly default: string;
+  readonly meaning: string;
+  /** @throws Error whose message says what it must be */
+  read(text: string): T;
+}
+
+const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+const MAX_PROCESSES = 256;
+
+export const VARIABLES = {
+  HOST: variable(serverDefaults.host, "the address to listen on; `0.0.0.0` or `::` for all", text),
+  PORT: variable(String(serverDefaults.port), "the port to listen on; `0` takes a free one", readPort),
+  PROCESSES: variable("1", "how many processes serve the port; `auto` for one per core", readProcesses),
+  LOG_LEVEL: variable(
+    "info",
+    `how much is logged: ${LEVELS.map((level) => `\`${level}\``).join(", ")}`,
+    level,
+  ),
+  REDIS_URL: variable(
+    "",
+    "the Redis that carries groups between nodes, e.g. `redis://127.0.0.1:6379`; without it this machine is alone",
+    text,
+  ),
+  REDIS_USERNAME: variable("", "who we are to that Redis, if the URL does not say it", text),
+  REDIS_PASSWORD: variable("", "the password, with any characters, if the URL does not have it", text),
+  REDIS_PREFIX: variable(
+    "sluice",
+    "begins every name in Redis; applications that share one need their own",
+    text,
+  ),
+  ORIGINS: variable(
+    "",
+    "pages of which other origins may connect, e.g. `https://a.example, *.b.example`",
+    list,
+  ),
+  TRUSTED_PROXIES: variable(
+    String(serverDefaults.trustedProxies),
+    "how many proxies in front are yours, so that their `X-Forwarded-For` is believed",
+    (value) => integer(value, 0, 100),
+  ),
+  DRAIN_DELAY_MS: variable(
+    String(serverDefaults.drainDelayMs),
+    "how long, when told to stop, everything goes on but `/readyz`, so that the balancer notices",
+    (value) => integer(value, 0, 2_147_483_647),
+  ),
+  DRAIN_MS: variable(
+    String(serverDefaults.drainMs),
+    "after that: the time over which clients are told to move, each at a moment of its own",
+    (value) => integer(value, 0, 2_147_483_647),
+  ),
+  STOP_TIMEOUT_MS: variable(
+    String(serverDefaults.stopTimeoutMs),
+    "how long, after `DRAIN_DELAY_MS`, stopping may take before what is left is cut; more than `DRAIN_MS`",
+    (value) => integer(value, 1, 2_147_483_647),
+  ),
+} satisfies Readonly<Record<string, Variable<unknown>>>;
+
+export type VariableName = keyof typeof VARIABLES;
+/** What was set; an empty value is as good as none. */
+export type Environment = {
+  readonly [Name in VariableName]?: ReturnType<(typeof VARIABLES)[Name]["read"]>;
+};
+
+/** @throws ConfigurationError that lists every wrong value, and every name that was probably meant otherwise */
+export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
+  const faults: string[] = [];
+  const found: Record<string, unknown> = {};
+  for (const [name, variable] of Object.entries(VARIABLES)) {
+    const value = env[name]?.trim();
+    if (!value) continue;
+    try {
+      found[name] = variable.read(value);
+    } catch (error) {
+      faults.push(`${name} must be ${(error as Error).message}, not "${printable(value)}"`);
+    }
+  }
+  faults.push(...misspelt(env), ...withoutRedis(env));
+  if (faults.length > 0) throw new ConfigurationError(faults);
+  return found as Environment;
+}
+
+export function readPort(value: string): number {
+  return integer(value, 0, 65_535, "a port from 0 to 65535");
+}
+
+export function readProcesses(value: string): number {
+  if (value === "auto") return Math.min(availableParallelism(), MAX_PROCESSES);
+  return integer(value, 1, MAX_PROCESSES, `"auto" or a whole number from 1 to ${MAX_PROCESSES}`);
+}
+
+/** Of all that may stand in an environment, only what is close to a name of ours is our affair. */
+function misspelt(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = Object.keys(VARIABLES);
+  return Object.keys(env).flatMap((name) => {
+    if (known.includes(name) || !env[name] || name.length < 7) return [];
+    const meant =
+      nearest(name, known, name.length < 12 ? 2 : 3) ?? known.find((other) => isShortFor(name, other));
+    return meant === undefined ? [] : [`${name} is not read by anything; did you mean ${meant}?`];
+  });
+}
+
+/** `REDIS_PASS`, say. */
+function isShortFor(name: string, known: string): boolean {
+  return name.includes("_") && !name.endsWith("_") && known.startsWith(name);
+}
+
+/** A platform may set `REDIS_PORT` and the like by itself (as `tcp://...`); a host of its own nobody sets in vain. */
+function withoutRedis(env: Readonly<Record<string, string | undefined>>): string[] {
+  if (env.REDIS_URL) return [];
+  const lonely = ["REDIS_HOST", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PREFIX"].filter(
+    (name) => env[name],
+  );
+  return lonely.map((name) => `${name} is set but REDIS_URL is not; say where Redis is: redis://host:port`);
+}
+
+function variable<T>(defaultText: string, meaning: string, read: (text: string) => T): Variable<T> {
+  return { default: defaultText, meaning, read };
+}
+
+function text(value: string): string {
+  return value;
+}
+
+function list(value: string): readonly string[] {
+  return value
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+}
+
+function level(value: string): string {
+  if (LEVELS.includes(value)) return value;
+  throw new Error(`one of ${LEVELS.join(", ")}`);
+}
+
+function integer(value: string, least: number, most: number, what?: string): number {
+  const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN;
+  if (number >= least && number <= most) return number;
+  throw new Error(what ?? `a whole number from ${least} to ${most}`);
+}

@@ -1,0 +1,71 @@
+import { createApplication } from "../application.ts";
+import type { ChannelLayer } from "../layer/channel-layer.ts";
+import { applicationDefaults } from "../options.ts";
+import type { Backplane, Message } from "../types.ts";
+import { sharedBackplane } from "./backplane.ts";
+import { UsageError } from "./complaint.ts";
+import type { Environment } from "./environment.ts";
+
+/** More than any layer takes unless it was told to. */
+const MAX_INPUT_BYTES = 16 * applicationDefaults.limits.maxMessageBytes;
+
+/**
+ * `sluice send`: runs the handler of the message's type on every consumer in a group, on every node.
+ * Resolves when Redis has the message.
+ *
+ * @throws UsageError, ConfigurationError, InvalidMessage, InvalidName, LayerUnavailable
+ */
+export async function send(group: string, json: string, environment: Environment): Promise<void> {
+  const message = await readJson(json);
+  await withLayer(await sharedBackplane(environment, "send"), (layer) =>
+    layer.groupSend(group, message as Message),
+  );
+}
+
+/** `sluice emit`: sends an event to the clients of a group's members, on every node. Otherwise as `send`. */
+export async function emit(
+  group: string,
+  event: string,
+  json: string | undefined,
+  environment: Environment,
+): Promise<void> {
+  const payload = json === undefined ? undefined : await readJson(json);
+  await withLayer(await sharedBackplane(environment, "emit"), (layer) =>
+    layer.groupEmit(group, event, payload),
+  );
+}
+
+/** A node that serves nobody, for as long as it takes to say something. */
+async function withLayer(backplane: Backplane, say: (layer: ChannelLayer) => Promise<void>): Promise<void> {
+  const app = createApplication({ routes: [], backplane });
+  try {
+    await app.start();
+    await say(app.layer);
+    await app.layer.flush();
+  } finally {
+    await app.stop();
+  }
+}
+
+/** @param json - JSON, or `-` for standard input */
+async function readJson(json: string): Promise<unknown> {
+  const text = json === "-" ? await standardInput() : json;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const where = json === "-" ? "standard input" : "the message";
+    throw new UsageError(`${where} is not JSON: ${(error as Error).message}`);
+  }
+}
+
+async function standardInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_INPUT_BYTES)
+      throw new UsageError(`standard input has more than ${MAX_INPUT_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}

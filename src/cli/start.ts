@@ -1,0 +1,151 @@
+import cluster from "node:cluster";
+import { fileURLToPath } from "node:url";
+import { MemoryBackplane } from "../layer/memory-backplane.ts";
+import { createLogger, type Logger, logSignals } from "../logger.ts";
+import { serverDefaults } from "../options.ts";
+import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
+import type { Server } from "../server/index.ts";
+import type { Backplane } from "../types.ts";
+import { redisBackplane } from "./backplane.ts";
+import { complain } from "./complaint.ts";
+import { type ComposeContext, loadCompose } from "./compose.ts";
+import { endOnBugs, endOnSignals } from "./ending.ts";
+import type { Environment } from "./environment.ts";
+
+/** What the command line says; it wins over the environment. */
+export interface StartOptions {
+  readonly host?: string;
+  readonly port?: number;
+  readonly processes?: number;
+}
+
+/** In the environment of a process that a crew's primary has started. */
+const CREW = "SLUICE_CREW";
+/** On top of what a server's `stop` may take. */
+const STOP_MARGIN_MS = 3_000;
+
+/**
+ * Runs a composition root until it is told to end. Resolves when it serves.
+ *
+ * @throws ConfigurationError, CrewFailed
+ */
+export async function start(module: string, options: StartOptions, environment: Environment): Promise<void> {
+  const { HOST, PORT, PROCESSES, LOG_LEVEL } = environment;
+  const processes = options.processes ?? PROCESSES ?? 1;
+  const where = {
+    host: options.host ?? HOST ?? serverDefaults.host,
+    port: options.port ?? PORT ?? serverDefaults.port,
+  };
+  const logger = createLogger(LOG_LEVEL);
+  if (process.env[CREW] !== undefined && cluster.worker !== undefined) {
+    const number = cluster.worker.id;
+    const part = { module, environment, processes, where, logger: logger.child({ process: number }) };
+    return serveInCrew(number, part);
+  }
+  if (processes === 1) return serveAlone({ module, environment, processes, where, logger });
+  return leadCrew(where, processes, environment, logger);
+}
+
+interface Part {
+  readonly module: string;
+  readonly environment: Environment;
+  readonly processes: number;
+  readonly where: { readonly host: string; readonly port: number };
+  readonly logger: Logger;
+}
+
+async function serveAlone(part: Part): Promise<void> {
+  endOnBugs(part.logger);
+  const server = await compose(part, new MemoryBackplane());
+  endOnSignals({ stop: () => server.stop(), deadlineMs: () => stopMsOf(server) });
+  const { url } = await server.listen();
+  announce(url);
+}
+
+/** A process of a crew: it ends when its primary, or anybody else, says SIGTERM. */
+async function serveInCrew(number: number, part: Part): Promise<void> {
+  endOnBugs(part.logger);
+  // A terminal sends it to the whole group; the primary tells us what it means.
+  process.on("SIGINT", () => {});
+  const server = await compose(part, new ProcessBackplane());
+  const membership = new Membership(server);
+  let isEnding = false;
+  process.on("SIGTERM", () => {
+    // A process manager may tell each process, and the primary does so again.
+    if (isEnding) return;
+    isEnding = true;
+    membership.leave();
+    setTimeout(() => process.exit(1), stopMsOf(server)).unref();
+    void server.stop().then(() => process.exit(0));
+  });
+  await membership.begin(number, stopMsOf(server));
+}
+
+async function leadCrew(
+  where: Part["where"],
+  size: number,
+  environment: Environment,
+  logger: Logger,
+): Promise<void> {
+  endOnBugs(logger);
+  const hub = environment.REDIS_URL === undefined ? new ProcessHub() : undefined;
+  const gaveUp = (failure: CrewFailed) => {
+    complain(failure);
+    void crew.stop().then(() => process.exit(1));
+    setTimeout(() => {
+      crew.kill();
+      process.exit(1);
+    }, crew.stopMs).unref();
+  };
+  const exec = fileURLToPath(new URL("../cli.js", import.meta.url));
+  const crew = new Crew(
+    { size, exec, args: process.argv.slice(2), env: { [CREW]: "1" }, hub, logger },
+    gaveUp,
+  );
+  const door = new FrontDoor(where, (process) => crew.hostFor(process));
+  // First of all, so that nobody begins in vain where the port is taken.
+  const { url } = await door.listen();
+  endOnSignals({ stop: () => crew.stop(), atOnce: () => crew.kill(), deadlineMs: () => crew.stopMs });
+  try {
+    await crew.start();
+  } catch (error) {
+    door.close();
+    // With 1 it has said what is wrong.
+    if (error instanceof CrewFailed && error.exitCode === 1) process.exit(1);
+    throw error;
+  }
+  announce(url);
+}
+
+async function compose(
+  { module, environment, processes, where, logger }: Part,
+  local: Backplane,
+): Promise<Server> {
+  const { ORIGINS, TRUSTED_PROXIES, DRAIN_DELAY_MS, DRAIN_MS, STOP_TIMEOUT_MS } = environment;
+  const composed = await loadCompose(module);
+  const backplane = (await redisBackplane(environment)) ?? local;
+  const context: ComposeContext = {
+    backplane,
+    serverOptions: {
+      ...where,
+      ...(ORIGINS === undefined ? {} : { origins: ORIGINS }),
+      ...(TRUSTED_PROXIES === undefined ? {} : { trustedProxies: TRUSTED_PROXIES }),
+      ...(DRAIN_DELAY_MS === undefined ? {} : { drainDelayMs: DRAIN_DELAY_MS }),
+      ...(DRAIN_MS === undefined ? {} : { drainMs: DRAIN_MS }),
+      ...(STOP_TIMEOUT_MS === undefined ? {} : { stopTimeoutMs: STOP_TIMEOUT_MS }),
+    },
+    logger,
+    processes,
+  };
+  const server = await composed(context);
+  logSignals(server.app.signals, logger);
+  return server;
+}
+
+function stopMsOf({ settings }: Server): number {
+  return settings.drainDelayMs + settings.stopTimeoutMs + STOP_MARGIN_MS;
+}
+
+function announce(url: string): void {
+  process.stdout.write(`Sluice: ${url}\n`);
+}

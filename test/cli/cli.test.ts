@@ -1,0 +1,200 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import { io } from "socket.io-client";
+import { RedisServer, redisTest } from "../redis/redis-server.ts";
+import { atEnd, connected, heard, until } from "../server/live-server.ts";
+import { application, demo, root, run, start } from "./programs.ts";
+
+test("--version prints the version of the package", async () => {
+  const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  expect(await run(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
+});
+
+test("help names each command, and help of a command names its options and variables", async () => {
+  const { code, stdout } = await run(["--help"]);
+  expect(code).toBe(0);
+  for (const command of ["start", "send", "emit"])
+    expect(stdout).toMatch(new RegExp(`^ {2}${command} `, "m"));
+  const help = await run(["help", "start"]);
+  for (const word of ["MODULE", "--processes", "REDIS_URL"]) expect(help.stdout).toContain(word);
+});
+
+test.each([
+  ["an unknown command", ["strat", "app.js"], "Did you mean start?"],
+  ["no module", ["start"], "missing required argument 'MODULE'"],
+  ["an unknown option", ["start", "app.js", "--prot", "1"], "Did you mean --port?"],
+  ["a wrong port", ["start", "app.js", "--port", "70000"], "It must be a port from 0 to 65535."],
+  ["no number of processes", ["start", "app.js", "--processes", "0"], "from 1 to 256"],
+  ["too many words", ["send", "g", "{}", "more"], "too many arguments"],
+  ["no JSON", ["send", "g", "{type:1}"], "the message is not JSON"],
+  ["no JSON in the payload", ["emit", "g", "e", "hello"], "the message is not JSON"],
+])("%s is said in one line, with exit code 2", async (_what, args, sentence) => {
+  const { code, stdout, stderr } = await run(args);
+  expect([code, stdout]).toEqual([2, ""]);
+  expect(stderr).toMatch(/^sluice: [^\n]+\n$/);
+  expect(stderr).toContain(sentence);
+});
+
+test("standard input that is not JSON is said to be so", async () => {
+  const { code, stderr } = await run(["send", "g", "-"], { input: "hello" });
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^sluice: standard input is not JSON: [^\n]+\n$/);
+});
+
+test.each([
+  ["a module that is not there", "nowhere.js", "", "there is no module nowhere.js"],
+  ["a module without compose", "bare.js", "export const x = 1;", 'exports no function "compose"'],
+  ["what is no server", "odd.js", "export const compose = () => ({});", "must return a server"],
+])("%s is said in one line, with exit code 1", async (_what, name, source, sentence) => {
+  if (source !== "") await application(source, name);
+  const { code, stdout, stderr } = await start(name).ended;
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^sluice: [^\n]+\n$/);
+  expect(stderr).toContain(sentence);
+});
+
+test("a module that imports what is not there shows where, for that is a bug of its own", async () => {
+  const module = await application('import "./not-there.js";', "broken.js");
+  const { code, stderr } = await start(module).ended;
+  expect(code).toBe(1);
+  expect(stderr).toContain("not-there.js");
+  expect(stderr).toMatch(/\n {4}at /);
+});
+
+test("all that is wrong in the environment is said at once, without a stack", async () => {
+  const env = { PORT: "http", TRUSTED_PROXIES: "-1", REDIS_PASWORD: "secret" };
+  const { code, stderr } = await run(["start", demo()], { env });
+  expect(code).toBe(1);
+  expect(stderr).toBe(
+    [
+      "sluice: 3 faults:",
+      '- PORT must be a port from 0 to 65535, not "http"',
+      '- TRUSTED_PROXIES must be a whole number from 0 to 100, not "-1"',
+      "- REDIS_PASWORD is not read by anything; did you mean REDIS_PASSWORD?",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("a port that is taken is said in one line", async () => {
+  const other = createServer().listen(0, "127.0.0.1");
+  atEnd(() => other.close());
+  await once(other, "listening");
+  const { port } = other.address() as { port: number };
+  const { code, stderr } = await run(["start", demo(), "--port", String(port)]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^sluice: 127\.0\.0\.1:\d+ is in use already[^\n]*\n$/);
+});
+
+test("the demo runs by it, logs what happens, and SIGTERM ends it well", async () => {
+  const program = start(demo());
+  const url = await program.url();
+  expect(await (await fetch(url)).text()).toContain("Open a room and start talking");
+  const client = io(`${url}/chat/den`, { auth: { name: "Ann" }, reconnection: false });
+  const goodbye = heard(client, "sluice.close");
+  await connected(client);
+  program.child.kill("SIGTERM");
+  expect(await goodbye).toMatchObject([{ code: 4503 }]);
+  const { code, stderr } = await program.ended;
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(program.log.map(({ msg }) => msg)).toEqual(["started", "draining", "disconnected", "stopped"]);
+});
+
+test("a second signal ends it at once with exit code 1, though a hook hangs", async () => {
+  const module = await application(
+    `import { Consumer, createApplication, route } from "sluice";
+     import { createServer } from "sluice/server";
+     class Stubborn extends Consumer {
+       disconnect() { console.log("goodbye"); return new Promise(() => {}); }
+     }
+     export const compose = ({ backplane, serverOptions }) =>
+       createServer(createApplication({ routes: [route("/s", Stubborn)], backplane }), serverOptions);`,
+    "stubborn.js",
+  );
+  const program = start(module, ["--host", "127.0.0.1"]);
+  const client = io(`${await program.url()}/s`, { reconnection: false });
+  await connected(client);
+  program.child.kill("SIGINT");
+  await until(() => program.count("goodbye") === 1, "the hook runs");
+  program.child.kill("SIGTERM");
+  expect((await program.ended).code).toBe(1);
+});
+
+test("what nobody caught is logged with its stack, and ends the program with exit code 1", async () => {
+  const module = await application(
+    `import { createApplication } from "sluice";
+     import { createServer } from "sluice/server";
+     export const compose = ({ serverOptions }) => {
+       setImmediate(() => Promise.reject(new Error("a bug")));
+       return createServer(createApplication({ routes: [] }), serverOptions);
+     };`,
+    "buggy.js",
+  );
+  const program = start(module);
+  expect((await program.ended).code).toBe(1);
+  expect(program.stdout).toMatch(/"level":60.*a bug.*buggy\.js/);
+});
+
+test.each([
+  ["send", ["send", "news", '{"type":"news.flash"}']],
+  ["emit", ["emit", "news", "flash"]],
+])("%s without Redis says what it needs", async (command, args) => {
+  const { code, stderr } = await run(args);
+  expect(code).toBe(1);
+  expect(stderr).toBe(
+    `sluice: \`sluice ${command}\` reaches the application through Redis: set REDIS_URL to the one that its nodes use\n`,
+  );
+});
+
+redisTest("send and emit reach the consumers and clients of a running application", async () => {
+  const redis = await RedisServer.start("--requirepass", "p#a$s%w/o:r@d?");
+  atEnd(() => redis.close());
+  const env = { REDIS_URL: redis.url, REDIS_PASSWORD: "p#a$s%w/o:r@d?", REDIS_PREFIX: "cli-test" };
+  const module = await application(
+    `import { Consumer, createApplication, route } from "sluice";
+     import { createServer } from "sluice/server";
+     class Reader extends Consumer {
+       async connect() { await this.groupAdd("news"); }
+       newsFlash({ text }) { this.send("flash", text.toUpperCase()); }
+     }
+     export const compose = ({ backplane, serverOptions }) =>
+       createServer(createApplication({ routes: [route("/news", Reader)], backplane }), serverOptions);`,
+    "news.js",
+  );
+  // Several processes, each a node on Redis.
+  const program = start(module, ["--processes", "2"], { env });
+  const url = await program.url();
+  const clients = await Promise.all(
+    Array.from({ length: 4 }, () => connected(io(`${url}/news`, { forceNew: true }))),
+  );
+  atEnd(() => {
+    for (const client of clients) client.disconnect();
+  });
+  const tell = async (args: readonly string[], input = "") => {
+    const all = clients.map((client) => heard(client, "flash"));
+    expect(await run(args, { env, input })).toEqual({ code: 0, stdout: "", stderr: "" });
+    return Promise.all(all);
+  };
+  const four = (...args: unknown[]) => Array.from({ length: 4 }, () => args);
+  expect(await tell(["send", "news", '{"type":"news.flash","text":"one"}'])).toEqual(four("ONE"));
+  expect(await tell(["send", "news", "-"], '{"type":"news.flash","text":"two"}')).toEqual(four("TWO"));
+  expect(await tell(["emit", "news", "flash", '{"three":3}'])).toEqual(four({ three: 3 }));
+  expect(await tell(["emit", "news", "flash"])).toEqual(four());
+
+  for (const [args, sentence] of [
+    [["send", "bad name", '{"type":"news.flash"}'], "a group name is"],
+    [["send", "news", '{"type":"flash"}'], "needs a dotted type"],
+    [["emit", "news", "sluice.close"], "belongs to the framework"],
+  ] as const) {
+    const { code, stderr } = await run(args, { env });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^sluice: [^\n]+\n$/);
+    expect(stderr).toContain(sentence);
+  }
+  const wrong = await run(["emit", "news", "flash"], { env: { ...env, REDIS_PASSWORD: "guess" } });
+  expect(wrong.code).toBe(1);
+  expect(wrong.stderr).not.toMatch(/\n {4}at |guess|p#a/);
+});

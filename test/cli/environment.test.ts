@@ -1,0 +1,111 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import { ConfigurationError } from "sluice";
+import { readEnvironment, VARIABLES } from "../../src/cli/environment.ts";
+import { root } from "../installed-package.ts";
+
+function faultsOf(env: Readonly<Record<string, string>>): readonly string[] {
+  try {
+    readEnvironment(env);
+  } catch (error) {
+    if (error instanceof ConfigurationError) return error.faults;
+    throw error;
+  }
+  return [];
+}
+
+test("each variable is read as what it means, and an empty one is none", () => {
+  const env = {
+    HOST: "0.0.0.0",
+    PORT: "0",
+    PROCESSES: "3",
+    LOG_LEVEL: "debug",
+    REDIS_URL: " redis://r ",
+    REDIS_USERNAME: "",
+    ORIGINS: "https://a.example, *.b.example,",
+    TRUSTED_PROXIES: "1",
+    STOP_TIMEOUT_MS: "500",
+    UNRELATED: "x",
+  };
+  expect(readEnvironment(env)).toEqual({
+    HOST: "0.0.0.0",
+    PORT: 0,
+    PROCESSES: 3,
+    LOG_LEVEL: "debug",
+    REDIS_URL: "redis://r",
+    ORIGINS: ["https://a.example", "*.b.example"],
+    TRUSTED_PROXIES: 1,
+    STOP_TIMEOUT_MS: 500,
+  });
+  expect(readEnvironment({ PROCESSES: "auto" }).PROCESSES).toBeGreaterThanOrEqual(1);
+  expect(readEnvironment({})).toEqual({});
+});
+
+test("every default in the table is a value that its variable takes", () => {
+  const defaults = Object.entries(VARIABLES).map(([name, variable]) => [name, variable.default]);
+  expect(faultsOf({ ...Object.fromEntries(defaults), REDIS_URL: "redis://r" })).toEqual([]);
+});
+
+test.each([
+  ["PORT", "-1"],
+  ["PORT", "80.5"],
+  ["PORT", "0x50"],
+  ["PORT", "65536"],
+  ["PROCESSES", "many"],
+  ["PROCESSES", "257"],
+  ["LOG_LEVEL", "loud"],
+  ["TRUSTED_PROXIES", "true"],
+  ["STOP_TIMEOUT_MS", "0"],
+  ["STOP_TIMEOUT_MS", "10s"],
+])("%s=%s is refused with what it must be", (name, value) => {
+  const [fault, ...others] = faultsOf({ [name]: value });
+  expect(others).toEqual([]);
+  expect(fault).toMatch(new RegExp(`^${name} must be .+, not "${value}"$`));
+});
+
+test.each([
+  ["REDIS_ULR", "REDIS_URL"],
+  ["REDIS_PASS", "REDIS_PASSWORD"],
+  ["REDIS_USER", "REDIS_USERNAME"],
+  ["STOP_TIMEOUT", "STOP_TIMEOUT_MS"],
+  ["PROCESES", "PROCESSES"],
+  ["TRUSTED_PROXY", "TRUSTED_PROXIES"],
+])("%s is probably meant to be %s", (name, meant) => {
+  const env = { REDIS_URL: "redis://r", [name]: "1" };
+  if (meant === "REDIS_URL") Reflect.deleteProperty(env, "REDIS_URL");
+  expect(faultsOf(env)).toEqual([`${name} is not read by anything; did you mean ${meant}?`]);
+});
+
+test("what platforms put into the environment by themselves is none of our business", () => {
+  const env = {
+    REDIS_PORT: "tcp://10.0.0.1:6379",
+    REDIS_PORT_6379_TCP_ADDR: "10.0.0.1",
+    REDIS_SERVICE_HOST: "10.0.0.1",
+    REDIS_SERVICE_PORT: "6379",
+    REDIS_TLS_URL: "rediss://r",
+    HOSTNAME: "h",
+    HOSTTYPE: "x86_64",
+    LOG_FORMAT: "json",
+    npm_config_port: "1",
+  };
+  expect(faultsOf(env)).toEqual([]);
+});
+
+test("Redis by anything but its URL is not ignored in silence", () => {
+  expect(faultsOf({ REDIS_HOST: "r", REDIS_PASSWORD: "x" })).toEqual([
+    "REDIS_HOST is set but REDIS_URL is not; say where Redis is: redis://host:port",
+    "REDIS_PASSWORD is set but REDIS_URL is not; say where Redis is: redis://host:port",
+  ]);
+});
+
+test("the table in the docs is this one", async () => {
+  const text = await readFile(join(root, "docs/running.md"), "utf8");
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` +\| (.*?) +\| (.*?) +\|$/gm)].map(([, ...cells]) => cells);
+  const expected = Object.entries(VARIABLES).map(([name, { default: usual, meaning }]) => [
+    name,
+    usual === "" ? "" : `\`${usual}\``,
+    meaning,
+  ]);
+  expect(rows.map((cells) => cells.map((cell) => cell?.trim()))).toEqual(expected);
+});
