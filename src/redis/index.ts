@@ -1,3 +1,9 @@
 /** Groups across nodes, over Redis: what applications import from `sluice/redis`. */
 export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
+export {
+  type CommandsListener,
+  RedisCommands,
+  type RedisCommandsSettings,
+  RedisScript,
+} from "./redis-commands.ts";
 export type { RedisNode, RedisOptions, RedisTls } from "./redis-options.ts";

@@ -19,6 +19,11 @@ import type { RedisTarget } from "./redis-options.ts";
  */
 export interface RedisConnection extends HubClients {
   /**
+   * Any command, by the connection to publish by. `key` says which part of a cluster it goes to; Redis'
+   * answer, or its refusal.
+   */
+  command(key: string, args: (string | Buffer)[]): Promise<unknown>;
+  /**
    * Names made from `base` such that what is published to all of them goes through every part of it.
    * Whoever listens to them also keeps each part in use: the `redis` package ends one without subscriptions.
    */
@@ -27,17 +32,21 @@ export interface RedisConnection extends HubClients {
   destroy(): void;
 }
 
+/** What a connection is for: to publish and listen, or for commands alone. */
+export type Purpose = "hub" | "commands";
+
 /**
  * @param broken - called at most once, and not before this has resolved
  * @throws what the `redis` package says, within `timeoutMs`
  */
 export async function connectRedis(
   target: RedisTarget,
+  purpose: Purpose,
   timeoutMs: number,
   broken: (reason: string) => void,
 ): Promise<RedisConnection> {
   const watch = new Watch(broken);
-  const [connection, connected] = open(target, timeoutMs, watch);
+  const [connection, connected] = open(target, purpose, timeoutMs, watch);
   // One that loses the race has nobody else to hear it.
   connected.catch(() => {});
   try {
@@ -50,14 +59,19 @@ export async function connectRedis(
   }
 }
 
-function open(target: RedisTarget, timeoutMs: number, watch: Watch): [RedisConnection, Promise<unknown>] {
+function open(
+  target: RedisTarget,
+  purpose: Purpose,
+  timeoutMs: number,
+  watch: Watch,
+): [RedisConnection, Promise<unknown>] {
   switch (target.at.kind) {
     case "sentinel":
       return openSentinel(target, target.at, timeoutMs, watch);
     case "cluster":
       return openCluster(target, target.at, timeoutMs, watch);
     default:
-      return openServer(target, timeoutMs, watch);
+      return openServer(target, purpose, timeoutMs, watch);
   }
 }
 
@@ -118,6 +132,7 @@ function definedOf(options: object): object {
 
 function openServer(
   target: RedisTarget,
+  purpose: Purpose,
   timeoutMs: number,
   watch: Watch,
 ): [RedisConnection, Promise<unknown>] {
@@ -125,7 +140,7 @@ function openServer(
   const options = clientOptions(target, timeoutMs);
   const place =
     at.kind === "server" ? { host: at.host, port: at.port } : at.kind === "socket" ? { path: at.path } : {};
-  const clients = [0, 1].map(() => {
+  const clients = (purpose === "hub" ? [0, 1] : [0]).map(() => {
     const client = createClient({
       ...options,
       socket: { ...options.socket, ...place } as Options["socket"] & object,
@@ -133,11 +148,13 @@ function openServer(
     client.on("error", watch.failed).on("end", () => watch.ended());
     return client;
   });
-  const [publisher, subscriber] = clients as [(typeof clients)[0], (typeof clients)[0]];
+  const publisher = clients[0] as (typeof clients)[0];
+  const subscriber = clients[1] ?? publisher;
   const connection: RedisConnection = {
     sPublish: (channel, message) => publisher.sPublish(channel, message).then(Number),
     sSubscribe: (channel, hear) => subscriber.sSubscribe(channel, hear, true),
     sUnsubscribe: (channel) => subscriber.sUnsubscribe(channel),
+    command: (_key, args) => publisher.sendCommand(args),
     heartbeatChannels: async (base) => [base],
     destroy() {
       watch.end();
@@ -182,6 +199,7 @@ function openSentinel(
     sPublish: (channel, message) => client.sPublish(channel, message).then(Number),
     sSubscribe: (channel, hear) => client.sSubscribe(channel, hear, true),
     sUnsubscribe: (channel) => client.sUnsubscribe(channel),
+    command: (_key, args) => client.sendCommand(false, args),
     heartbeatChannels: async (base) => [base],
     destroy() {
       watch.end();
@@ -210,6 +228,7 @@ function openCluster(
     sPublish: (channel, message) => client.sPublish(channel, message).then(Number),
     sSubscribe: (channel, hear) => client.sSubscribe(channel, hear, true),
     sUnsubscribe: (channel) => client.sUnsubscribe(channel),
+    command: (key, args) => client.sendCommand(key, false, args),
     async heartbeatChannels(base) {
       const channels = new Map<unknown, string>();
       for (let i = 0; channels.size < client.masters.length && i < MAX_NAMES; i++) {

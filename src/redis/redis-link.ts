@@ -48,7 +48,8 @@ export class RedisLink {
   /** @throws what the `redis` package throws */
   static async open(target: RedisTarget, settings: LinkSettings, host: LinkHost): Promise<RedisLink> {
     let link: RedisLink | undefined;
-    const connection = await connectRedis(target, settings.connectTimeoutMs, (reason) => link?.fail(reason));
+    const broken = (reason: string) => link?.fail(reason);
+    const connection = await connectRedis(target, "hub", settings.connectTimeoutMs, broken);
     link = new RedisLink(connection, settings, host);
     try {
       await within(settings.connectTimeoutMs, link.#begin(), () => new Error(NO_ANSWER));

@@ -1,0 +1,189 @@
+import { createHash } from "node:crypto";
+import { LayerUnavailable } from "../errors.ts";
+import { type Given, resolveOptions } from "../options.ts";
+import { within } from "../within.ts";
+import { Kept } from "./kept.ts";
+import { connectRedis, type RedisConnection } from "./redis-connection.ts";
+import { isRefusal, startFault } from "./redis-faults.ts";
+import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
+
+export const redisCommandsDefaults = {
+  /** How long a connection may take to be made. */
+  connectTimeoutMs: 5_000,
+  /** How long Redis may take for one command; then it counts as gone. */
+  commandTimeoutMs: 2_000,
+  /** How often Redis is asked whether it is there, when nothing else is asked. */
+  heartbeatMs: 1_000,
+  /** Commands that may wait for an answer at once. */
+  maxUnderWay: 10_000,
+};
+
+export type RedisCommandsSettings = typeof redisCommandsDefaults;
+
+/** A Lua script, sent once to each server and known by its hash from then on. */
+export class RedisScript {
+  readonly text: string;
+  readonly hash: string;
+
+  constructor(text: string) {
+    this.text = text;
+    this.hash = createHash("sha1").update(text).digest("hex");
+  }
+}
+
+export interface CommandsListener {
+  /** Redis cannot be reached; commands reject until `up`. */
+  down?(reason: string): void;
+  /** After `down`: it may be another server, or an empty one. */
+  up?(downMs: number): void;
+}
+
+/**
+ * Commands and scripts for whatever keeps its state in Redis: one connection that is made anew when it
+ * breaks. Nothing waits for Redis to return: a command without a connection is refused at once.
+ */
+export class RedisCommands {
+  readonly #target: RedisTarget;
+  readonly #settings: RedisCommandsSettings;
+  readonly #listener: CommandsListener;
+  readonly #kept: Kept<CommandLink>;
+  #underWay = 0;
+
+  /** @throws ConfigurationError that lists every fault of the options */
+  constructor(options: RedisOptions & Given<RedisCommandsSettings>, listener: CommandsListener = {}) {
+    const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisCommandsDefaults, name);
+    const entries = Object.entries(options);
+    this.#target = redisTarget(Object.fromEntries(entries.filter((entry) => !isOurs(entry))));
+    this.#settings = resolveOptions(
+      redisCommandsDefaults,
+      Object.fromEntries(entries.filter(isOurs)),
+      "redis",
+    );
+    this.#listener = listener;
+    this.#kept = new Kept({
+      make: (broken) => CommandLink.open(this.#target, this.#settings, broken),
+      up: (_link, downMs) => {
+        if (downMs !== undefined) this.#listener.up?.(downMs);
+      },
+      down: (reason) => this.#listener.down?.(`${describeTarget(this.#target)}: ${reason}`),
+    });
+  }
+
+  /** @throws ConfigurationError when Redis cannot be used, with what to do */
+  async open(): Promise<void> {
+    try {
+      await this.#kept.open();
+    } catch (error) {
+      throw startFault(error, this.#target, "");
+    }
+  }
+
+  get isUp(): boolean {
+    return this.#kept.link !== undefined;
+  }
+
+  close(): void {
+    this.#kept.close();
+  }
+
+  /**
+   * Runs a script; all keys must live in one slot of a cluster, so they share a hash tag.
+   *
+   * @returns what it returns; numbers, text and lists of them
+   * @throws LayerUnavailable if Redis cannot be reached or did not answer in time (it may have run it all
+   * the same); whatever else Redis refuses is a bug and thrown as it is
+   */
+  async run(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
+    const [key = ""] = keys;
+    const rest = [String(keys.length), ...keys, ...args.map(String)];
+    try {
+      return await this.command(key, ["EVALSHA", script.hash, ...rest]);
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error;
+      return this.command(key, ["EVAL", script.text, ...rest]);
+    }
+  }
+
+  /** One command. `key` says which part of a cluster it goes to. Throws as {@link run} does. */
+  async command(key: string, args: string[]): Promise<unknown> {
+    const { link } = this.#kept;
+    if (link === undefined) throw new LayerUnavailable("Redis cannot be reached");
+    if (this.#underWay >= this.#settings.maxUnderWay) {
+      throw new LayerUnavailable(`${this.#settings.maxUnderWay} commands wait for Redis already`);
+    }
+    this.#underWay += 1;
+    try {
+      return await link.command(key, args);
+    } catch (error) {
+      if (isRefusal(error)) throw error;
+      throw new LayerUnavailable(`Redis cannot be reached: ${(error as Error).message}`);
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+}
+
+/** One life of the connection; a command that is not answered in time ends it. */
+class CommandLink {
+  readonly #connection: RedisConnection;
+  readonly #timeoutMs: number;
+  readonly #broken: (reason: string) => void;
+  readonly #heartbeat: NodeJS.Timeout;
+  #isOver = false;
+
+  private constructor(
+    connection: RedisConnection,
+    { commandTimeoutMs, heartbeatMs }: RedisCommandsSettings,
+    broken: (reason: string) => void,
+  ) {
+    this.#connection = connection;
+    this.#timeoutMs = commandTimeoutMs;
+    this.#broken = broken;
+    this.#heartbeat = setInterval(() => void this.command("", ["PING"]).catch(() => {}), heartbeatMs);
+  }
+
+  static async open(
+    target: RedisTarget,
+    settings: RedisCommandsSettings,
+    broken: (reason: string) => void,
+  ): Promise<CommandLink> {
+    let link: CommandLink | undefined;
+    const connection = await connectRedis(target, "commands", settings.connectTimeoutMs, (reason) =>
+      link?.fail(reason),
+    );
+    try {
+      await within(settings.connectTimeoutMs, connection.command("", ["PING"]), () => new Error("no answer"));
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+    link = new CommandLink(connection, settings, broken);
+    return link;
+  }
+
+  async command(key: string, args: string[]): Promise<unknown> {
+    const late = () => new Error(`no answer within ${this.#timeoutMs} ms`);
+    try {
+      return await within(this.#timeoutMs, this.#connection.command(key, args), late);
+    } catch (error) {
+      if (!isRefusal(error)) this.fail((error as Error).message);
+      throw error;
+    }
+  }
+
+  fail(reason: string): void {
+    if (this.#isOver) return;
+    this.close();
+    this.#broken(reason);
+  }
+
+  close(): void {
+    this.#isOver = true;
+    clearInterval(this.#heartbeat);
+    this.#connection.destroy();
+  }
+}

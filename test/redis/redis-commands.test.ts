@@ -1,0 +1,66 @@
+import { afterEach, beforeEach, expect } from "@jest/globals";
+import { RedisCommands, RedisScript } from "sluice/redis";
+import { RedisServer, redisTest, until } from "./redis-server.ts";
+
+const COUNT = new RedisScript("return {redis.call('INCRBY', KEYS[1], ARGV[1]), 'é', ARGV[2]}");
+
+let redis: RedisServer;
+let commands: RedisCommands;
+let states: string[];
+
+beforeEach(async () => {
+  redis = await RedisServer.start();
+  states = [];
+  commands = new RedisCommands(
+    { url: redis.url, commandTimeoutMs: 200, heartbeatMs: 50, maxUnderWay: 50 },
+    { down: () => states.push("down"), up: () => states.push("up") },
+  );
+  await commands.open();
+});
+afterEach(async () => {
+  commands.close();
+  await redis.close();
+});
+
+redisTest(
+  "a script runs, is known by its hash, and runs again on a server that has forgotten it",
+  async () => {
+    expect(await commands.run(COUNT, ["n"], [2, "a b"])).toEqual([2, "é", "a b"]);
+    expect(await commands.run(COUNT, ["n"], [2, "x"])).toEqual([4, "é", "x"]);
+    await commands.command("", ["SCRIPT", "FLUSH"]);
+    expect(await commands.run(COUNT, ["n"], [1, "x"])).toEqual([5, "é", "x"]);
+  },
+);
+
+redisTest("what Redis refuses is thrown as it is, and the connection stays", async () => {
+  await expect(commands.command("n", ["LPUSH"])).rejects.toThrow(/wrong number of arguments/);
+  expect([commands.isUp, states]).toEqual([true, []]);
+});
+
+redisTest("without Redis a command is refused at once, and works again by itself", async () => {
+  await redis.end();
+  await until(() => states.length === 1);
+  await expect(commands.run(COUNT, ["n"], [1, "x"])).rejects.toMatchObject({ code: "layer_unavailable" });
+  await redis.begin();
+  await until(() => states.length === 2);
+  expect(await commands.run(COUNT, ["n"], [1, "x"])).toEqual([1, "é", "x"]);
+});
+
+redisTest("a frozen Redis is noticed by a command that gets no answer, or by the heartbeat", async () => {
+  redis.freeze();
+  await expect(commands.run(COUNT, ["n"], [1, "x"])).rejects.toMatchObject({ code: "layer_unavailable" });
+  expect(states).toEqual(["down"]);
+  redis.thaw();
+  await until(() => states.length === 2);
+  redis.freeze();
+  await until(() => states.length === 3);
+  redis.thaw();
+  await until(() => states.length === 4);
+});
+
+redisTest("so many commands at once and no more", async () => {
+  const answers = await Promise.allSettled(
+    Array.from({ length: 60 }, () => commands.run(COUNT, ["n"], [1, "x"])),
+  );
+  expect(answers.filter(({ status }) => status === "rejected")).toHaveLength(10);
+});
