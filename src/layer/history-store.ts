@@ -1,0 +1,65 @@
+/**
+ * What keeps the history of groups: a log per group, in which each entry has the next number. The log is
+ * the truth; what travels over the backplane only announces it.
+ */
+
+/** A place in a group's log. A position of another epoch, or another id at its offset, is of another log. */
+export interface Position {
+  /** New for each log: when the first one was lost, another begins at 1 again. */
+  readonly epoch: string;
+  /** 1, 2, 3, ... without holes; 0 is before the first. */
+  readonly offset: number;
+  /**
+   * Of the entry at that offset; empty at offset 0. After a failover the same epoch can hand out an offset
+   * twice, and only this tells.
+   */
+  readonly id: string;
+}
+
+export interface LogEntry {
+  readonly offset: number;
+  readonly id: string;
+  /** When it was appended: milliseconds since 1970, by the store's clock. */
+  readonly at: number;
+  readonly text: string;
+}
+
+export interface LogSlice {
+  /** The last entry ever appended; undefined when there is no log: nothing was published, or all is forgotten. */
+  readonly top: Position | undefined;
+  /** In order of offset, without holes; there may be none. */
+  readonly entries: readonly LogEntry[];
+}
+
+export interface AppendOptions {
+  /** At most so many entries are kept; 1 or more. */
+  readonly size: number;
+  /** How long after the last append the entries are kept. The position outlives them by far. */
+  readonly ttlMs: number;
+  /** A text appended under the same key before (within some minutes) is not appended again. */
+  readonly idempotencyKey?: string;
+}
+
+export interface Appended extends Position {
+  readonly at: number;
+  /** It was there already, by its idempotency key; the position is that of the first time. */
+  readonly isKnown: boolean;
+}
+
+/**
+ * Every method rejects with LayerUnavailable when the store cannot be reached; an append may have happened
+ * all the same.
+ */
+export interface HistoryStore {
+  /** @throws ConfigurationError when it cannot work as it was set up, with what to do */
+  open(): Promise<void>;
+  /** Appends at the end, atomically, whoever else does; the first append of a group begins its log. */
+  append(group: string, text: string, options: AppendOptions): Promise<Appended>;
+  /** Up to `limit` entries from that offset on, oldest first; those no longer kept are left out. */
+  read(group: string, from: number, limit: number): Promise<LogSlice>;
+  /** The last `limit` entries before that offset (undefined: the very last), oldest first. */
+  readBefore(group: string, before: number | undefined, limit: number): Promise<LogSlice>;
+  /** Where the logs of these groups end, in the same order. */
+  tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]>;
+  close(): Promise<void>;
+}
