@@ -21,7 +21,8 @@ export function refuseWhen(isLeaving: () => boolean) {
     const lines = Object.entries({ ...headers, "Content-Length": Buffer.byteLength(body) });
     const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join("");
     request.socket.on("error", () => {});
-    request.socket.end(`HTTP/1.1 503 Service Unavailable\r\n${head}\r\n${body}`);
+    request.socket.write(`HTTP/1.1 503 Service Unavailable\r\n${head}\r\n${body}`);
+    request.socket.destroySoon();
   };
 }
 

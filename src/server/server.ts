@@ -12,7 +12,6 @@ import { Server as IoServer } from "socket.io";
 import type { Application } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { type Given, resolveServerOptions, type ServerSettings } from "../options.ts";
-import { STOPPING } from "../reasons.ts";
 import { Addresses } from "./addresses.ts";
 import { type Carrier, pause, spread } from "./draining.ts";
 import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
@@ -20,6 +19,7 @@ import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
 import { bind, describe, type Listening } from "./listening.ts";
 import { Origins } from "./origins.ts";
+import { refuseWhen } from "./refusal.ts";
 import { clientAddress } from "./scope.ts";
 import { checkConnectionsOf, newSessionId } from "./shared-port.ts";
 import { SocketCarrier } from "./socket.ts";
@@ -165,6 +165,7 @@ export class Server {
     await this.app.start();
     this.express.use(lastErrors(this.app));
     this.#io = this.#createIo();
+    this.#io.engine.use(refuseWhen(() => this.#isLeaving));
     this.#carriers.push(new SocketCarrier(this.#io, this.app, this.#addresses, this.settings));
     if (this.#ownsHttp) {
       this.#watchRequests();
@@ -216,7 +217,6 @@ export class Server {
 
   /** Why a new transport connection is not taken. */
   #refusalOf(request: IncomingMessage): string | undefined {
-    if (this.#isLeaving) return STOPPING.message;
     const { origin, host } = request.headers;
     if (!this.#origins.allows(origin, host)) return "this origin may not connect";
     const address = clientAddress(request, this.settings.trustedProxies);

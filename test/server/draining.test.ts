@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { connect as connectTcp, createServer as createTcpServer, type Socket as TcpSocket } from "node:net";
 import { expect, test } from "@jest/globals";
 import { ConfigurationError, createApplication, route, sse } from "sluice";
@@ -8,6 +10,7 @@ import {
   connected,
   Diary,
   Echo,
+  gate,
   heard,
   type Live,
   NOTHING,
@@ -153,7 +156,7 @@ test("until a client's time has come it is served, new routes too, while new cli
   live.server.express.get("/page", (_request, response) => void response.send("a page"));
   const stopped = live.server.stop();
   await expect(live.raw()).rejects.toThrow();
-  expect((await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`)).status).toBe(403);
+  expect((await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`)).status).toBe(503);
   const refused = await fetch(`${live.url}/stream`);
   expect([refused.status, await refused.json()]).toEqual([
     503,
@@ -318,4 +321,35 @@ test("a drain that could not end before the deadline is refused", () => {
   );
   expect(make(-1)).toThrow("server.drainMs must be a whole number of at least 0 (below 2^31), not -1");
   expect(make(4_999)).not.toThrow();
+});
+
+test("who knocks at a node that is leaving hears 503, whatever the transport, so that a balancer tries another", async () => {
+  const held = gate();
+  class Slow extends new Diary().Witness {
+    override disconnect() {
+      return held.passed;
+    }
+  }
+  const live = await serve({ routes: [route("/room", Slow)] }, { stopTimeoutMs: 10_000 });
+  const polling = await connected(live.client("/room", { transports: ["polling"] }));
+  const stopped = live.server.stop();
+  await heard(polling, "sluice.close");
+  const handshake = await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`);
+  expect(handshake.status).toBe(503);
+  expect(await handshake.json()).toEqual({ code: 503, message: "the server is stopping" });
+  const upgrade = request(`${live.url}/socket.io/?EIO=4&transport=websocket`, {
+    headers: {
+      Connection: "Upgrade",
+      Upgrade: "websocket",
+      "Sec-WebSocket-Version": "13",
+      "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    },
+  });
+  upgrade.end();
+  const [answer] = (await once(upgrade, "response")) as [IncomingMessage];
+  expect(answer.statusCode).toBe(503);
+  answer.resume();
+  await once(answer, "close");
+  held.open();
+  await stopped;
 });

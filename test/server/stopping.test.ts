@@ -52,7 +52,7 @@ test("what comes while the server stops is refused", async () => {
   const stopped = live.server.stop();
   raw.send("40/room,");
   await expect(live.raw()).rejects.toThrow();
-  expect((await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`)).status).toBe(403);
+  expect((await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`)).status).toBe(503);
   expect((await fetch(`${live.url}/stream`)).status).toBe(503);
   leaving.open();
   await stopped;
@@ -135,7 +135,7 @@ test("stop leaves an HTTP server of yours open, and its own routes go on", async
   expect(http.listening).toBe(true);
   expect(await (await fetch(live.url)).text()).toBe("mine");
   const polling = await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`);
-  expect(polling.status).toBe(403);
+  expect(polling.status).toBe(503);
   await expect(live.raw()).rejects.toThrow();
   http.closeAllConnections();
   await new Promise((resolve) => http.close(resolve));
