@@ -25,6 +25,12 @@ import { checkConnectionsOf, newSessionId } from "./shared-port.ts";
 import { SocketCarrier } from "./socket.ts";
 import { StreamCarrier } from "./sse.ts";
 
+/**
+ * A stock client that was told to move is back after so long at most, and a balancer may bring it here by
+ * its cookie: a refusal sends it elsewhere at once, a port where nobody listens costs it a timeout.
+ */
+const COME_BACK_MS = 1_500;
+
 export interface ServerOptions extends Given<ServerSettings> {
   /**
    * A server of yours to serve on, instead of a new one; `host`, `port` and `socketPath` are then of no
@@ -261,10 +267,13 @@ export class Server {
       cutter = setInterval(() => this.#cutAll(), 50);
     }, stopTimeoutMs);
     try {
-      await this.#tellToMove();
+      const toldAny = await this.#tellToMove();
+      const lingerMs = toldAny ? Math.min(COME_BACK_MS, endsAt - performance.now()) : 0;
+      const allCameBack = pause(lingerMs, this.#hurry.signal);
       await this.app.stop({ withinMs: Math.max(0, endsAt - performance.now()) });
       // It still listens: a client that polls comes once more to hear why. New clients are refused.
       await Promise.all(clientsOf(this.#io?.engine).map(closed));
+      await allCameBack;
       this.#closeIo();
       if (this.#ownsHttp) await this.#closeHttp();
     } finally {
@@ -283,10 +292,16 @@ export class Server {
     signals.draining.announce({ node, connections: this.connections, delayMs, drainMs });
   }
 
-  /** A client that finds another route on its connection meanwhile is served until its time has come. */
-  async #tellToMove(): Promise<void> {
+  /**
+   * A client that finds another route on its connection meanwhile is served until its time has come.
+   *
+   * @returns whether somebody was told who may come back through a balancer
+   */
+  async #tellToMove(): Promise<boolean> {
+    const { drainMs } = this.settings;
     const goodbyes = this.#carriers.flatMap((carrier) => carrier.goodbyes());
-    await spread(goodbyes, this.settings.drainMs, this.#hurry.signal);
+    await spread(goodbyes, drainMs, this.#hurry.signal);
+    return drainMs > 0 && goodbyes.length > 0;
   }
 
   get #isLeaving(): boolean {

@@ -62,7 +62,10 @@ class Story {
       await engine.compose("restart", "-t", "5", "redis");
     });
     await this.#chapter("five quiet seconds", NOBODY_NOTICES, () => sleep(5_000));
-    await this.#chapter("scaled to 5", NOBODY_NOTICES, () => this.#scaleTo(5));
+    await this.#chapter("scaled to 5, and more clients", NOBODY_NOTICES, async () => {
+      await this.#scaleTo(5);
+      await this.#fill();
+    });
     await this.#chapter("scaled back to 3", CLIENTS_MOVE, () => this.#scaleTo(3));
     await this.#chapter("a deploy: every node replaced", CLIENTS_MOVE, async () => {
       await engine.script("deploy/compose-rollout");
@@ -70,19 +73,24 @@ class Story {
     await this.#chapter("five quiet seconds", NOBODY_NOTICES, () => sleep(5_000));
   }
 
-  /** Clients come in until each node serves some. */
   async #gather(): Promise<void> {
     const nodes = await this.#engine.nodes();
     if (nodes.length !== 3) throw new Error(`three nodes were to run, there are ${nodes.length}`);
-    const isSpread = () => nodes.every((node) => (this.#crowd.byNode.get(node) ?? 0) >= 3);
     this.#crowd.grow(CLIENTS);
+    await this.#fill();
+    say(`${this.#crowd.size} clients: ${this.#spread()}`);
+  }
+
+  /** Clients come in until each node serves some. */
+  async #fill(): Promise<void> {
+    const nodes = await this.#engine.nodes();
+    const isSpread = () => nodes.every((node) => (this.#crowd.byNode.get(node) ?? 0) >= 3);
     for (;;) {
       await until(() => this.#crowd.isComplete, 60_000, "all clients are let in");
-      if (isSpread()) break;
+      if (isSpread()) return;
       if (this.#crowd.size >= MOST_CLIENTS) throw new Error(`not all nodes get clients: ${this.#spread()}`);
       this.#crowd.grow(6);
     }
-    say(`${this.#crowd.size} clients: ${this.#spread()}`);
   }
 
   async #chapter(name: string, promised: Promised, happens: () => Promise<unknown>): Promise<void> {

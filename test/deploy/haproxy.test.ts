@@ -6,7 +6,6 @@ const start: StartBalancer = async (nodes) => {
   const servers = nodes.map((node, n) => `  server app${n + 1} 127.0.0.1:${node}`).join("\n");
   const file = configured("haproxy/haproxy.cfg", [
     [/bind :3000/, `bind 127.0.0.1:${port}`],
-    [/maxconn .*/, "maxconn 1000"],
     // Docker's DNS is not here.
     [/ {2}server-template app .*/, servers],
   ]);

@@ -353,3 +353,16 @@ test("who knocks at a node that is leaving hears 503, whatever the transport, so
   held.open();
   await stopped;
 });
+
+test("who was told to move last finds a refusal, not a closed port, when it comes back by its balancer's cookie", async () => {
+  const live = await serve({ routes: [route("/room", Echo)] }, { drainMs: 20, stopTimeoutMs: 10_000 });
+  const client = await connected(live.client("/room"));
+  const gone = heard(client, "disconnect");
+  const stopped = live.server.stop();
+  await gone;
+  await live.empty();
+  expect((await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`)).status).toBe(503);
+  await live.server.stop({ atOnce: true });
+  await stopped;
+  await expect(fetch(live.url)).rejects.toThrow();
+});
