@@ -1,5 +1,6 @@
 /** Stock clients in one chat room that talk at a fixed rate, and the account of what each of them heard. */
 import { io, type Socket } from "socket.io-client";
+import { keepCookies } from "../deploy/browser-cookies.ts";
 import { type Account, Ledger } from "./ledger.ts";
 
 const TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]];
@@ -38,12 +39,15 @@ export class Crowd {
     for (let n = 0; n < count; n++) {
       const index = this.#members.length;
       const transports = TRANSPORTS[index % TRANSPORTS.length] ?? [];
+      const extraHeaders = {};
       const socket = io(`${this.#url}/chat/compose`, {
         transports,
+        extraHeaders,
         forceNew: true,
         withCredentials: true, // in Node that makes a jar for the balancer's cookie, as browsers have
         auth: { name: `client ${index}` },
       });
+      keepCookies(socket, extraHeaders);
       this.#members.push(new Member(index, socket, this.#ledger));
     }
   }

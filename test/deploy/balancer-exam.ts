@@ -6,6 +6,7 @@ import { Consumer, createApplication, route } from "sluice";
 import { createServer, type Server } from "sluice/server";
 import type { Socket } from "socket.io-client";
 import { atEnd, connected, gate, heard, stock, until } from "../server/live-server.ts";
+import { keepCookies } from "./browser-cookies.ts";
 import { testWith } from "./programs.ts";
 
 /** Starts the balancer with its committed configuration in front of these ports of 127.0.0.1. */
@@ -131,14 +132,17 @@ export function passesTheBalancerExam(
       stopTimeoutMs: 20_000,
       leaving: held.passed,
     });
-    const { client, nodes } = balancer;
-    const clients = (["polling", "both", "polling", "both", "polling", "both"] as const).map((transport) =>
-      client(transport, { reconnection: true }),
-    );
-    const homes = await Promise.all(clients.map(placeOf));
-    const [old, other] = nodes;
-    expect(homes.map(({ node }) => node)).toContain(old.name);
-    const moved = clients.map((socket, n) => (homes[n]?.node === old.name ? arrival(socket) : undefined));
+    const { client, nodes, url } = balancer;
+    const cookie = await cookieFrom(url);
+    const clients = (["polling", "both", "polling", "both"] as const).map((transport) => {
+      const extraHeaders = { cookie };
+      const socket = client(transport, { reconnection: true, extraHeaders });
+      keepCookies(socket, extraHeaders);
+      return socket;
+    });
+    const [home] = await Promise.all(clients.map(placeOf));
+    const [old, other] = home?.node === nodes[0].name ? nodes : [nodes[1], nodes[0]];
+    const moved = clients.map(arrival);
     const refusals: Error[] = [];
     for (const { io } of clients) io.on("reconnect_error", (error) => refusals.push(error));
     // Its hooks are held: it still listens, and refuses newcomers.
@@ -147,10 +151,13 @@ export function passesTheBalancerExam(
       await staysAway(balancer, old);
       void old.server.stop({ atOnce: true });
     }
-    for (const place of moved) {
-      if (place !== undefined) expect((await place).node).toBe(other.name);
-    }
+    const places = await Promise.all(moved);
+    expect(places.map(({ node }) => node)).toEqual(clients.map(() => other.name));
     expect(refusals).toEqual([]);
+    // They stay there, by a new cookie.
+    for (let round = 0; round < 5; round++) {
+      expect(await Promise.all(clients.map(whereIs))).toEqual(places);
+    }
     held.open();
     await stopped;
   });
