@@ -26,10 +26,11 @@ import { SocketCarrier } from "./socket.ts";
 import { StreamCarrier } from "./sse.ts";
 
 /**
- * A stock client that was told to move is back after so long at most, and a balancer may bring it here by
- * its cookie: a refusal sends it elsewhere at once, a port where nobody listens costs it a timeout.
+ * A stock client that was told to move tries again after a second and a half at most, a busy one a little
+ * later, and a balancer may bring it here by its cookie: a refusal sends it elsewhere at once, a host that
+ * is gone costs it a timeout.
  */
-const COME_BACK_MS = 1_500;
+const COME_BACK_MS = 2_500;
 
 export interface ServerOptions extends Given<ServerSettings> {
   /**

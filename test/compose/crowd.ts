@@ -5,11 +5,14 @@ import { type Account, Ledger } from "./ledger.ts";
 
 const TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]];
 const ANSWER_MS = 10_000;
+const MOST_FAILURES = 20;
 
 export class Crowd {
   readonly #url: string;
   readonly #members: Member[] = [];
   readonly #ledger = new Ledger();
+  /** Attempts to come back that failed since `begin`, and how; the first few. */
+  readonly #failures: string[] = [];
   #ticker: NodeJS.Timeout | undefined;
   #next = 0;
 
@@ -48,6 +51,11 @@ export class Crowd {
         auth: { name: `client ${index}` },
       });
       keepCookies(socket, extraHeaders);
+      socket.io.on("reconnect_error", (error) => {
+        const { status } = (error as { readonly context?: { readonly status?: number } }).context ?? {};
+        const how = `client ${index} (${transports.join()}): ${error.message} ${status ?? ""}`;
+        if (this.#failures.length < MOST_FAILURES) this.#failures.push(how.trim());
+      });
       this.#members.push(new Member(index, socket, this.#ledger));
     }
   }
@@ -67,7 +75,12 @@ export class Crowd {
     return speakers.size;
   }
 
+  get failures(): readonly string[] {
+    return this.#failures;
+  }
+
   begin(): void {
+    this.#failures.length = 0;
     this.#ledger.begin(performance.now());
   }
 

@@ -107,6 +107,9 @@ class Story {
     const broken = brokenPromises(account, promised, crowd.isComplete);
     this.chapters.push({ name, account, broken });
     say(`${name}: ${broken.length === 0 ? "as promised" : broken.join("; ")} (${this.#spread()})`);
+    if (broken.length === 0) return;
+    for (const failure of crowd.failures) say(`  ${failure}`);
+    say(await this.#engine.compose("logs", "--tail", "20", "haproxy"));
   }
 
   async #scaleTo(count: number): Promise<void> {
