@@ -23,4 +23,4 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/livez`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 # Node itself gets SIGTERM. As process 1 it reaps no strangers' children: run it with an init
 # (docker run --init, init: true) if something starts programs in here.
-CMD ["node", "dist/routing/app.js"]
+CMD ["node", "dist/src/cli.js", "start", "dist/routing/app.js"]
