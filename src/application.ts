@@ -3,8 +3,12 @@ import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts } from "./facts.ts";
-import { ChannelLayer } from "./layer/channel-layer.ts";
+import { ChannelLayer, type ChannelLayerOptions } from "./layer/channel-layer.ts";
+import { Claims } from "./layer/claims.ts";
+import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
+import type { HistoryStore } from "./layer/history-store.ts";
 import { MemoryBackplane } from "./layer/memory-backplane.ts";
+import { Receipts } from "./layer/receipts.ts";
 import { printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
 import { STOPPING } from "./reasons.ts";
@@ -18,6 +22,15 @@ export interface ApplicationOptions extends Given<ApplicationSettings> {
   readonly middleware?: readonly Middleware[];
   /** What carries groups between nodes; by default this process is the only node. */
   readonly backplane?: Backplane;
+  /** What groups keep, by patterns of their names; the same in every process that sends to them. */
+  readonly groups?: GroupPolicies;
+  /** Keeps what groups with history are sent. */
+  readonly history?: HistoryStore;
+  /**
+   * Signs what clients show when they come back; at least 32 characters, the same on all nodes. Of several
+   * the first signs and all are believed. May be left out if the history is this process' own.
+   */
+  readonly secret?: string | readonly string[];
   /**
    * Who `scope.user` is, as text, for `layer.closeUser`; undefined: nobody. By default a user that is text
    * or a number is itself, and an object is its `id`.
@@ -48,18 +61,24 @@ export class Application {
     middleware = [],
     backplane = new MemoryBackplane(),
     userId = usualUserId,
+    groups = {},
+    history,
+    secret = [],
     ...options
   }: ApplicationOptions) {
     const faults = new Faults();
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
     const router = faults.collect(() => new Router(routes, middleware));
-    if (settings === undefined || router === undefined) throw new ConfigurationError(faults.list);
+    const log = faults.collect(() => historyOptions(groups, history, secret));
+    if (settings === undefined || router === undefined || faults.list.length > 0)
+      throw new ConfigurationError(faults.list);
     this.settings = settings;
     this.router = router;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { maxMessageBytes } = limits;
-    this.layer = new ChannelLayer({ node: this.node, backplane, facts: this.signals, maxMessageBytes });
+    const { node, signals: facts } = this;
+    this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log });
     this.#context = {
       layer: this.layer,
       userId,
@@ -112,7 +131,10 @@ export class Application {
    * @throws RouteNotFound
    * @internal
    */
-  connect(kind: "socket" | "sse", handshake: Handshake, link: ClientLink, newGroups?: Budget): Runner {
+  connect(kind: "socket" | "sse", given: Handshake, link: ClientLink, newGroups?: Budget): Runner {
+    const { sluice, ...auth } = given.auth;
+    const handshake = { ...given, auth };
+    const claims = link.positionedCodec && Claims.of(sluice);
     const match = this.router.consumerAt(kind, handshake.namespace);
     if (match === undefined) {
       throw this.notFound(handshake.namespace, handshake.remoteAddress);
@@ -120,7 +142,7 @@ export class Application {
     const closed = new AbortController();
     const scope = createScope(handshake, match.params, closed.signal);
     const budget = newGroups ?? new TokenBucket(this.settings.limits.newGroupsPerSecond);
-    const runner = new Runner(this.#context, match.route, { scope, link, closed, newGroups: budget });
+    const runner = new Runner(this.#context, match.route, { scope, link, claims, closed, newGroups: budget });
     this.#runners.add(runner);
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
@@ -158,6 +180,28 @@ export class Application {
 
 export function createApplication(options: ApplicationOptions): Application {
   return new Application(options);
+}
+
+/** What the layer needs for groups with history; nothing if there are none. */
+function historyOptions(
+  groups: GroupPolicies,
+  store: HistoryStore | undefined,
+  secret: string | readonly string[],
+): Pick<ChannelLayerOptions, "history"> {
+  const policies = new PolicyTable(groups);
+  const secrets = typeof secret === "string" ? [secret] : secret;
+  if (!policies.needs.history) return {};
+  if (store === undefined) {
+    throw new ConfigurationError([
+      "some groups keep history, but there is nothing to keep it in: give `history`, a MemoryHistory (one process) or a RedisHistory, from sluice/history",
+    ]);
+  }
+  if (store.isShared && secrets.length === 0) {
+    throw new ConfigurationError([
+      "nodes that share a history need a `secret` that all of them know (SLUICE_SECRET); make one by: openssl rand -base64 48",
+    ]);
+  }
+  return { history: { store, policies, receipts: new Receipts(secrets) } };
 }
 
 /** @internal */

@@ -69,6 +69,10 @@ export interface Facts {
    * says how many), and after the backplane had to subscribe anew (then without `group`: any of them).
    */
   readonly lost: Signal<{ readonly group?: string; readonly missed?: number }>;
+  /** A client that came back has been given what it missed in a group. */
+  readonly recovered: Signal<GroupFact & { readonly messages: number }>;
+  /** What a client missed in a group with history cannot be given; it was told. */
+  readonly gap: Signal<GroupFact & { readonly reason: string }>;
   /** `layer:down`: other nodes cannot be reached. Members of groups on this node go on. */
   readonly layerDown: Signal<{ readonly reason: string }>;
   /** `layer:up`: they can again; all groups hear all nodes from now on. */
@@ -129,6 +133,8 @@ export function createFacts(): Facts {
     groupSent: signal("groupSent"),
     dropped: signal("dropped"),
     lost: signal("lost"),
+    recovered: signal("recovered"),
+    gap: signal("gap"),
     layerDown: signal("layer:down"),
     layerUp: signal("layer:up"),
     receiverFailed,

@@ -43,6 +43,21 @@ export {
 } from "./errors.ts";
 export type { ConnectionFact, Facts } from "./facts.ts";
 export type { ChannelLayer } from "./layer/channel-layer.ts";
+export type {
+  GroupPolicies,
+  GroupPolicy,
+  HistoryPolicy,
+  PresencePolicy,
+} from "./layer/group-policy.ts";
+export type {
+  Appended,
+  AppendOptions,
+  HistoryStore,
+  LogEntry,
+  LogSlice,
+  Position,
+} from "./layer/history-store.ts";
+export type { History, HistoryMessage } from "./layer/logged-groups.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export { nearest, printable } from "./names.ts";

@@ -25,6 +25,8 @@ export const ReservedEvent = {
   close: "sluice.close",
   /** `{ event, code, message }`: an event without acknowledgement was refused. */
   error: "sluice.error",
+  /** From the client: `{ group, limit, before }`, answered with what it missed or never saw. */
+  history: "sluice.history",
 } as const;
 
 /** Returns the name of a group, or throws `InvalidName`. */
@@ -32,6 +34,11 @@ export function checkGroupName(name: string): string {
   if (typeof name !== "string" || !NAME.test(name)) throw badName("group name", name);
   if (name.startsWith(RESERVED_PREFIX)) throw reserved("group name", name);
   return name;
+}
+
+/** Whether it could be the name of a group of an application. */
+export function isGroupName(name: unknown): name is string {
+  return typeof name === "string" && NAME.test(name) && !name.startsWith(RESERVED_PREFIX);
 }
 
 /** A channel is the address of one consumer: `<node>!<connection>`. */

@@ -93,7 +93,17 @@ export interface EncodedPayload {
 /** An event on its way to clients. */
 export interface OutgoingEvent extends EncodedPayload {
   readonly event: string;
+  /** Where its client is when it has got it, if its group keeps history. */
+  readonly position?: EventPosition;
 }
+
+/**
+ * Group, epoch, offset and id; with a part it is the so-manieth event that the handler of the message at
+ * that offset sent.
+ */
+export type EventPosition =
+  | readonly [group: string, epoch: string, offset: number, id: string]
+  | readonly [group: string, epoch: string, offset: number, id: string, part: number];
 
 /** One event in the form that some clients take, encoded once for all of them. */
 export interface Frame {
@@ -109,8 +119,12 @@ export interface FrameCodec<F extends Frame = Frame> {
 export interface ClientLink<F extends Frame = Frame> {
   /** Shared by all links whose frames are the same bytes. */
   readonly codec: FrameCodec<F>;
+  /** The same for clients that carry positions; a carrier without one has no such clients. */
+  readonly positionedCodec?: FrameCodec<F>;
   /** How many events this client may send; shared by all routes open on one connection. */
   readonly events: Budget;
+  /** Bytes that were written and have not left; a replay waits for them. */
+  readonly waitingBytes: number;
   /** In order, never throws, never waits; a client that does not read is cut by the carrier. */
   write(frame: F): void;
   /** Resolves with the client's answer; rejects with `AskTimeout` or `ConnectionClosed`. */

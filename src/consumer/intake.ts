@@ -15,8 +15,9 @@ import {
   verdictOf,
 } from "../errors.ts";
 import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
+import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
-import { FLOOD } from "../reasons.ts";
+import { FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { Acknowledge, Budget, DisconnectReason, Message } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import { type EventRow, type HandlerTable, validateLater } from "./handlers.ts";
@@ -31,6 +32,11 @@ export interface IntakeHost {
   readonly sender: unknown;
   readonly consumer: Consumer | undefined;
   isIn(group: string): boolean;
+  /** The handler of a message of a group's history begins, and has ended. */
+  begins(group: string, position: Position): void;
+  completes(group: string, position: Position): void;
+  /** What the client asks of a group's history. */
+  readHistory(payload: unknown): Promise<unknown>;
   /** To the client, in order. */
   tell(event: string, payload: unknown, maxBytes?: number): void;
   /** Ends the connection; the client is told. */
@@ -57,6 +63,8 @@ interface MessageItem {
   readonly message: Message;
   /** The group it was sent to, if it was. */
   readonly group: string | undefined;
+  /** In the group's history, if it keeps one. */
+  readonly position: Position | undefined;
 }
 
 interface FactItem {
@@ -107,10 +115,16 @@ export class Intake {
   }
 
   /** A message of another consumer. */
-  deliver(message: Message, group?: string): void {
-    if (!this.#mailbox.post({ message, group })) {
-      this.#drop(this.#mailbox.hasEnded ? "ended" : "mailbox-full", message.type);
-    }
+  deliver(message: Message, group?: string, position?: Position): void {
+    if (this.#mailbox.post({ message, group, position })) return;
+    this.#drop(this.#mailbox.hasEnded ? "ended" : "mailbox-full", message.type);
+    // Nothing of a history is left out: who cannot keep up comes back and goes on where it was.
+    if (position !== undefined && !this.#mailbox.hasEnded) this.#host.end(TOO_SLOW);
+  }
+
+  /** Items that wait. */
+  get waiting(): number {
+    return this.#mailbox.size;
   }
 
   /** A fact that a signal announced. */
@@ -142,6 +156,7 @@ export class Intake {
       }
       throw new RateLimited("too many events in too little time; slow down");
     }
+    if (event === ReservedEvent.history) return void this.#answerHistory(args[0], acknowledge);
     const name = checkEventName(event);
     if (args.length > 1) {
       throw new InvalidMessage(`an event takes one payload, not ${args.length}; put them into one object`);
@@ -201,9 +216,17 @@ export class Intake {
     }
   }
 
-  async #handleMessage({ message, group }: MessageItem): Promise<boolean> {
+  async #handleMessage({ message, group, position }: MessageItem): Promise<boolean> {
     // It left the group while the message waited.
     if (group !== undefined && !this.#host.isIn(group)) return false;
+    if (group === undefined || position === undefined) return this.#handleOf(message);
+    this.#host.begins(group, position);
+    const isWell = await this.#handleOf(message);
+    this.#host.completes(group, position);
+    return isWell;
+  }
+
+  async #handleOf(message: Message): Promise<boolean> {
     const handler = this.#handlers.messages.get(message.type);
     if (handler === undefined) {
       this.#drop("no-handler", message.type);
@@ -221,6 +244,16 @@ export class Intake {
       if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
       else this.#host.fail("message", error);
       return false;
+    }
+  }
+
+  /** Not through the mailbox: no hook or handler is concerned. */
+  async #answerHistory(payload: unknown, acknowledge: Acknowledge | undefined): Promise<void> {
+    if (acknowledge === undefined) return;
+    try {
+      acknowledge(await this.#host.readHistory(payload));
+    } catch (error) {
+      this.#refuse(ReservedEvent.history, error, acknowledge);
     }
   }
 

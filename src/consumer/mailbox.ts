@@ -52,6 +52,11 @@ export class Mailbox<Item> {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
+  /** Items that wait. */
+  get size(): number {
+    return this.#items.length;
+  }
+
   get hasEnded(): boolean {
     return this.#state === "ended";
   }

@@ -17,7 +17,9 @@ import {
 } from "../errors.ts";
 import type { ConnectionFact, Facts, Hook } from "../facts.ts";
 import type { ChannelLayer } from "../layer/channel-layer.ts";
-import type { Member } from "../layer/fan-out.ts";
+import type { Claim, Claims } from "../layer/claims.ts";
+import type { Member, PositionEvent } from "../layer/fan-out.ts";
+import type { Position } from "../layer/history-store.ts";
 import { channelName, checkEventName, checkGroupName } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import type { Signal } from "../signals.ts";
@@ -26,6 +28,7 @@ import type {
   Budget,
   ClientLink,
   DisconnectReason,
+  EventPosition,
   Frame,
   FrameCodec,
   Message,
@@ -65,6 +68,8 @@ export interface RunnerRoute {
 export interface RunnerClient {
   readonly scope: Scope;
   readonly link: ClientLink;
+  /** What a client that carries positions hands over; undefined for a stock client. */
+  readonly claims: Claims | undefined;
   /** The controller of `scope.closed`. */
   readonly closed: AbortController;
   /** How many groups that have no member here yet this client may open. */
@@ -75,6 +80,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   readonly channel: string;
   /** Resolves when `disconnect` has run and nothing is left. */
   readonly finished: Promise<void>;
+  /** Resolves when it is open, with true, or has ended before. */
+  readonly whenOpen: Promise<boolean>;
+  readonly codec: FrameCodec;
   readonly #context: RunnerContext;
   readonly #route: RunnerRoute;
   readonly #client: RunnerClient;
@@ -90,6 +98,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #connecting: Promise<unknown> = Promise.resolve();
   /** What ends the hearing of signals. */
   readonly #ears = new Set<() => void>();
+  /** The message of a group's history whose handler runs, and how many events it has sent. */
+  #handling: { readonly position: Position; readonly group: string; parts: number } | undefined;
+  #settleOpen: (isOpen: boolean) => void = () => {};
   #finish: () => void = () => {};
   #giveUp: () => void = () => {};
   /** Resolves when what hangs is not waited for any more. */
@@ -103,6 +114,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.channel = channelName(context.layer.node, client.scope.id);
     this.#intake = new Intake(this, route.handlers, client.link.events, context.facts, context.limits);
     this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
+    this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
+    this.whenOpen = new Promise((resolve) => {
+      this.#settleOpen = resolve;
+    });
     this.finished = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -154,6 +169,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#state = "open";
     this.#outbox.open();
     this.#intake.open();
+    this.#settleOpen(true);
     const { connected } = this.#context.facts;
     if (!connected.hasReceivers) return;
     connected.announce({ ...this.fact, tookMs: performance.now() - this.#startedAt }, this.sender);
@@ -162,6 +178,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   /** An event of the client, as it came: nothing about it has been checked. */
   receive(event: unknown, args: readonly unknown[], acknowledge?: Acknowledge): void {
     if (this.#state === "open") this.#intake.receive(event, args, acknowledge);
+  }
+
+  readHistory(payload: unknown): Promise<unknown> {
+    return this.#context.layer.clientHistory(this.channel, payload);
   }
 
   /** The carrier has lost the client. */
@@ -184,18 +204,31 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   // ---- what the layer calls ---------------------------------------------------------------------
 
-  get codec(): FrameCodec {
-    return this.#client.link.codec;
-  }
-
   write(frame: Frame): void {
     if (this.#outbox.write(frame) || this.#state !== "connecting") return;
     const message = "too much to send before the client was let in";
     this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
   }
 
-  deliver(message: Message, group?: string): void {
-    this.#intake.deliver(message, group);
+  deliver(message: Message, group?: string, position?: Position): void {
+    this.#intake.deliver(message, group, position);
+  }
+
+  skip([group, epoch, offset, id]: EventPosition): void {
+    this.tellPosition("sluice.position", { group, epoch, offset, id });
+  }
+
+  tellPosition(event: PositionEvent, payload: object): void {
+    if (this.#client.claims === undefined || this.#reason !== undefined) return;
+    this.write(this.codec.encode({ event, json: JSON.stringify(payload), attachments: [] }));
+  }
+
+  claim(group: string): Claim | "too_many" | undefined {
+    return this.#client.claims?.take(group);
+  }
+
+  get backlog(): { readonly bytes: number; readonly messages: number } {
+    return { bytes: this.#client.link.waitingBytes, messages: this.#intake.waiting };
   }
 
   isIn(group: string): boolean {
@@ -347,7 +380,27 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   tell(event: string, payload: unknown, maxBytes = this.#context.limits.maxMessageBytes): void {
     const encoded = encodePayload(payload, maxBytes);
-    this.write(this.codec.encode({ event, ...encoded }));
+    const position = this.#nextPart();
+    this.write(this.codec.encode({ event, ...encoded, ...(position && { position }) }));
+  }
+
+  begins(group: string, position: Position): void {
+    // With several handlers at once nobody can say which of them sends.
+    if (this.#route.handlers.concurrency === 1) this.#handling = { group, position, parts: 0 };
+  }
+
+  /** The message at that position is done with: a client that comes back need not have it repeated. */
+  completes(group: string, { epoch, offset, id }: Position): void {
+    this.#handling = undefined;
+    this.skip([group, epoch, offset, id]);
+  }
+
+  /** What the handler of a message of a group's history sends is numbered, so that a repetition is known. */
+  #nextPart(): EventPosition | undefined {
+    if (this.#handling === undefined) return undefined;
+    const { group, position } = this.#handling;
+    this.#handling.parts += 1;
+    return [group, position.epoch, position.offset, position.id, this.#handling.parts];
   }
 
   fail(hook: Hook, error: unknown): void {
@@ -390,6 +443,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     const wasOpen = this.#state === "open";
     this.#state = "closing";
     if (!wasOpen) this.#outbox.discard();
+    this.#settleOpen(false);
     for (const end of this.#ears) end();
     this.#context.layer.detach(this.channel);
     // A client that went of itself may have said something last; it is heard. Messages have nowhere to go.

@@ -1,11 +1,22 @@
-import { CloseCode, ConnectionClosed, checkCloseCode, LayerUnavailable } from "../errors.ts";
+import {
+  CloseCode,
+  ConnectionClosed,
+  checkCloseCode,
+  InvalidMessage,
+  LayerUnavailable,
+  NoHandler,
+} from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import { checkChannelName, checkEventName, checkGroupName, checkMessageType, nodeOf } from "../names.ts";
 import { decodePayload, deepFreeze, encodePayload } from "../payload.ts";
 import type { Backplane, BackplaneListener, EncodedPayload, Loss, Message } from "../types.ts";
 import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./envelope.ts";
 import { FanOut, type Member } from "./fan-out.ts";
+import type { PolicyTable } from "./group-policy.ts";
+import type { Appended, HistoryStore } from "./history-store.ts";
+import { type History, LoggedGroups } from "./logged-groups.ts";
 import { NodeRequests } from "./node-requests.ts";
+import type { Receipts } from "./receipts.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 export interface ChannelLayerOptions {
@@ -15,6 +26,28 @@ export interface ChannelLayerOptions {
   readonly facts: Facts;
   /** The most bytes one message or event may have as JSON with its binary parts. */
   readonly maxMessageBytes: number;
+  /** For groups whose policy keeps history; without it there are none. */
+  readonly history?: {
+    readonly store: HistoryStore;
+    readonly policies: PolicyTable;
+    readonly receipts: Receipts;
+  };
+}
+
+/** How a message is sent to a group. */
+export interface SendOptions {
+  /**
+   * In groups with history: a message sent under the same key before (within some minutes) is not sent
+   * again, so that whoever does not know whether it was sent may send it again.
+   */
+  readonly idempotencyKey?: string;
+}
+
+export interface HistoryOptions {
+  /** Default 50, at most 1,000. */
+  readonly limit?: number;
+  /** Messages before this offset; without it the last ones. */
+  readonly before?: number;
 }
 
 /** A membership: first asked for, then (once the topic is open) held. */
@@ -34,6 +67,8 @@ interface Closing {
 }
 
 const REQUEST_TIMEOUT_MS = 5_000;
+const MAX_HISTORY = 1_000;
+const MAX_CLIENT_HISTORY = 100;
 
 /**
  * Channels and groups as this node sees them.
@@ -50,18 +85,28 @@ export class ChannelLayer {
   readonly #subscriptions: Subscriptions;
   readonly #requests: NodeRequests;
   readonly #fanOut = new FanOut();
+  readonly #logged: LoggedGroups | undefined;
   readonly #attached = new Map<string, Attached>();
   /** Channels here by whose they are. */
   readonly #users = new Map<string, Set<string>>();
   #downSince: number | undefined;
   #state: "new" | "open" | "closed" = "new";
 
-  constructor({ node, backplane, facts, maxMessageBytes }: ChannelLayerOptions) {
+  constructor({ node, backplane, facts, maxMessageBytes, history }: ChannelLayerOptions) {
     this.node = node;
     this.#backplane = backplane;
     this.#facts = facts;
     this.#maxMessageBytes = maxMessageBytes;
     this.#subscriptions = new Subscriptions(backplane);
+    this.#logged =
+      history &&
+      new LoggedGroups({
+        ...history,
+        fanOut: this.#fanOut,
+        facts,
+        announce: (group, header, json) =>
+          this.#publish(groupTopic(group), header, { json, attachments: [] }),
+      });
     this.#requests = new NodeRequests(
       (to, header, payload) => this.#publish(nodeTopic(to), header, payload),
       maxMessageBytes,
@@ -80,6 +125,7 @@ export class ChannelLayer {
     if (this.#state !== "new")
       throw new LayerUnavailable(`a channel layer opens once; this one is ${this.#state}`);
     this.#state = "open";
+    await this.#logged?.open();
     await this.#backplane.open(this.#listener());
     await Promise.all([nodeTopic(this.node), ALL_NODES].map((topic) => this.#subscriptions.acquire(topic)));
   }
@@ -89,6 +135,7 @@ export class ChannelLayer {
     this.#state = "closed";
     this.#requests.close();
     await this.#backplane.close();
+    await this.#logged?.close();
   }
 
   /** Whether other nodes cannot be reached at present. Members of groups on this node go on. */
@@ -137,19 +184,30 @@ export class ChannelLayer {
     if (attached !== undefined) this.#leave(group, attached);
   }
 
-  /** Runs the handler of the message's type on every consumer in the group, on every node. */
-  async groupSend(group: string, message: Message): Promise<void> {
+  /**
+   * Runs the handler of the message's type on every consumer in the group, on every node.
+   *
+   * Resolves when it is handed over here; in a group with history, when it is appended.
+   *
+   * @throws InvalidName, InvalidMessage, MessageTooLarge; LayerUnavailable if it could not be appended
+   */
+  async groupSend(group: string, message: Message, options: SendOptions = {}): Promise<void> {
     checkGroupName(group);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
-    const members = this.#fanOut.count(group);
-    if (members > 0) this.#fanOut.send(group, toMessage(payload));
-    this.#announceSent(group, message.type, members);
-    this.#publish(groupTopic(group), { kind: "send" }, payload);
+    const header: Header = { kind: "send" };
+    if (this.#logged?.keepsHistory(group)) {
+      await this.#append(this.#logged, group, header, payload, options);
+    } else {
+      if (this.#fanOut.count(group) > 0) this.#fanOut.send(group, toMessage(payload));
+      this.#publish(groupTopic(group), header, payload);
+    }
+    this.#announceSent(group, message.type);
   }
 
   /**
-   * Sends an event straight to the clients of the group's members, on every node.
+   * Sends an event straight to the clients of the group's members, on every node. Resolves as
+   * {@link groupSend} does.
    *
    * @param options - `except`: channels whose clients do not get it
    */
@@ -157,17 +215,48 @@ export class ChannelLayer {
     group: string,
     event: string,
     payload?: unknown,
-    options: { readonly except?: string | readonly string[] } = {},
+    options: SendOptions & { readonly except?: string | readonly string[] } = {},
   ): Promise<void> {
     checkGroupName(group);
     checkEventName(event);
     const encoded = encodePayload(payload, this.#maxMessageBytes);
     const except = exceptList(options.except);
     this.#checkOpen();
-    this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
-    this.#announceSent(group, event, this.#fanOut.count(group));
     const header: Header = except ? { kind: "emit", event, except } : { kind: "emit", event };
-    this.#publish(groupTopic(group), header, encoded);
+    if (this.#logged?.keepsHistory(group)) {
+      await this.#append(this.#logged, group, header, encoded, options);
+    } else {
+      this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
+      this.#publish(groupTopic(group), header, encoded);
+    }
+    this.#announceSent(group, event);
+  }
+
+  /**
+   * What was sent to a group that keeps history, oldest first.
+   *
+   * @throws InvalidName; NoHandler if its policy keeps none; LayerUnavailable
+   */
+  async history(group: string, { limit = 50, before }: HistoryOptions = {}): Promise<History> {
+    checkGroupName(group);
+    checkReading(limit, before, MAX_HISTORY);
+    this.#checkOpen();
+    return this.#loggedGroup(group).history(group, limit, before);
+  }
+
+  /** What a client may read of the history of a group that its consumer is in. @internal */
+  async clientHistory(channel: string, asked: unknown): Promise<History> {
+    const { group, limit = 50, before } = (asked ?? {}) as { group?: unknown } & HistoryOptions;
+    const name = checkGroupName(group as string);
+    checkReading(limit, before, MAX_CLIENT_HISTORY);
+    this.#checkOpen();
+    const since = this.#logged?.readableSince(name, channel);
+    if (this.#logged === undefined || since === undefined) {
+      throw new NoHandler("the history of this group is not for you, or there is none");
+    }
+    const { messages, ...rest } = await this.#logged.history(name, limit, before, since);
+    // Messages between consumers are not for clients.
+    return { ...rest, messages: messages.filter(({ event }) => event !== undefined) };
   }
 
   /**
@@ -280,10 +369,22 @@ export class ChannelLayer {
       if (groups.get(group) === membership) groups.delete(group);
       throw error;
     }
+    const logged = this.#logged?.keepsHistory(group) ? this.#logged : undefined;
+    try {
+      await logged?.acquire(group);
+    } catch (error) {
+      if (groups.get(group) === membership) groups.delete(group);
+      await this.#subscriptions.release(groupTopic(group));
+      throw error;
+    }
     // Left again while it was joining: whoever left saw nothing held and leaves the rest to us.
-    if (groups.get(group) !== membership) return this.#subscriptions.release(groupTopic(group));
+    if (groups.get(group) !== membership) {
+      logged?.release(group);
+      return this.#subscriptions.release(groupTopic(group));
+    }
     membership.held = true;
-    this.#fanOut.add(group, member);
+    if (logged === undefined) this.#fanOut.add(group, member);
+    else await logged.join(group, member);
     this.#facts.groupAdded.announce({ group, channel: member.channel });
   }
 
@@ -293,6 +394,7 @@ export class ChannelLayer {
     groups.delete(group);
     if (!membership.held) return;
     this.#fanOut.remove(group, member.channel);
+    this.#logged?.leave(group, member);
     this.#facts.groupDiscarded.announce({ group, channel: member.channel });
     this.#subscriptions
       .release(groupTopic(group))
@@ -343,12 +445,14 @@ export class ChannelLayer {
       up: () => {
         const downMs = performance.now() - (this.#downSince ?? performance.now());
         this.#downSince = undefined;
+        this.#logged?.suspect();
         facts.layerUp.announce({ downMs });
       },
     };
   }
 
   #lost({ topic, missed }: Loss): void {
+    if (topic === undefined || topic.startsWith(GROUP)) this.#logged?.suspect(topic && targetOf(topic));
     this.#facts.lost.announce({
       ...(topic === undefined ? {} : { group: targetOf(topic) }),
       ...(missed === undefined ? {} : { missed }),
@@ -385,6 +489,8 @@ export class ChannelLayer {
         return this.#fanOut.send(targetOf(topic), toMessage(payload));
       case "direct":
         return this.#deliver(header.channel, toMessage(payload));
+      case "logged":
+        return this.#logged?.hear(targetOf(topic), header, payload.json);
       case "closeUser": {
         const { user, code, reason } = decodePayload(payload) as Closing & { user: string };
         return this.#closeUserHere(user, code, reason);
@@ -402,6 +508,23 @@ export class ChannelLayer {
     else attached.member.deliver(message);
   }
 
+  async #append(
+    logged: LoggedGroups,
+    group: string,
+    header: Header,
+    payload: EncodedPayload,
+    { idempotencyKey }: SendOptions,
+  ): Promise<Appended> {
+    return logged.publish(group, encodeEnvelope(this.node, header, payload), idempotencyKey);
+  }
+
+  #loggedGroup(group: string): LoggedGroups {
+    if (this.#logged?.keepsHistory(group)) return this.#logged;
+    throw new NoHandler(
+      `the group "${group}" keeps no history; give it a policy (options groups and history)`,
+    );
+  }
+
   #publish(topic: string, header: Header, payload: EncodedPayload): void {
     this.#backplane.publish(topic, () => encodeEnvelope(this.node, header, payload));
   }
@@ -411,8 +534,9 @@ export class ChannelLayer {
     return encodePayload(message, this.#maxMessageBytes);
   }
 
-  #announceSent(group: string, what: string, members: number): void {
-    if (this.#facts.groupSent.hasReceivers) this.#facts.groupSent.announce({ group, what, members });
+  #announceSent(group: string, what: string): void {
+    if (!this.#facts.groupSent.hasReceivers) return;
+    this.#facts.groupSent.announce({ group, what, members: this.#fanOut.count(group) });
   }
 
   #dropped(
@@ -444,6 +568,13 @@ function exceptList(except: string | readonly string[] | undefined): readonly st
   const list = typeof except === "string" ? [except] : except;
   for (const channel of list) checkChannelName(channel);
   return list.length > 0 ? list : undefined;
+}
+
+function checkReading(limit: unknown, before: unknown, most: number): void {
+  const isCount = (value: unknown) => typeof value === "number" && Number.isSafeInteger(value) && value >= 1;
+  if (!isCount(limit) || (limit as number) > most) throw new InvalidMessage(`limit must be 1 to ${most}`);
+  if (before !== undefined && !isCount(before))
+    throw new InvalidMessage("before must be an offset, 1 or more");
 }
 
 const GROUP = "group.";

@@ -17,6 +17,14 @@ export type Header =
   | { readonly kind: "send" }
   /** A message for one mailbox. */
   | { readonly kind: "direct"; readonly channel: string }
+  /** An entry of a group's log: the payload is the envelope that was appended. */
+  | {
+      readonly kind: "logged";
+      readonly epoch: string;
+      readonly offset: number;
+      readonly id: string;
+      readonly at: number;
+    }
   /** To every node: end the connections of a user; the payload says whose, and why. */
   | { readonly kind: "closeUser" }
   /** A question of one node to another, and its answer. */
@@ -53,11 +61,15 @@ export function decodeEnvelope(text: string): Envelope | undefined {
 }
 
 function headerOf(fields: Readonly<Record<string, unknown>>): Header | undefined {
-  const { kind, event, except, channel, id, verb, failed } = fields;
+  const { kind, event, except, channel, id, verb, failed, epoch, offset, at } = fields;
   switch (kind) {
     case "emit":
       if (typeof event !== "string" || !(except === undefined || isTextList(except))) return undefined;
       return except === undefined ? { kind, event } : { kind, event, except };
+    case "logged": {
+      const isPosition = typeof epoch === "string" && typeof offset === "number" && typeof id === "string";
+      return isPosition && typeof at === "number" ? { kind, epoch, offset, id, at } : undefined;
+    }
     case "send":
     case "closeUser":
       return { kind };

@@ -1,4 +1,6 @@
-import type { Frame, FrameCodec, Message, OutgoingEvent } from "../types.ts";
+import type { EventPosition, Frame, FrameCodec, Message, OutgoingEvent } from "../types.ts";
+import type { Claim } from "./claims.ts";
+import type { Position } from "./history-store.ts";
 
 /** A consumer as the layer sees it: a mailbox and a client. */
 export interface Member {
@@ -8,11 +10,24 @@ export interface Member {
   readonly codec: FrameCodec;
   /** To the client, in order; never throws. */
   write(frame: Frame): void;
-  /** To the mailbox; with the group it was sent to, if it was. */
-  deliver(message: Message, group?: string): void;
+  /** To the mailbox; with the group it was sent to, if it was, and its position there, if it keeps history. */
+  deliver(message: Message, group?: string, position?: Position): void;
+  /** Its client is now at this position, without an event of its own. */
+  skip(position: EventPosition): void;
+  /** What follows is for clients that carry positions; others hear nothing of it. */
+  tellPosition(event: PositionEvent, payload: object): void;
+  /** What its client says of a group when it comes back. */
+  claim(group: string): Claim | "too_many" | undefined;
+  /** Resolves when it is open, with true, or has ended. */
+  readonly whenOpen: Promise<boolean>;
+  /** How much waits for it to be read. */
+  readonly backlog: { readonly bytes: number; readonly messages: number };
   /** Ends the connection; the client is told code and reason. */
   close(code: number, reason: string): void;
 }
+
+/** Events about positions, from the server to clients that carry them. */
+export type PositionEvent = "sluice.joined" | "sluice.position" | "sluice.gap" | "sluice.left";
 
 /** The groups' members on this node, and delivery to them. */
 export class FanOut {
@@ -51,7 +66,10 @@ export class FanOut {
     let frame: Frame = NOTHING;
     let others: Map<FrameCodec, Frame> | undefined;
     for (const member of members.values()) {
-      if (except?.has(member.channel)) continue;
+      if (except?.has(member.channel)) {
+        if (event.position !== undefined) member.skip(event.position);
+        continue;
+      }
       if (member.codec !== codec) {
         if (codec !== undefined) {
           others ??= new Map();
@@ -65,10 +83,15 @@ export class FanOut {
   }
 
   /** To the members' mailboxes. */
-  send(group: string, message: Message): void {
+  send(group: string, message: Message, position?: Position): void {
     const members = this.#groups.get(group);
     if (members === undefined) return;
-    for (const member of members.values()) member.deliver(message, group);
+    for (const member of members.values()) member.deliver(message, group, position);
+  }
+
+  /** Something about the group's log to the members' clients. */
+  tellPosition(group: string, event: PositionEvent, payload: object): void {
+    for (const member of this.#groups.get(group)?.values() ?? []) member.tellPosition(event, payload);
   }
 }
 

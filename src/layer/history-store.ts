@@ -51,6 +51,8 @@ export interface Appended extends Position {
  * all the same.
  */
 export interface HistoryStore {
+  /** Whether other processes see the same logs; the application then needs a secret that all of them share. */
+  readonly isShared: boolean;
   /** @throws ConfigurationError when it cannot work as it was set up, with what to do */
   open(): Promise<void>;
   /** Appends at the end, atomically, whoever else does; the first append of a group begins its log. */

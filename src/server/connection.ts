@@ -73,6 +73,12 @@ export class Connection {
     return this.#runners.size;
   }
 
+  /** Bytes that wait for the client, in Engine.IO and below it. */
+  get waitingBytes(): number {
+    const isWaiting = waitingPackets(this.#conn) === this.#buffer && !isFlowing(this.#conn);
+    return (isWaiting ? this.#waitingBytes : 0) + bufferedBytes(this.#conn);
+  }
+
   /** Spends one of the client's events on opening a route; a flood of that ends the connection. */
   takeEvent(): boolean {
     if (this.events.take()) return true;

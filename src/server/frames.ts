@@ -14,13 +14,20 @@ const PLAIN = { compress: true };
 
 export class SocketCodec implements FrameCodec<SocketFrame> {
   readonly #prefix: string;
+  readonly #hasPositions: boolean;
 
-  constructor(namespace: string) {
+  /** @param hasPositions - whether its clients are told where they are, by a second argument */
+  constructor(namespace: string, hasPositions: boolean) {
+    this.#hasPositions = hasPositions;
     this.#prefix = namespace === "/" ? "" : `${namespace},`;
   }
 
-  encode({ event, json, attachments }: OutgoingEvent): SocketFrame {
-    const body = `${this.#prefix}[${JSON.stringify(event)}${json && `,${json}`}]`;
+  encode({ event, json, attachments, position }: OutgoingEvent): SocketFrame {
+    const payload =
+      position !== undefined && this.#hasPositions
+        ? `,${json || "null"},{"sluice":${JSON.stringify(position)}}`
+        : json && `,${json}`;
+    const body = `${this.#prefix}[${JSON.stringify(event)}${payload}]`;
     if (attachments.length === 0) {
       const text = `2${body}`;
       const frame = webSocketFrame(text);

@@ -30,11 +30,26 @@ import { clientAddress, handshakeOf } from "./scope.ts";
 const MAX_PENDING_ASKS = 100;
 const MAX_POLL_TIMEOUT_MS = 5_000;
 
-/** One codec per namespace object, gone with it. */
-const codecs = new WeakMap<Namespace, SocketCodec>();
+interface Codecs {
+  readonly codec: SocketCodec;
+  readonly positionedCodec: SocketCodec;
+}
+
+/** One pair per namespace object, gone with it. */
+const codecs = new WeakMap<Namespace, Codecs>();
+
+function codecsOf(namespace: Namespace): Codecs {
+  const known = codecs.get(namespace);
+  if (known !== undefined) return known;
+  const { name } = namespace;
+  const made = { codec: new SocketCodec(name, false), positionedCodec: new SocketCodec(name, true) };
+  codecs.set(namespace, made);
+  return made;
+}
 
 class SocketLink implements ClientLink<SocketFrame> {
   readonly codec: SocketCodec;
+  readonly positionedCodec: SocketCodec;
   readonly events: Budget;
   readonly #socket: Socket;
   readonly #connection: Connection;
@@ -44,8 +59,13 @@ class SocketLink implements ClientLink<SocketFrame> {
     this.#socket = socket;
     this.#connection = connection;
     this.events = connection.events;
-    this.codec = codecs.get(socket.nsp) ?? new SocketCodec(socket.nsp.name);
-    codecs.set(socket.nsp, this.codec);
+    const { codec, positionedCodec } = codecsOf(socket.nsp);
+    this.codec = codec;
+    this.positionedCodec = positionedCodec;
+  }
+
+  get waitingBytes(): number {
+    return this.#connection.waitingBytes;
   }
 
   write({ parts, options }: SocketFrame): void {

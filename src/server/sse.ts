@@ -64,6 +64,10 @@ class StreamLink implements ClientLink<StreamFrame> {
     this.#onSlow = onSlow;
   }
 
+  get waitingBytes(): number {
+    return this.#response.writableLength;
+  }
+
   write({ text, bytes }: StreamFrame): void {
     if (this.#response.writableEnded || this.#response.destroyed) return;
     if (this.#response.writableLength + bytes > this.#maxWaitingBytes) return this.#onSlow();

@@ -7,6 +7,7 @@ import {
   ConnectionClosed,
   ConnectionDenied,
   decodePayload,
+  type EventPosition,
   encodePayload,
   type Frame,
   type FrameCodec,
@@ -38,12 +39,20 @@ export interface TestClientOptions {
 interface TestFrame extends Frame {
   readonly event: string;
   readonly payload: unknown;
+  readonly position?: EventPosition;
 }
 
 /** Everything goes through JSON, as it would over a network: nothing is shared, dates become text. */
 const codec: FrameCodec<TestFrame> = {
   encode(event: OutgoingEvent) {
     return { event: event.event, payload: decodePayload(event), bytes: event.json.length };
+  },
+};
+
+/** For a client that carries positions: one whose `auth` has `sluice`. */
+const positionedCodec: FrameCodec<TestFrame> = {
+  encode(event: OutgoingEvent) {
+    return { ...codec.encode(event), ...(event.position && { position: event.position }) };
   },
 };
 
@@ -208,6 +217,8 @@ export class TestClient {
     const events: Budget = this.#app.eventBudget();
     return {
       codec,
+      positionedCodec,
+      waitingBytes: 0,
       events,
       write: (frame) => this.#hear(frame),
       ask: (event, payload, timeoutMs) => this.#asked(event, payload, timeoutMs),

@@ -35,6 +35,13 @@ class Witness implements Member {
   deliver(message: Message) {
     this.messages.push(message);
   }
+  readonly whenOpen = Promise.resolve(true);
+  readonly backlog = { bytes: 0, messages: 0 };
+  skip() {}
+  tellPosition() {}
+  claim() {
+    return undefined;
+  }
   close(code: number, reason: string) {
     this.closed.push(`${code} ${reason}`);
   }

@@ -30,7 +30,10 @@ for (const namespace of ["/", "/chat/lobby", "/a-b_c"]) {
       for (const event of ["message", 'a "b"', "naïve €"]) {
         const data = payload === undefined ? [event] : [event, payload];
         const [text, ...attachments] = new Encoder().encode({ type: 2, nsp: namespace, data } as never);
-        const frame = new SocketCodec(namespace).encode({ event, ...encodePayload(payload, 1_000_000) });
+        const frame = new SocketCodec(namespace, false).encode({
+          event,
+          ...encodePayload(payload, 1_000_000),
+        });
         expect(frame.parts[0]).toBe(text);
         expect(frame.parts.slice(1).map((part) => Buffer.from(part as Buffer))).toEqual(
           attachments.map((part) => Buffer.from(part as unknown as Uint8Array)),
@@ -44,7 +47,7 @@ for (const namespace of ["/", "/chat/lobby", "/a-b_c"]) {
 }
 
 test("a frame counts at least the bytes that wait for the client", () => {
-  const codec = new SocketCodec("/room");
+  const codec = new SocketCodec("/room", false);
   for (const [, payload] of payloads) {
     const { bytes: counted, parts } = codec.encode({ event: "e", ...encodePayload(payload, 1_000_000) });
     const sent = parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0);

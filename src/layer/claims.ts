@@ -1,0 +1,63 @@
+/** What a client that carries positions hands over when it comes back. Nothing of it is trusted. */
+import { isGroupName } from "../names.ts";
+import type { Position } from "./history-store.ts";
+
+export interface Claim extends Position {
+  /** The offset at which it was let in, and what the server signed for that. */
+  readonly since: number;
+  readonly receipt: string;
+}
+
+const MAX_CLAIMS = 100;
+const MAX_TEXT = 100;
+
+export class Claims {
+  readonly #claims = new Map<string, Claim>();
+  readonly #surplus = new Set<string>();
+
+  /** Undefined for a stock client, which carries no positions. */
+  static of(value: unknown): Claims | undefined {
+    const { v, positions } = (isObject(value) ? value : {}) as Readonly<Record<string, unknown>>;
+    return v === 1 ? new Claims(Array.isArray(positions) ? positions : []) : undefined;
+  }
+
+  private constructor(positions: readonly unknown[]) {
+    for (const position of positions.slice(0, 10 * MAX_CLAIMS)) {
+      const group = isObject(position) ? (position as { readonly group?: unknown }).group : undefined;
+      if (!isGroupName(group)) continue;
+      if (this.#claims.size < MAX_CLAIMS) this.#claims.set(group, claimOf(position as Partial<Claim>));
+      else this.#surplus.add(group);
+    }
+  }
+
+  /** Counts once: who joins the group again later in the same connection has missed nothing that it says. */
+  take(group: string): Claim | "too_many" | undefined {
+    if (this.#surplus.delete(group)) return "too_many";
+    const claim = this.#claims.get(group);
+    this.#claims.delete(group);
+    return claim;
+  }
+}
+
+/** What is not as it must be becomes what no receipt was ever given for. */
+function claimOf({ epoch, offset, id, since, receipt }: Partial<Claim>): Claim {
+  return {
+    epoch: text(epoch),
+    offset: count(offset),
+    id: text(id),
+    since: count(since),
+    receipt: text(receipt),
+  };
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" && value.length <= MAX_TEXT ? value : "";
+}
+
+function count(value: unknown): number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}

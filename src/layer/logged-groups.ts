@@ -1,0 +1,437 @@
+/**
+ * Groups whose policy keeps history: their messages are appended to a log before anybody hears them, and
+ * every member hears them in the order of the log. Who comes back is given what it missed, or told that it
+ * cannot be given.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { LayerUnavailable } from "../errors.ts";
+import type { Facts } from "../facts.ts";
+import { decodePayload, deepFreeze } from "../payload.ts";
+import type { EventPosition, Message } from "../types.ts";
+import type { Claim } from "./claims.ts";
+import { decodeEnvelope, type Envelope, type Header } from "./envelope.ts";
+import type { FanOut, Member } from "./fan-out.ts";
+import { continuation, type GapReason, GroupLog, type GroupLogHost } from "./group-log.ts";
+import type { PolicyTable } from "./group-policy.ts";
+import type { Appended, HistoryStore, LogEntry, Position } from "./history-store.ts";
+import type { Receipts } from "./receipts.ts";
+
+export interface LoggedGroupsOptions {
+  readonly store: HistoryStore;
+  readonly policies: PolicyTable;
+  readonly receipts: Receipts;
+  readonly fanOut: FanOut;
+  readonly facts: Facts;
+  /** Tells the other nodes that an entry was appended. */
+  announce(group: string, header: Header & { readonly kind: "logged" }, text: string): void;
+}
+
+/** A message of a group's history. */
+export interface HistoryMessage {
+  readonly offset: number;
+  readonly id: string;
+  /** Milliseconds since 1970, by the store's clock. */
+  readonly at: number;
+  /** The event's name, if it went to the members' clients by `groupEmit`. */
+  readonly event?: string;
+  /** The event's payload, or the message that went to the members' handlers by `groupSend`. */
+  readonly payload: unknown;
+}
+
+export interface History {
+  /** Empty when nothing was ever published, or all is forgotten. */
+  readonly epoch: string;
+  /** Oldest first. */
+  readonly messages: readonly HistoryMessage[];
+  /** Whether there are older ones. */
+  readonly more: boolean;
+}
+
+/** From joining to leaving. */
+interface Stay {
+  readonly member: Member;
+  epoch: string;
+  /** The offset at which the member was let in; it may read what came after. */
+  since: number;
+  readonly over: AbortController;
+}
+
+interface Followed {
+  readonly log: GroupLog;
+  users: number;
+  readonly stays: Map<string, Stay>;
+}
+
+const CHUNK = 100;
+/** Messages that one replay gives at most. */
+const MAX_REPLAY = 1_000;
+/** Bytes that may wait for a client, and messages for its consumer, while it is given what it missed. */
+const MAX_OUTSTANDING_BYTES = 262_144;
+const MAX_OUTSTANDING_MESSAGES = 100;
+const LOOK_AGAIN_MS = 10;
+const RETRY_MS = 500;
+/** How often the logs in use are compared with the store: an announcement may be lost without a trace. */
+const CHECK_MS = 10_000;
+const CHECKED_AT_ONCE = 500;
+
+export class LoggedGroups implements GroupLogHost {
+  readonly #options: LoggedGroupsOptions;
+  readonly #followed = new Map<string, Followed>();
+  #checking: NodeJS.Timeout | undefined;
+
+  constructor(options: LoggedGroupsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#followed.size;
+  }
+
+  keepsHistory(group: string): boolean {
+    return this.#options.policies.of(group).history !== undefined;
+  }
+
+  async open(): Promise<void> {
+    await this.#options.store.open();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#checking);
+    for (const { log, stays } of this.#followed.values()) {
+      log.close();
+      for (const { over } of stays.values()) over.abort();
+    }
+    this.#followed.clear();
+    await this.#options.store.close();
+  }
+
+  /**
+   * Appends, then tells: members here at once, other nodes by the backplane.
+   *
+   * @throws LayerUnavailable; whether it was appended all the same is then unknown
+   */
+  async publish(group: string, text: string, idempotencyKey?: string): Promise<Appended> {
+    const { store, policies, announce } = this.#options;
+    const policy = policies.of(group).history;
+    if (policy === undefined) throw new Error(`the group "${group}" keeps no history`);
+    const { size, ttlMs, conflate } = policy;
+    const key = idempotencyKey === undefined ? {} : { idempotencyKey };
+    const appended = await store.append(group, text, { size: conflate ? 1 : size, ttlMs, ...key });
+    if (appended.isKnown) return appended;
+    const { epoch, offset, id, at } = appended;
+    this.#followed.get(group)?.log.hear({ epoch, offset, id, at, text });
+    announce(group, { kind: "logged", epoch, offset, id, at }, text);
+    return appended;
+  }
+
+  /** Another node has appended. */
+  hear(group: string, { epoch, offset, id, at }: Position & { readonly at: number }, text: string): void {
+    this.#followed.get(group)?.log.hear({ epoch, offset, id, at, text });
+  }
+
+  /** Announcements of a group, or of any, may not have been heard. */
+  suspect(group?: string): void {
+    if (group === undefined) void this.#check();
+    else void this.#followed.get(group)?.log.heal();
+  }
+
+  /** Begins to follow a group's log, once for all members here; each needs one `release`. */
+  async acquire(group: string): Promise<void> {
+    const { policies, store } = this.#options;
+    const policy = policies.of(group).history;
+    if (policy === undefined) return;
+    let followed = this.#followed.get(group);
+    if (followed === undefined) {
+      followed = { log: new GroupLog(group, policy, store, this), users: 0, stays: new Map() };
+      this.#followed.set(group, followed);
+      this.#checking ??= setInterval(() => void this.#check(), CHECK_MS);
+    }
+    followed.users += 1;
+    try {
+      await followed.log.opened;
+    } catch (error) {
+      this.release(group);
+      // One that could not be opened is of no use to whoever comes next either.
+      if (this.#followed.get(group) === followed) this.#forget(group, followed);
+      throw error;
+    }
+  }
+
+  release(group: string): void {
+    const followed = this.#followed.get(group);
+    if (followed === undefined) return;
+    followed.users -= 1;
+    if (followed.users <= 0) this.#forget(group, followed);
+  }
+
+  /** Whether the member must be let in by `join`, not by hand. The log must be acquired. */
+  async join(group: string, member: Member): Promise<void> {
+    const followed = this.#followed.get(group);
+    if (followed === undefined) throw new LayerUnavailable(`the log of "${group}" is not followed`);
+    const { log, stays } = followed;
+    const claim = member.claim(group);
+    // It may have heard from another node what is not announced here yet.
+    if (isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset)
+      await log.heal();
+    const start = this.#startOf(log, member, claim);
+    const stay = { member, epoch: start.position.epoch, since: start.since, over: new AbortController() };
+    stays.set(member.channel, stay);
+    if (start.gap !== undefined) this.#tellGap(group, stay, start.gap, start.position);
+    this.#tellJoined(group, stay, start.position, start.isRecovered);
+    if (isSame(start.position, log.position)) this.#options.fanOut.add(group, member);
+    else void this.#catchUp(log, stay, start.position, start.isRecovered);
+  }
+
+  leave(group: string, member: Member): void {
+    const stays = this.#followed.get(group)?.stays;
+    const stay = stays?.get(member.channel);
+    if (stay === undefined) return;
+    stays?.delete(member.channel);
+    stay.over.abort();
+    member.tellPosition("sluice.left", { group });
+    this.release(group);
+  }
+
+  /** From where a member of this node may read, if it is one and its client may read at all. */
+  readableSince(group: string, channel: string): number | undefined {
+    if (this.#options.policies.of(group).history?.clientsMayRead !== true) return undefined;
+    return this.#followed.get(group)?.stays.get(channel)?.since;
+  }
+
+  /** @param since - nothing up to this offset is given */
+  async history(group: string, limit: number, before: number | undefined, since = 0): Promise<History> {
+    const { top, entries } = await this.#options.store.readBefore(group, before, limit + 1);
+    const allowed = entries.filter(({ offset }) => offset > since);
+    const messages = allowed.slice(-limit).flatMap(toHistoryMessage);
+    return { epoch: top?.epoch ?? "", messages, more: allowed.length > limit };
+  }
+
+  // ---- what a group's log says ------------------------------------------------------------------
+
+  deliver(group: string, entry: LogEntry, position: Position): void {
+    const envelope = decodeEnvelope(entry.text);
+    const { fanOut } = this.#options;
+    const { epoch, offset, id } = position;
+    const eventPosition: EventPosition = [group, epoch, offset, id];
+    switch (envelope?.header.kind) {
+      case "emit": {
+        const { event, except } = envelope.header;
+        const outgoing = { event, ...envelope.payload, position: eventPosition };
+        return fanOut.emit(group, outgoing, except && new Set(except));
+      }
+      case "send":
+        return fanOut.send(group, toMessage(envelope), position);
+      default:
+        this.#unreadable(group);
+        fanOut.tellPosition(group, "sluice.position", { group, epoch, offset, id });
+    }
+  }
+
+  /** The first entry of a log: all who are here were let in before it. */
+  begin(group: string, position: Position): void {
+    for (const stay of this.#heldStays(group)) this.#restate(group, stay, position);
+  }
+
+  gap(group: string, reason: GapReason, position: Position): void {
+    for (const stay of this.#heldStays(group)) {
+      this.#tellGap(group, stay, reason, position);
+      this.#restate(group, stay, position);
+    }
+  }
+
+  // ---- joining ----------------------------------------------------------------------------------
+
+  #startOf(log: GroupLog, member: Member, claim: Claim | "too_many" | undefined) {
+    const { epoch, offset } = log.position;
+    const oldest = Math.max(offset - log.policy.newcomers, 0);
+    const newcomer = {
+      position: oldest === offset ? log.position : { epoch, offset: oldest, id: "" },
+      since: oldest,
+      isRecovered: false,
+    };
+    if (claim === undefined) return { ...newcomer, gap: undefined };
+    const reason = claim === "too_many" ? claim : this.#refusalOf(claim, log, member);
+    if (reason !== undefined) return { ...newcomer, gap: reason };
+    const { since, offset: from, id } = claim as Claim;
+    if (offset - from <= MAX_REPLAY) {
+      return { position: { epoch, offset: from, id }, since, isRecovered: true, gap: undefined };
+    }
+    const position = { epoch, offset: offset - MAX_REPLAY, id: "" };
+    return { position, since, isRecovered: true, gap: "too_old" as const };
+  }
+
+  /** Why a client cannot go on where it was. */
+  #refusalOf(claim: Claim, log: GroupLog, { user }: Member): GapReason | undefined {
+    const { epoch, offset, id, since, receipt } = claim;
+    const { position } = log;
+    const isGenuine = this.#options.receipts.isGenuine(receipt, log.group, user, epoch, since);
+    if (!isGenuine || offset < since) return "receipt";
+    if (epoch !== position.epoch) return "epoch";
+    if (offset > position.offset) return "ahead";
+    const isOther = offset === position.offset && id !== "" && position.id !== "" && id !== position.id;
+    return isOther ? "id" : undefined;
+  }
+
+  /** Brings one member to where the others are; it is one of them in the same moment. */
+  async #catchUp(log: GroupLog, stay: Stay, from: Position, isRecovered: boolean): Promise<void> {
+    const { group } = log;
+    const { member, over } = stay;
+    let position = from;
+    let replayed = 0;
+    if (!(await member.whenOpen)) return;
+    while (!over.signal.aborted) {
+      if (isSame(position, log.position)) {
+        this.#options.fanOut.add(group, member);
+        if (isRecovered)
+          this.#options.facts.recovered.announce({ group, channel: member.channel, messages: replayed });
+        return;
+      }
+      if (await this.#isCrowded(member)) continue;
+      const next = await this.#replay(log, stay, position);
+      if (next === undefined) await pause(RETRY_MS);
+      else {
+        replayed += Math.max(next.offset - position.offset, 0);
+        position = next;
+      }
+    }
+  }
+
+  /** Waits a moment if the client or its consumer has not taken yet what it was given. */
+  async #isCrowded({ backlog }: Member): Promise<boolean> {
+    if (backlog.bytes <= MAX_OUTSTANDING_BYTES && backlog.messages <= MAX_OUTSTANDING_MESSAGES) return false;
+    await pause(LOOK_AGAIN_MS);
+    return true;
+  }
+
+  /** Gives one member some of what it missed; where it is then, or undefined if nothing could be read. */
+  async #replay(log: GroupLog, stay: Stay, from: Position): Promise<Position | undefined> {
+    const { group, policy } = log;
+    const slice = await this.#options.store
+      .read(group, Math.max(from.offset, 1), CHUNK)
+      .catch(() => undefined);
+    if (slice === undefined || stay.over.signal.aborted) return undefined;
+    const end = log.position;
+    if (slice.top !== undefined && slice.top.epoch !== end.epoch) {
+      // The store has another log than this node follows: first things first.
+      await log.heal();
+      return undefined;
+    }
+    const top = slice.top ?? end;
+    const latest = slice.entries.at(-1);
+    if (policy.conflate) {
+      const given =
+        latest !== undefined && latest.offset <= end.offset && latest.offset > from.offset ? [latest] : [];
+      return this.#give(stay, group, end.epoch, given) ?? end;
+    }
+    const { gap, position, entries } = continuation(from, top, slice.entries);
+    if (gap !== undefined && (gap !== "trimmed" || from.id !== "" || from.offset > stay.since)) {
+      this.#tellGap(group, stay, gap, position);
+      this.#restate(group, stay, position);
+    }
+    // What is newer than the others here have heard they are given together.
+    const missed = entries.filter(({ offset }) => offset <= end.offset);
+    const last = this.#give(stay, group, end.epoch, missed) ?? position;
+    return last.offset > end.offset ? end : last;
+  }
+
+  #give({ member }: Stay, group: string, epoch: string, entries: readonly LogEntry[]): Position | undefined {
+    for (const entry of entries) this.#deliverTo(member, group, epoch, entry);
+    const last = entries.at(-1);
+    return last && { epoch, offset: last.offset, id: last.id };
+  }
+
+  #deliverTo(member: Member, group: string, epoch: string, { offset, id, text }: LogEntry): void {
+    const envelope = decodeEnvelope(text);
+    const position: EventPosition = [group, epoch, offset, id];
+    switch (envelope?.header.kind) {
+      case "emit": {
+        const { event, except } = envelope.header;
+        if (except?.includes(member.channel)) return member.skip(position);
+        return member.write(member.codec.encode({ event, ...envelope.payload, position }));
+      }
+      case "send":
+        return member.deliver(toMessage(envelope), group, { epoch, offset, id });
+      default:
+        this.#unreadable(group);
+        member.skip(position);
+    }
+  }
+
+  // ---- telling ----------------------------------------------------------------------------------
+
+  #tellJoined(group: string, { member, epoch, since }: Stay, position: Position, recovered: boolean): void {
+    const receipt = this.#options.receipts.issue(group, member.user, epoch, since);
+    member.tellPosition("sluice.joined", { group, ...position, since, receipt, recovered });
+  }
+
+  #tellGap(group: string, { member }: Stay, reason: GapReason, position: Position): void {
+    member.tellPosition("sluice.gap", { group, reason, ...position });
+    this.#options.facts.gap.announce({ group, channel: member.channel, reason });
+  }
+
+  /** A new receipt for who was a member before: of another log, or of one that is shorter than it was. */
+  #restate(group: string, stay: Stay, position: Position): void {
+    stay.since = stay.epoch === position.epoch ? Math.min(stay.since, position.offset) : 0;
+    stay.epoch = position.epoch;
+    this.#tellJoined(group, stay, position, true);
+  }
+
+  /** Of members that are where the log is; the others find out by themselves. */
+  #heldStays(group: string): readonly Stay[] {
+    const held = new Set(this.#options.fanOut.members(group));
+    const stays = this.#followed.get(group)?.stays.values() ?? [];
+    return [...stays].filter(({ member }) => held.has(member.channel));
+  }
+
+  #unreadable(group: string): void {
+    this.#options.facts.dropped.announce({ cause: "bad-envelope", target: group, what: "" });
+  }
+
+  // ---- following --------------------------------------------------------------------------------
+
+  #forget(group: string, { log }: Followed): void {
+    log.close();
+    this.#followed.delete(group);
+    if (this.#followed.size > 0) return;
+    clearInterval(this.#checking);
+    this.#checking = undefined;
+  }
+
+  /** Reads the logs that have gone on without this node noticing. */
+  async #check(): Promise<void> {
+    const groups = [...this.#followed.keys()];
+    for (let i = 0; i < groups.length; i += CHECKED_AT_ONCE) {
+      const some = groups.slice(i, i + CHECKED_AT_ONCE);
+      const tops = await this.#options.store.tops(some).catch(() => []);
+      for (const [k, top] of tops.entries()) {
+        const log = this.#followed.get(some[k] as string)?.log;
+        if (log !== undefined && top !== undefined && !isSame(top, log.position)) void log.heal();
+      }
+    }
+  }
+}
+
+function isClaim(claim: Claim | "too_many" | undefined): claim is Claim {
+  return typeof claim === "object";
+}
+
+function isSame(a: Position, b: Position): boolean {
+  return a.epoch === b.epoch && a.offset === b.offset && (a.id === b.id || a.id === "" || b.id === "");
+}
+
+function toMessage({ payload }: Envelope): Message {
+  return deepFreeze(decodePayload(payload)) as Message;
+}
+
+function toHistoryMessage({ offset, id, at, text }: LogEntry): readonly HistoryMessage[] {
+  const envelope = decodeEnvelope(text);
+  if (envelope === undefined) return [];
+  const { header, payload } = envelope;
+  const event = header.kind === "emit" ? { event: header.event } : {};
+  return [{ offset, id, at, ...event, payload: decodePayload(payload) }];
+}
+
+/** Not worth keeping a process alive for. */
+function pause(ms: number): Promise<void> {
+  return sleep(ms, undefined, { ref: false });
+}
