@@ -3,7 +3,7 @@ import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts } from "./facts.ts";
-import { ChannelLayer, type ChannelLayerOptions } from "./layer/channel-layer.ts";
+import { ChannelLayer, type ChannelLayerOptions, type LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { HistoryStore } from "./layer/history-store.ts";
@@ -109,12 +109,7 @@ export class Application {
   }
 
   /** How many consumers run here, and what the layer keeps for them. All zero when nobody is here. */
-  get sizes(): {
-    readonly connections: number;
-    readonly channels: number;
-    readonly groups: number;
-    readonly topics: number;
-  } {
+  get sizes(): LayerSizes & { readonly connections: number } {
     return { connections: this.#runners.size, ...this.layer.sizes };
   }
 

@@ -42,7 +42,7 @@ export {
   verdictOf,
 } from "./errors.ts";
 export type { ConnectionFact, Facts } from "./facts.ts";
-export type { ChannelLayer } from "./layer/channel-layer.ts";
+export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
 export type {
   GroupPolicies,
   GroupPolicy,

@@ -4,6 +4,8 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ConnectionDenied } from "../errors.ts";
 import type { Facts } from "../facts.ts";
+import type { HistoryOptions } from "../layer/channel-layer.ts";
+import type { History } from "../layer/logged-groups.ts";
 import type { Signal } from "../signals.ts";
 import type { DisconnectReason, Message, Scope } from "../types.ts";
 import { validateNow } from "./handlers.ts";
@@ -98,7 +100,12 @@ export interface AskOptions {
   readonly timeoutMs?: number;
 }
 
-export interface EmitOptions {
+export interface GroupSendOptions {
+  /** In groups with history: what was sent under the same key before (within some minutes) is not sent again. */
+  readonly idempotencyKey?: string;
+}
+
+export interface EmitOptions extends GroupSendOptions {
   /** Channels that do not get it, e.g. `this.channel`. */
   readonly except?: string | readonly string[];
 }
@@ -119,7 +126,8 @@ export interface ConsumerVerbs {
   close(code: number, reason: string): void;
   groupAdd(group: string): Promise<void>;
   groupDiscard(group: string): Promise<void>;
-  groupSend(group: string, message: Message): Promise<void>;
+  groupSend(group: string, message: Message, options?: GroupSendOptions): Promise<void>;
+  history(group: string, options?: HistoryOptions): Promise<History>;
   groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void>;
   readonly signals: Facts;
   listen<Fact>(signal: Signal<Fact>, receiver: (fact: Fact) => unknown): () => void;
@@ -251,15 +259,28 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
 
   /**
    * Runs the handler of the message's type on every consumer in the group, on every node, this one
-   * included. Per sender and group in order, at most once.
+   * included. Per sender and group in order, at most once; in a group with history in one order for all
+   * members, and whoever comes back is given what it missed. Resolves when it is handed over, with history
+   * when it is appended.
+   *
+   * @throws LayerUnavailable if it could not be appended; then nobody gets it, or all do
    */
-  groupSend(group: string, message: MessageIn<T>): Promise<void> {
-    return this.#verbs.groupSend(group, message as Message);
+  groupSend(group: string, message: MessageIn<T>, options?: GroupSendOptions): Promise<void> {
+    return this.#verbs.groupSend(group, message as Message, options);
+  }
+
+  /**
+   * What was sent to a group that keeps history, oldest first.
+   *
+   * @throws NoHandler if its policy keeps none; LayerUnavailable
+   */
+  history(group: string, options?: HistoryOptions): Promise<History> {
+    return this.#verbs.history(group, options);
   }
 
   /**
    * Sends an event straight to the clients of all consumers in the group, on every node; encoded once.
-   * Per sender and group in order, at most once.
+   * Order, delivery and errors as with {@link groupSend}.
    */
   groupEmit<E extends keyof SendsIn<T> & string>(
     group: string,

@@ -18,7 +18,7 @@ import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
 import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
-import type { Acknowledge, Budget, DisconnectReason, Message } from "../types.ts";
+import type { Acknowledge, Budget, DisconnectReason, Frame, Message } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import { type EventRow, type HandlerTable, validateLater } from "./handlers.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -37,6 +37,7 @@ export interface IntakeHost {
   completes(group: string, position: Position): void;
   /** What the client asks of a group's history. */
   readHistory(payload: unknown): Promise<unknown>;
+  write(frame: Frame): void;
   /** To the client, in order. */
   tell(event: string, payload: unknown, maxBytes?: number): void;
   /** Ends the connection; the client is told. */
@@ -73,7 +74,12 @@ interface FactItem {
   readonly hear: () => unknown;
 }
 
-type Item = EventItem | MessageItem | FactItem;
+interface FrameItem {
+  /** For the client, after the handlers of the messages of histories before it. */
+  readonly frame: Frame;
+}
+
+type Item = EventItem | MessageItem | FactItem | FrameItem;
 
 const CONNECTION_CLOSED = new Refusal({
   code: "connection_closed",
@@ -89,6 +95,8 @@ export class Intake {
   readonly #limits: IntakeLimits;
   readonly #mailbox: Mailbox<Item>;
   #pendingEvents = 0;
+  /** Messages of histories that wait or are handled, and frames behind them. */
+  #pendingLogged = 0;
 
   /** @param budget - how many events the client may send */
   constructor(host: IntakeHost, handlers: HandlerTable, budget: Budget, facts: Facts, limits: IntakeLimits) {
@@ -116,10 +124,21 @@ export class Intake {
 
   /** A message of another consumer. */
   deliver(message: Message, group?: string, position?: Position): void {
-    if (this.#mailbox.post({ message, group, position })) return;
+    if (this.#mailbox.post({ message, group, position })) {
+      if (position !== undefined) this.#pendingLogged += 1;
+      return;
+    }
     this.#drop(this.#mailbox.hasEnded ? "ended" : "mailbox-full", message.type);
     // Nothing of a history is left out: who cannot keep up comes back and goes on where it was.
     if (position !== undefined && !this.#mailbox.hasEnded) this.#host.end(TOO_SLOW);
+  }
+
+  /** Takes a frame if messages of histories wait before it; else says false. */
+  write(frame: Frame): boolean {
+    if (this.#pendingLogged === 0 || this.#mailbox.hasEnded) return false;
+    if (this.#mailbox.post({ frame })) this.#pendingLogged += 1;
+    else this.#host.end(TOO_SLOW);
+    return true;
   }
 
   /** Items that wait. */
@@ -177,6 +196,10 @@ export class Intake {
   }
 
   async #handle(item: Item): Promise<void> {
+    if ("frame" in item) {
+      this.#pendingLogged -= 1;
+      return this.#host.write(item.frame);
+    }
     const { handled } = this.#facts;
     const startedAt = handled.hasReceivers ? performance.now() : 0;
     if (!(await this.#run(item)) || !handled.hasReceivers) return;
@@ -186,7 +209,7 @@ export class Intake {
   }
 
   /** Says whether it went well. */
-  #run(item: Item): Promise<boolean> {
+  #run(item: Exclude<Item, FrameItem>): Promise<boolean> {
     if ("event" in item) return this.#handleEvent(item);
     if ("message" in item) return this.#handleMessage(item);
     return this.#handleQuietly(item.hear);
@@ -217,12 +240,14 @@ export class Intake {
   }
 
   async #handleMessage({ message, group, position }: MessageItem): Promise<boolean> {
-    // It left the group while the message waited.
-    if (group !== undefined && !this.#host.isIn(group)) return false;
-    if (group === undefined || position === undefined) return this.#handleOf(message);
-    this.#host.begins(group, position);
-    const isWell = await this.#handleOf(message);
-    this.#host.completes(group, position);
+    if (group === undefined) return this.#handleOf(message);
+    // Otherwise it left the group while the message waited.
+    const isMember = this.#host.isIn(group);
+    if (position === undefined) return isMember && this.#handleOf(message);
+    if (isMember) this.#host.begins(group, position);
+    const isWell = isMember && (await this.#handleOf(message));
+    this.#pendingLogged -= 1;
+    if (isMember) this.#host.completes(group, position);
     return isWell;
   }
 

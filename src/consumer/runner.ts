@@ -16,10 +16,11 @@ import {
   RateLimited,
 } from "../errors.ts";
 import type { ConnectionFact, Facts, Hook } from "../facts.ts";
-import type { ChannelLayer } from "../layer/channel-layer.ts";
+import type { ChannelLayer, HistoryOptions } from "../layer/channel-layer.ts";
 import type { Claim, Claims } from "../layer/claims.ts";
 import type { Member, PositionEvent } from "../layer/fan-out.ts";
 import type { Position } from "../layer/history-store.ts";
+import type { History } from "../layer/logged-groups.ts";
 import { channelName, checkEventName, checkGroupName } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import type { Signal } from "../signals.ts";
@@ -34,7 +35,14 @@ import type {
   Message,
   Scope,
 } from "../types.ts";
-import type { AskOptions, Consumer, ConsumerClass, ConsumerVerbs, EmitOptions } from "./consumer.ts";
+import type {
+  AskOptions,
+  Consumer,
+  ConsumerClass,
+  ConsumerVerbs,
+  EmitOptions,
+  GroupSendOptions,
+} from "./consumer.ts";
 import type { HandlerTable } from "./handlers.ts";
 import { Intake, type IntakeHost, type IntakeLimits } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
@@ -214,13 +222,23 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#intake.deliver(message, group, position);
   }
 
+  writeInTurn(frame: Frame): void {
+    if (!this.#intake.write(frame)) this.write(frame);
+  }
+
   skip([group, epoch, offset, id]: EventPosition): void {
-    this.tellPosition("sluice.position", { group, epoch, offset, id });
+    const frame = this.#positionFrame("sluice.position", { group, epoch, offset, id });
+    if (frame !== undefined) this.writeInTurn(frame);
   }
 
   tellPosition(event: PositionEvent, payload: object): void {
-    if (this.#client.claims === undefined || this.#reason !== undefined) return;
-    this.write(this.codec.encode({ event, json: JSON.stringify(payload), attachments: [] }));
+    const frame = this.#positionFrame(event, payload);
+    if (frame !== undefined) this.write(frame);
+  }
+
+  #positionFrame(event: PositionEvent, payload: object): Frame | undefined {
+    if (this.#client.claims === undefined || this.#reason !== undefined) return undefined;
+    return this.codec.encode({ event, json: JSON.stringify(payload), attachments: [] });
   }
 
   claim(group: string): Claim | "too_many" | undefined {
@@ -296,8 +314,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return this.#context.layer.groupDiscard(group, this.channel);
   }
 
-  groupSend(group: string, message: Message): Promise<void> {
-    return this.#context.layer.groupSend(group, message);
+  groupSend(group: string, message: Message, options?: GroupSendOptions): Promise<void> {
+    return this.#context.layer.groupSend(group, message, options);
+  }
+
+  history(group: string, options?: HistoryOptions): Promise<History> {
+    return this.#context.layer.history(group, options);
   }
 
   groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void> {
@@ -392,7 +414,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   /** The message at that position is done with: a client that comes back need not have it repeated. */
   completes(group: string, { epoch, offset, id }: Position): void {
     this.#handling = undefined;
-    this.skip([group, epoch, offset, id]);
+    this.tellPosition("sluice.position", { group, epoch, offset, id });
   }
 
   /** What the handler of a message of a group's history sends is numbered, so that a repetition is known. */

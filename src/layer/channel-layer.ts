@@ -34,6 +34,15 @@ export interface ChannelLayerOptions {
   };
 }
 
+/** How much a layer keeps. */
+export interface LayerSizes {
+  readonly channels: number;
+  readonly groups: number;
+  readonly topics: number;
+  /** Of groups with history that are in use here. */
+  readonly logs: number;
+}
+
 /** How a message is sent to a group. */
 export interface SendOptions {
   /**
@@ -319,10 +328,11 @@ export class ChannelLayer {
   }
 
   /** How much is kept here; all of it is zero when nobody is connected. */
-  get sizes(): { readonly channels: number; readonly groups: number; readonly topics: number } {
+  get sizes(): LayerSizes {
     const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
     const topics = this.#subscriptions.size - own.length;
-    return { channels: this.#attached.size, groups: this.#fanOut.size, topics };
+    const logs = this.#logged?.size ?? 0;
+    return { channels: this.#attached.size, groups: this.#fanOut.size, topics, logs };
   }
 
   /** How many groups a channel of this node is in, or joining. @internal */

@@ -39,23 +39,21 @@ export class Claims {
   }
 }
 
+const NONSENSE: Claim = { epoch: "", offset: 0, id: "", since: 0, receipt: "" };
+
 /** What is not as it must be becomes what no receipt was ever given for. */
 function claimOf({ epoch, offset, id, since, receipt }: Partial<Claim>): Claim {
-  return {
-    epoch: text(epoch),
-    offset: count(offset),
-    id: text(id),
-    since: count(since),
-    receipt: text(receipt),
-  };
+  if (!isText(epoch) || !isText(id) || !isText(receipt) || !isCount(offset) || !isCount(since))
+    return NONSENSE;
+  return { epoch, offset, id, since, receipt };
 }
 
-function text(value: unknown): string {
-  return typeof value === "string" && value.length <= MAX_TEXT ? value : "";
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_TEXT;
 }
 
-function count(value: unknown): number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
 function isObject(value: unknown): value is object {

@@ -10,9 +10,14 @@ export interface Member {
   readonly codec: FrameCodec;
   /** To the client, in order; never throws. */
   write(frame: Frame): void;
+  /**
+   * The same, but after the handlers of all messages of histories that were delivered before: in a group
+   * with history there is one order for what goes to handlers and what goes to clients.
+   */
+  writeInTurn(frame: Frame): void;
   /** To the mailbox; with the group it was sent to, if it was, and its position there, if it keeps history. */
   deliver(message: Message, group?: string, position?: Position): void;
-  /** Its client is now at this position, without an event of its own. */
+  /** Its client is now at this position, without an event of its own; in turn as well. */
   skip(position: EventPosition): void;
   /** What follows is for clients that carry positions; others hear nothing of it. */
   tellPosition(event: PositionEvent, payload: object): void;
@@ -78,7 +83,8 @@ export class FanOut {
         codec = member.codec;
         frame = others?.get(codec) ?? codec.encode(event);
       }
-      member.write(frame);
+      if (event.position === undefined) member.write(frame);
+      else member.writeInTurn(frame);
     }
   }
 

@@ -53,6 +53,8 @@ interface Stay {
   epoch: string;
   /** The offset at which the member was let in; it may read what came after. */
   since: number;
+  /** Where the log was when it joined: whatever came later it is given, if it is kept. */
+  readonly joinedAt: Position;
   readonly over: AbortController;
 }
 
@@ -174,7 +176,13 @@ export class LoggedGroups implements GroupLogHost {
     if (isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset)
       await log.heal();
     const start = this.#startOf(log, member, claim);
-    const stay = { member, epoch: start.position.epoch, since: start.since, over: new AbortController() };
+    const stay: Stay = {
+      member,
+      epoch: start.position.epoch,
+      since: start.since,
+      joinedAt: log.position,
+      over: new AbortController(),
+    };
     stays.set(member.channel, stay);
     if (start.gap !== undefined) this.#tellGap(group, stay, start.gap, start.position);
     this.#tellJoined(group, stay, start.position, start.isRecovered);
@@ -323,7 +331,10 @@ export class LoggedGroups implements GroupLogHost {
         latest !== undefined && latest.offset <= end.offset && latest.offset > from.offset ? [latest] : [];
       return this.#give(stay, group, end.epoch, given) ?? end;
     }
-    const { gap, position, entries } = continuation(from, top, slice.entries);
+    const step = continuation(from, top, slice.entries);
+    const { gap, entries } = step;
+    const isAfter = gap !== undefined && step.position === top && isReached(stay.joinedAt, top);
+    const position = isAfter ? stay.joinedAt : step.position;
     if (gap !== undefined && (gap !== "trimmed" || from.id !== "" || from.offset > stay.since)) {
       this.#tellGap(group, stay, gap, position);
       this.#restate(group, stay, position);
@@ -347,7 +358,7 @@ export class LoggedGroups implements GroupLogHost {
       case "emit": {
         const { event, except } = envelope.header;
         if (except?.includes(member.channel)) return member.skip(position);
-        return member.write(member.codec.encode({ event, ...envelope.payload, position }));
+        return member.writeInTurn(member.codec.encode({ event, ...envelope.payload, position }));
       }
       case "send":
         return member.deliver(toMessage(envelope), group, { epoch, offset, id });
@@ -417,6 +428,10 @@ function isClaim(claim: Claim | "too_many" | undefined): claim is Claim {
 
 function isSame(a: Position, b: Position): boolean {
   return a.epoch === b.epoch && a.offset === b.offset && (a.id === b.id || a.id === "" || b.id === "");
+}
+
+function isReached(position: Position, top: Position): boolean {
+  return position.epoch === top.epoch && position.offset <= top.offset;
 }
 
 function toMessage({ payload }: Envelope): Message {

@@ -157,6 +157,15 @@ export class TestClient {
     return this.#received.map(({ event, payload }) => ({ event, payload }));
   }
 
+  /** Takes all events that came. `position` is of those of groups with history, for who carries positions. */
+  take(): readonly {
+    readonly event: string;
+    readonly payload: unknown;
+    readonly position?: EventPosition;
+  }[] {
+    return this.#received.splice(0);
+  }
+
   /**
    * Waits until the application has nothing left to do, and throws if an event came that was not taken.
    *

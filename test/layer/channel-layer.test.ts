@@ -37,6 +37,9 @@ class Witness implements Member {
   }
   readonly whenOpen = Promise.resolve(true);
   readonly backlog = { bytes: 0, messages: 0 };
+  writeInTurn(frame: Frame) {
+    this.write(frame);
+  }
   skip() {}
   tellPosition() {}
   claim() {
@@ -132,7 +135,7 @@ describe("groups on one node", () => {
     await layer.groupDiscard("g", ann.channel);
     await layer.groupDiscard("g", ann.channel);
     await until(() => layer.sizes.topics === 0);
-    expect(layer.sizes).toEqual({ channels: 1, groups: 0, topics: 0 });
+    expect(layer.sizes).toEqual({ channels: 1, groups: 0, topics: 0, logs: 0 });
   });
 
   test("who leaves while joining is out, and nothing stays open", async () => {
@@ -157,7 +160,7 @@ describe("groups on one node", () => {
     await layer.groupSend("b", { type: "x.y" });
     expect(ann.messages).toEqual([]);
     await until(() => layer.sizes.topics === 0);
-    expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0 });
+    expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0, logs: 0 });
     await expect(layer.groupAdd("a", ann.channel)).rejects.toMatchObject({ code: "connection_closed" });
   });
 
@@ -382,7 +385,7 @@ describe("groups on several nodes", () => {
     await sending;
     for (const { layer } of nodes) {
       await until(() => layer.sizes.topics === 0);
-      expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0 });
+      expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0, logs: 0 });
     }
   });
 });
