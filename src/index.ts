@@ -43,7 +43,16 @@ export {
 } from "./errors.ts";
 export type { ConnectionFact, Facts } from "./facts.ts";
 export type { ChannelLayer } from "./layer/channel-layer.ts";
+export type {
+  Appended,
+  AppendOptions,
+  HistoryStore,
+  LogEntry,
+  LogSlice,
+  Position,
+} from "./layer/history-store.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
+export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export { nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";
