@@ -59,6 +59,7 @@ export type {
 } from "./layer/history-store.ts";
 export type { History, HistoryMessage } from "./layer/logged-groups.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
+export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export { nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";

@@ -1,4 +1,11 @@
 /** Groups across nodes, over Redis: what applications import from `sluice/redis`. */
+export {
+  APPEND_COMMANDS,
+  APPEND_FUNCTION,
+  type GroupKeys,
+  groupKey,
+  groupKeys,
+} from "./log-scripts.ts";
 export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
 export {
   type CommandsListener,
@@ -6,4 +13,5 @@ export {
   type RedisCommandsSettings,
   RedisScript,
 } from "./redis-commands.ts";
+export type { RedisRights } from "./redis-faults.ts";
 export type { RedisNode, RedisOptions, RedisTls } from "./redis-options.ts";

@@ -6,7 +6,7 @@ import { within } from "../within.ts";
 import { Kept, MAX_BACKOFF_MS } from "./kept.ts";
 import { Holes } from "./numbering.ts";
 import { type Batch, Outgoing } from "./outgoing.ts";
-import { isRefusal, startFault } from "./redis-faults.ts";
+import { isRefusal, type RedisRights, startFault } from "./redis-faults.ts";
 import { RedisLink } from "./redis-link.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
 
@@ -90,7 +90,7 @@ export class RedisBackplane implements Backplane {
     try {
       await this.#kept.open();
     } catch (error) {
-      throw startFault(error, this.#target, this.#settings.prefix);
+      throw startFault(error, this.#target, rightsOf(this.#settings));
     }
   }
 
@@ -222,6 +222,14 @@ export class RedisBackplane implements Backplane {
     if (this.#listener === undefined) throw new LayerUnavailable("the Redis backplane is not open");
     if (this.#isClosing || this.#kept.isClosed) throw new LayerUnavailable("the Redis backplane is closed");
   }
+}
+
+function rightsOf({ prefix }: RedisBackplaneSettings): RedisRights {
+  return {
+    names: `resetchannels &${prefix}#*`,
+    commands: ["spublish", "ssubscribe", "sunsubscribe"],
+    inCluster: ["cluster|keyslot"],
+  };
 }
 
 const PREFIX = /^[A-Za-z0-9._:{}-]{1,60}$/;

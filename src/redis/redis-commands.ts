@@ -4,7 +4,7 @@ import { type Given, resolveOptions } from "../options.ts";
 import { within } from "../within.ts";
 import { Kept } from "./kept.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
-import { isRefusal, startFault } from "./redis-faults.ts";
+import { isRefusal, isUnable, type RedisRights, startFault } from "./redis-faults.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
 
 export const redisCommandsDefaults = {
@@ -46,11 +46,19 @@ export class RedisCommands {
   readonly #target: RedisTarget;
   readonly #settings: RedisCommandsSettings;
   readonly #listener: CommandsListener;
+  readonly #rights: RedisRights;
   readonly #kept: Kept<CommandLink>;
   #underWay = 0;
 
-  /** @throws ConfigurationError that lists every fault of the options */
-  constructor(options: RedisOptions & Given<RedisCommandsSettings>, listener: CommandsListener = {}) {
+  /**
+   * @param rights - what is needed beside scripts, for the fault that tells an ACL user lacks some
+   * @throws ConfigurationError that lists every fault of the options
+   */
+  constructor(
+    options: RedisOptions & Given<RedisCommandsSettings>,
+    listener: CommandsListener = {},
+    { names, commands, inCluster = [] }: RedisRights = { names: "", commands: [] },
+  ) {
     const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisCommandsDefaults, name);
     const entries = Object.entries(options);
     this.#target = redisTarget(Object.fromEntries(entries.filter((entry) => !isOurs(entry))));
@@ -60,6 +68,7 @@ export class RedisCommands {
       "redis",
     );
     this.#listener = listener;
+    this.#rights = { names, commands: ["ping", "evalsha", "eval", ...commands], inCluster };
     this.#kept = new Kept({
       make: (broken) => CommandLink.open(this.#target, this.#settings, broken),
       up: (_link, downMs) => {
@@ -69,12 +78,17 @@ export class RedisCommands {
     });
   }
 
-  /** @throws ConfigurationError when Redis cannot be used, with what to do */
-  async open(): Promise<void> {
+  /**
+   * @param rehearse - does what will be done later, so that what does not work is told now
+   * @throws ConfigurationError when Redis cannot be used, with what to do
+   */
+  async open(rehearse: () => Promise<void> = async () => {}): Promise<void> {
     try {
       await this.#kept.open();
+      await rehearse();
     } catch (error) {
-      throw startFault(error, this.#target, "");
+      this.close();
+      throw startFault(error, this.#target, this.#rights);
     }
   }
 
@@ -91,7 +105,7 @@ export class RedisCommands {
    *
    * @returns what it returns; numbers, text and lists of them
    * @throws LayerUnavailable if Redis cannot be reached or did not answer in time (it may have run it all
-   * the same); whatever else Redis refuses is a bug and thrown as it is
+   * the same) or can do nothing now, full for example; whatever else Redis refuses is a bug and thrown as it is
    */
   async run(
     script: RedisScript,
@@ -119,8 +133,10 @@ export class RedisCommands {
     try {
       return await link.command(key, args);
     } catch (error) {
+      const { message } = error as Error;
+      if (isUnable(error)) throw new LayerUnavailable(`Redis cannot do it now: ${message}`, { cause: error });
       if (isRefusal(error)) throw error;
-      throw new LayerUnavailable(`Redis cannot be reached: ${(error as Error).message}`);
+      throw new LayerUnavailable(`Redis cannot be reached: ${message}`, { cause: error });
     } finally {
       this.#underWay -= 1;
     }

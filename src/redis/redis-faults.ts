@@ -1,13 +1,22 @@
 /** What the `redis` package throws, in words that say what to do. */
 import { ErrorReply } from "redis";
-import { ConfigurationError } from "../errors.ts";
+import { ConfigurationError, LayerUnavailable } from "../errors.ts";
 import { describeTarget, type RedisTarget } from "./redis-options.ts";
 
-/** What a user of Redis must be allowed, as `ACL SETUSER` takes it. */
-function neededAcl({ at }: RedisTarget, prefix: string): string {
-  const commands = ["hello", "spublish", "ssubscribe", "sunsubscribe"];
-  if (at.kind === "cluster") commands.push("cluster|slots", "cluster|keyslot");
-  return `resetchannels &${prefix}#* -@all ${commands.map((command) => `+${command}`).join(" ")}`;
+/** What somebody who uses Redis must be allowed there. */
+export interface RedisRights {
+  /** Names of keys or channels, as `ACL SETUSER` takes them: `resetkeys ~shop:*`. */
+  readonly names: string;
+  /** In lower case. */
+  readonly commands: readonly string[];
+  /** In a cluster also these. */
+  readonly inCluster?: readonly string[];
+}
+
+/** As `ACL SETUSER` takes it. It only adds commands, for what else the user does needs others. */
+function neededAcl({ at }: RedisTarget, { names, commands, inCluster = [] }: RedisRights): string {
+  const all = ["hello", ...commands, ...(at.kind === "cluster" ? ["cluster|slots", ...inCluster] : [])];
+  return [names, ...all.map((command) => `+${command}`)].join(" ");
 }
 
 /** What an error says that stands for silence. */
@@ -16,17 +25,34 @@ export const NO_ANSWER = "no answer";
 /** What Redis answers while it starts, or while a cluster or its sentinels choose another master. */
 const PASSING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|READONLY)\b/;
 
+/** Redis' own words for it, and those of scripts in 7.0 and since 7.2. */
+const NO_RIGHT = /^NOPERM|user executing the script can't|ACL failure in script/;
+
+/** What Redis answers while it can write nothing: full, its disk too, its replicas gone, or a script in its way. */
+const UNABLE = /^(OOM|MISCONF|NOREPLICAS|BUSY)\b/;
+
+/** Whether Redis refuses a command now but may take it later; the connection is of use all the same. */
+export function isUnable(error: unknown): boolean {
+  return error instanceof ErrorReply && UNABLE.test(error.message);
+}
+
 /** Whether Redis refuses a command for good; anything else is trouble with the connection. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof ErrorReply && !PASSING.test(error.message);
 }
 
-/** Why the backplane cannot begin. */
-export function startFault(error: unknown, target: RedisTarget, prefix: string): ConfigurationError {
-  return new ConfigurationError([`${describeTarget(target)}: ${faultOf(error as Error, target, prefix)}`]);
+/** Why something that needs Redis cannot begin. */
+export function startFault(error: unknown, target: RedisTarget, rights: RedisRights): ConfigurationError {
+  const isWrapped = error instanceof LayerUnavailable && error.cause instanceof Error;
+  const cause = (isWrapped ? error.cause : error) as Error;
+  return new ConfigurationError([`${describeTarget(target)}: ${faultOf(cause, target, rights)}`]);
 }
 
-function faultOf(error: Error & { readonly code?: string }, target: RedisTarget, prefix: string): string {
+function faultOf(
+  error: Error & { readonly code?: string },
+  target: RedisTarget,
+  rights: RedisRights,
+): string {
   const { message, code = "" } = error;
   if (/^WRONGPASS|invalid password/i.test(message)) {
     return "the user or the password is wrong; check REDIS_PASSWORD (or `password`), and the user if Redis has ACLs";
@@ -35,10 +61,11 @@ function faultOf(error: Error & { readonly code?: string }, target: RedisTarget,
   if (/AUTH.*without any password configured/.test(message)) {
     return "it has no password but was given one; leave it out, or set one in Redis (requirepass)";
   }
-  if (/^NOPERM/.test(message)) {
+  if (NO_RIGHT.test(message)) {
     const user = target.username ?? "default";
-    return `the user "${user}" may not do what is needed; allow it: ACL SETUSER ${user} ${neededAcl(target, prefix)}`;
+    return `the user "${user}" may not do what is needed; allow it: ACL SETUSER ${user} ${neededAcl(target, rights)}`;
   }
+  if (UNABLE.test(message)) return `it can write nothing now (${message})`;
   if (/unknown command/i.test(message)) {
     return `it is too old or lacks commands (${message}); Redis 7.0 or newer, or Valkey, is needed`;
   }

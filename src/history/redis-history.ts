@@ -1,0 +1,272 @@
+import { createHash, randomBytes } from "node:crypto";
+import {
+  type Appended,
+  type AppendOptions,
+  ConfigurationError,
+  Faults,
+  type Given,
+  type HistoryStore,
+  type LogEntry,
+  type LogSlice,
+  type Position,
+  resolveOptions,
+} from "../index.ts";
+import {
+  APPEND_COMMANDS,
+  APPEND_FUNCTION,
+  groupKey,
+  groupKeys,
+  RedisCommands,
+  type RedisCommandsSettings,
+  type RedisOptions,
+  RedisScript,
+} from "../redis/index.ts";
+
+export const redisHistoryDefaults = {
+  /** Begins every key. Applications that share a Redis need different ones. */
+  prefix: "sluice",
+  /**
+   * How long after the last append to a group its position is remembered; ten times the group's `ttlMs`
+   * where that is longer.
+   */
+  positionTtlMs: 604_800_000,
+  /** How long an idempotency key is remembered. */
+  idempotencyTtlMs: 600_000,
+};
+
+export type RedisHistorySettings = typeof redisHistoryDefaults;
+export interface RedisHistoryOptions
+  extends RedisOptions,
+    Given<RedisCommandsSettings>,
+    Given<RedisHistorySettings> {}
+
+const APPEND = new RedisScript(`${APPEND_FUNCTION}
+if KEYS[3] then
+  local known = redis.call('HMGET', KEYS[3], 'epoch', 'offset', 'id', 'at')
+  -- Keys belong to a log: of one that is lost, nothing was appended.
+  if known[1] and known[1] == redis.call('HGET', KEYS[1], 'epoch') then
+    return {known[1], tonumber(known[2]), known[3], tonumber(known[4]), 1}
+  end
+end
+local appended = append(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+if KEYS[3] then
+  redis.call('HSET', KEYS[3], 'epoch', appended[1], 'offset', string.format('%.0f', appended[2]),
+    'id', appended[3], 'at', string.format('%.0f', appended[4]))
+  redis.call('PEXPIRE', KEYS[3], ARGV[7])
+end
+appended[5] = 0
+return appended
+`);
+
+const READ = new RedisScript(`
+local top = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
+if not top[1] or ARGV[4] == '0' then return {top, {}} end
+return {top, redis.call(ARGV[1], KEYS[2], ARGV[2], ARGV[3], 'COUNT', ARGV[4])}
+`);
+
+const COMMANDS = [...APPEND_COMMANDS, "hmget", "xrange", "xrevrange"];
+
+/** Groups that are asked for at once. */
+const SLICE = 500;
+
+/**
+ * Keeps the history of groups in Redis 7 or Valkey: one server, Sentinel or a cluster. A script appends and
+ * numbers in one step, by Redis' own clock.
+ *
+ * What Redis loses is lost: emptied, it begins new logs with new epochs; failed over to a replica that
+ * lags, the last offsets are handed out again with other ids. Both can be told from a position.
+ *
+ * @example
+ * new RedisHistory({ url: "redis://127.0.0.1:6379", prefix: "shop" });
+ */
+export class RedisHistory implements HistoryStore {
+  readonly isShared = true;
+  readonly #settings: RedisHistorySettings;
+  readonly #commands: RedisCommands;
+
+  /** @throws ConfigurationError that lists every fault of the options */
+  constructor(options: RedisHistoryOptions = {}) {
+    const { settings, commands } = checked(options);
+    this.#settings = settings;
+    this.#commands = commands;
+  }
+
+  /** @throws ConfigurationError when Redis cannot be used, with what to do */
+  open(): Promise<void> {
+    return this.#commands.open(() => this.#rehearse());
+  }
+
+  async append(group: string, text: string, options: AppendOptions): Promise<Appended> {
+    const { positionTtlMs, idempotencyTtlMs } = this.#settings;
+    const ttls = {
+      entries: options.ttlMs,
+      position: Math.max(positionTtlMs, options.ttlMs * 10),
+      key: idempotencyTtlMs,
+    };
+    return this.#append(group, text, options, ttls);
+  }
+
+  async read(group: string, from: number, limit: number): Promise<LogSlice> {
+    return this.#read(group, "XRANGE", `${wholeNumber(from)}-0`, "+", limit);
+  }
+
+  async readBefore(group: string, before: number | undefined, limit: number): Promise<LogSlice> {
+    // Of Redis 6.2: the parenthesis leaves the border itself out.
+    const end = before === undefined ? "+" : `(${Math.max(wholeNumber(before), 1)}-0`;
+    const { top, entries } = await this.#read(group, "XREVRANGE", end, "-", limit);
+    return { top, entries: [...entries].reverse() };
+  }
+
+  async tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]> {
+    const tops: (Position | undefined)[] = [];
+    for (let i = 0; i < groups.length; i += SLICE) {
+      tops.push(...(await Promise.all(groups.slice(i, i + SLICE).map((group) => this.#top(group)))));
+    }
+    return tops;
+  }
+
+  async close(): Promise<void> {
+    this.#commands.close();
+  }
+
+  async #append(
+    group: string,
+    text: string,
+    { size, idempotencyKey }: AppendOptions,
+    ttls: { readonly entries: number; readonly position: number; readonly key: number },
+  ): Promise<Appended> {
+    const { meta, log } = this.#keys(group);
+    const keys = [meta, log];
+    if (idempotencyKey !== undefined) {
+      keys.push(groupKey(this.#settings.prefix, group, `key:${hashed(idempotencyKey)}`));
+    }
+    const [epoch, id] = [randomText(), randomText()];
+    const { entries, position, key } = ttls;
+    const answer = await this.#commands.run(APPEND, keys, [epoch, id, text, size, entries, position, key]);
+    return appendedOf(group, answer);
+  }
+
+  async #read(
+    group: string,
+    command: "XRANGE" | "XREVRANGE",
+    first: string,
+    last: string,
+    limit: number,
+  ): Promise<LogSlice> {
+    const { meta, log } = this.#keys(group);
+    const args = [command, first, last, wholeNumber(limit)];
+    return sliceOf(group, await this.#commands.run(READ, [meta, log], args), command);
+  }
+
+  async #top(group: string): Promise<Position | undefined> {
+    const { meta } = this.#keys(group);
+    return topOf(group, await this.#commands.command(meta, ["HMGET", meta, "epoch", "offset", "id"]));
+  }
+
+  #keys(group: string) {
+    return groupKeys(this.#settings.prefix, group);
+  }
+
+  /** All that will be done, once, in a group of its own that is gone at once: so rights that lack are told now. */
+  async #rehearse(): Promise<void> {
+    const group = `sluice.rehearsal.${randomText()}`;
+    const options = { size: 1, ttlMs: 1, idempotencyKey: "rehearsal" };
+    await this.#append(group, "", options, { entries: 1, position: 1, key: 1 });
+    await this.#read(group, "XRANGE", "-", "+", 1);
+    await this.#read(group, "XREVRANGE", "+", "-", 1);
+    await this.#top(group);
+  }
+}
+
+/** Braces would make another hash tag. */
+const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
+
+function checked(options: RedisHistoryOptions): { settings: RedisHistorySettings; commands: RedisCommands } {
+  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisHistoryDefaults, name);
+  const entries = Object.entries(options);
+  const faults = new Faults();
+  const settings = faults.collect(() =>
+    resolveOptions(redisHistoryDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
+  );
+  const prefix = settings?.prefix ?? "";
+  if (settings !== undefined && !PREFIX.test(prefix)) {
+    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for a history");
+  }
+  const others = Object.fromEntries(entries.filter((entry) => !isOurs(entry)));
+  const rights = { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
+  const commands = faults.collect(() => new RedisCommands(others, {}, rights));
+  if (settings === undefined || commands === undefined || faults.list.length > 0) {
+    throw new ConfigurationError(faults.list);
+  }
+  return { settings, commands };
+}
+
+function appendedOf(group: string, answer: unknown): Appended {
+  const [epoch, offset, id, at, isKnown] = isList(answer) ? answer : [];
+  if (isText(epoch) && isOffset(offset) && isText(id) && typeof at === "number") {
+    return { epoch, offset, id, at, isKnown: isKnown === 1 };
+  }
+  throw strange(group, "what was appended");
+}
+
+function topOf(group: string, answer: unknown): Position | undefined {
+  const [epoch, offset, id] = isList(answer) ? answer : [];
+  if (epoch === null && offset === null && id === null) return undefined;
+  const number = Number(offset);
+  if (isText(epoch) && isOffset(number) && isText(id)) return { epoch, offset: number, id };
+  throw strange(group, "the position");
+}
+
+function sliceOf(group: string, answer: unknown, command: "XRANGE" | "XREVRANGE"): LogSlice {
+  const [top, found] = isList(answer) ? answer : [];
+  if (!isList(found)) throw strange(group, "the log");
+  const entries = found.map((entry) => entryOf(group, entry));
+  const step = command === "XRANGE" ? 1 : -1;
+  const hasHole = entries.some(({ offset }, i) => i > 0 && offset !== (entries[i - 1]?.offset ?? 0) + step);
+  if (hasHole) throw strange(group, "the log, which has a hole");
+  return { top: topOf(group, top), entries };
+}
+
+function entryOf(group: string, found: unknown): LogEntry {
+  const [name, fields] = isList(found) ? found : [];
+  const [i, id, a, at, t, text] = isList(fields) ? fields : [];
+  const [, digits] = isText(name) ? (/^(\d+)-0$/.exec(name) ?? []) : [];
+  const entry = { offset: Number(digits), id, at: Number(at), text };
+  const hasFields = i === "i" && a === "a" && t === "t";
+  if (hasFields && isOffset(entry.offset) && isText(id) && Number.isFinite(entry.at) && isText(text)) {
+    return { ...entry, id, text };
+  }
+  throw strange(group, "an entry of the log");
+}
+
+function strange(group: string, what: string): Error {
+  return new Error(
+    `Redis holds something else than ${what} of the group "${group}"; does another program write below this prefix?`,
+  );
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isOffset(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0;
+}
+
+function randomText(): string {
+  return randomBytes(9).toString("base64url");
+}
+
+/** Keys may be any text; 128 bits are enough to tell them apart. */
+function hashed(key: string): string {
+  return createHash("sha256").update(key).digest("base64url").slice(0, 22);
+}
+
+/** At least 0, and no more than can be counted, whatever is given. */
+function wholeNumber(value: number): number {
+  return value > 0 ? Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER) : 0;
+}

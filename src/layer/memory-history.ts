@@ -1,0 +1,311 @@
+import { createHash, randomBytes } from "node:crypto";
+import { LayerUnavailable } from "../errors.ts";
+import { type Given, resolveOptions } from "../options.ts";
+import type { Appended, AppendOptions, HistoryStore, LogEntry, LogSlice, Position } from "./history-store.ts";
+import type { Delay } from "./memory-backplane.ts";
+
+export const memoryLogsDefaults = {
+  /** Groups with a log; beyond that the one appended to longest ago is forgotten, position and all. */
+  maxGroups: 10_000,
+  /** Of all texts together; beyond that, likewise. */
+  maxBytes: 268_435_456,
+  /**
+   * How long after the last append to a group its position is remembered; ten times the group's `ttlMs`
+   * where that is longer.
+   */
+  positionTtlMs: 604_800_000,
+  /** How long an idempotency key is remembered. */
+  idempotencyTtlMs: 600_000,
+  /** Idempotency keys that are remembered; beyond that the oldest is forgotten. */
+  maxIdempotencyKeys: 100_000,
+};
+
+export interface MemoryLogsOptions extends Given<typeof memoryLogsDefaults> {
+  /** For tests: milliseconds since 1970. Default `Date.now`. */
+  readonly clock?: () => number;
+}
+
+interface Log {
+  readonly epoch: string;
+  offset: number;
+  id: string;
+  entries: LogEntry[];
+  bytes: number;
+  entriesUntil: number;
+  until: number;
+}
+
+interface Known {
+  readonly appended: Appended;
+  readonly until: number;
+}
+
+/** Nothing is looked for that is past its time more often than this; until then it only costs memory. */
+const SWEEP_MS = 10_000;
+/** What an entry costs beside its text, roughly. */
+const ENTRY_BYTES = 150;
+
+/**
+ * The logs of the memory histories of one process. With a delay, what is asked and what is answered take
+ * that long each, as over a network, so that races show; the order per node is kept. No timers: what is
+ * past its time goes when something else is asked.
+ */
+export class MemoryLogs {
+  readonly #settings: typeof memoryLogsDefaults;
+  readonly #clock: () => number;
+  /** In the order of their last append. */
+  readonly #logs = new Map<string, Log>();
+  /** By group and hash of the key. All live equally long, so the first is the oldest. */
+  readonly #known = new Map<string, Known>();
+  #bytes = 0;
+  #sweepAt = 0;
+  delayMs: Delay;
+
+  /** @throws ConfigurationError that lists every fault */
+  constructor({ clock = Date.now, ...given }: MemoryLogsOptions = {}, delayMs: Delay = 0) {
+    this.#settings = resolveOptions(memoryLogsDefaults, given, "history");
+    this.#clock = clock;
+    this.delayMs = delayMs;
+  }
+
+  /** Groups, and idempotency keys, that are remembered. */
+  get size(): number {
+    return this.#logs.size + this.#known.size;
+  }
+
+  /** Of all entries, roughly. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Forgets everything, as a server does that is restarted empty. */
+  clear(): void {
+    this.#logs.clear();
+    this.#known.clear();
+    this.#bytes = 0;
+  }
+
+  /** @internal */
+  append(group: string, text: string, { size, ttlMs, idempotencyKey }: AppendOptions): Appended {
+    const now = this.#now();
+    const log = this.#find(group, now) ?? newLog();
+    const name = idempotencyKey === undefined ? undefined : `${group} ${hashed(idempotencyKey)}`;
+    const known = name === undefined ? undefined : this.#known.get(name);
+    // Keys belong to a log: of one that is lost, nothing was appended.
+    if (known !== undefined && known.until > now && known.appended.epoch === log.epoch) {
+      return { ...known.appended, isKnown: true };
+    }
+    const entry = { offset: log.offset + 1, id: randomBytes(9).toString("base64url"), at: now, text };
+    log.offset = entry.offset;
+    log.id = entry.id;
+    log.entriesUntil = now + ttlMs;
+    log.until = now + Math.max(this.#settings.positionTtlMs, ttlMs * 10);
+    log.entries.push(entry);
+    this.#count(log, bytesOf(entry));
+    while (log.entries.length > size) this.#dropFirst(log);
+    this.#logs.delete(group);
+    this.#logs.set(group, log);
+    this.#keepWithinBounds(group, log);
+    const appended = { epoch: log.epoch, offset: entry.offset, id: entry.id, at: now, isKnown: false };
+    if (name !== undefined) this.#remember(name, appended, now);
+    return appended;
+  }
+
+  /** @internal */
+  read(group: string, from: number, limit: number): LogSlice {
+    const log = this.#find(group, this.#now());
+    if (log === undefined) return { top: undefined, entries: [] };
+    const start = Math.max(from - firstOffset(log), 0);
+    return { top: topOf(log), entries: log.entries.slice(start, start + limit) };
+  }
+
+  /** @internal */
+  readBefore(group: string, before: number, limit: number): LogSlice {
+    const log = this.#find(group, this.#now());
+    if (log === undefined) return { top: undefined, entries: [] };
+    const end = Math.max(before - firstOffset(log), 0);
+    const start = Math.max(Math.min(end, log.entries.length) - limit, 0);
+    return { top: topOf(log), entries: log.entries.slice(start, end) };
+  }
+
+  /** @internal */
+  tops(groups: readonly string[]): (Position | undefined)[] {
+    const now = this.#now();
+    return groups.map((group) => {
+      const log = this.#find(group, now);
+      return log === undefined ? undefined : topOf(log);
+    });
+  }
+
+  /** @internal */
+  drawDelay(): number {
+    return typeof this.delayMs === "function" ? this.delayMs() : this.delayMs;
+  }
+
+  #now(): number {
+    const now = this.#clock();
+    if (now < this.#sweepAt && now >= this.#sweepAt - SWEEP_MS) return now;
+    this.#sweepAt = now + SWEEP_MS;
+    for (const group of this.#logs.keys()) this.#find(group, now);
+    for (const [name, { until }] of this.#known) {
+      if (until > now) break;
+      this.#known.delete(name);
+    }
+    return now;
+  }
+
+  /** The log, without what is past its time. */
+  #find(group: string, now: number): Log | undefined {
+    const log = this.#logs.get(group);
+    if (log === undefined) return undefined;
+    if (log.entriesUntil <= now) this.#empty(log);
+    if (log.until > now) return log;
+    this.#logs.delete(group);
+    return undefined;
+  }
+
+  #keepWithinBounds(group: string, log: Log): void {
+    const { maxGroups, maxBytes } = this.#settings;
+    for (const [oldest, other] of this.#logs) {
+      if (oldest === group || (this.#logs.size <= maxGroups && this.#bytes <= maxBytes)) break;
+      this.#empty(other);
+      this.#logs.delete(oldest);
+    }
+    while (this.#bytes > maxBytes && log.entries.length > 1) this.#dropFirst(log);
+  }
+
+  #remember(name: string, appended: Appended, now: number): void {
+    const { maxIdempotencyKeys, idempotencyTtlMs } = this.#settings;
+    this.#known.delete(name);
+    this.#known.set(name, { appended, until: now + idempotencyTtlMs });
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= maxIdempotencyKeys) break;
+      this.#known.delete(oldest);
+    }
+  }
+
+  #dropFirst(log: Log): void {
+    const first = log.entries.shift();
+    if (first !== undefined) this.#count(log, -bytesOf(first));
+  }
+
+  #empty(log: Log): void {
+    log.entries = [];
+    this.#count(log, -log.bytes);
+  }
+
+  #count(log: Log, bytes: number): void {
+    log.bytes += bytes;
+    this.#bytes += bytes;
+  }
+}
+
+/**
+ * The history of an application that lives in one process, and of tests; several nodes in one process
+ * share their logs. Nothing of it survives the process: clients that return to another are told of the gap.
+ */
+export class MemoryHistory implements HistoryStore {
+  readonly isShared = false;
+  readonly #logs: MemoryLogs;
+  readonly #asked = new Way();
+  readonly #answered = new Way();
+  #isOpen = false;
+
+  constructor(logs: MemoryLogs = new MemoryLogs()) {
+    this.#logs = logs;
+  }
+
+  async open(): Promise<void> {
+    this.#isOpen = true;
+  }
+
+  append(group: string, text: string, options: AppendOptions): Promise<Appended> {
+    return this.#ask(() => this.#logs.append(group, text, options));
+  }
+
+  read(group: string, from: number, limit: number): Promise<LogSlice> {
+    return this.#ask(() => this.#logs.read(group, wholeNumber(from), wholeNumber(limit)));
+  }
+
+  readBefore(group: string, before: number | undefined, limit: number): Promise<LogSlice> {
+    const end = wholeNumber(before ?? Number.POSITIVE_INFINITY);
+    return this.#ask(() => this.#logs.readBefore(group, end, wholeNumber(limit)));
+  }
+
+  tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]> {
+    return this.#ask(() => this.#logs.tops(groups));
+  }
+
+  async close(): Promise<void> {
+    this.#isOpen = false;
+    this.#asked.close();
+    this.#answered.close();
+  }
+
+  async #ask<T>(answer: () => T): Promise<T> {
+    this.#checkOpen();
+    await this.#asked.go(this.#logs.drawDelay());
+    this.#checkOpen();
+    const value = answer();
+    await this.#answered.go(this.#logs.drawDelay());
+    this.#checkOpen();
+    return value;
+  }
+
+  #checkOpen(): void {
+    if (!this.#isOpen) throw new LayerUnavailable("the memory history is not open");
+  }
+}
+
+/** A way on which nothing overtakes. */
+class Way {
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #underWay: (() => void)[] = [];
+
+  /** Resolves on arrival, or early when the way is closed. */
+  async go(delayMs: number): Promise<void> {
+    if (delayMs <= 0 && this.#underWay.length === 0) return;
+    await new Promise<void>((arrive) => {
+      this.#underWay.push(arrive);
+      // Whichever timer comes first lets the first arrive.
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        this.#underWay.shift()?.();
+      }, delayMs);
+      this.#timers.add(timer);
+    });
+  }
+
+  close(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    for (const arrive of this.#underWay.splice(0)) arrive();
+  }
+}
+
+function newLog(): Log {
+  const epoch = randomBytes(9).toString("base64url");
+  return { epoch, offset: 0, id: "", entries: [], bytes: 0, entriesUntil: 0, until: 0 };
+}
+
+function topOf({ epoch, offset, id }: Log): Position {
+  return { epoch, offset, id };
+}
+
+function firstOffset({ offset, entries }: Log): number {
+  return offset - entries.length + 1;
+}
+
+function bytesOf({ text }: LogEntry): number {
+  return ENTRY_BYTES + Buffer.byteLength(text);
+}
+
+/** Keys may be of any length, and are another's secret perhaps. */
+function hashed(key: string): string {
+  return createHash("sha256").update(key).digest("base64url");
+}
+
+/** At least 0, and no more than can be counted, whatever is given. */
+function wholeNumber(value: number): number {
+  return value > 0 ? Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER) : 0;
+}
