@@ -1,4 +1,6 @@
 import { ConfigurationError } from "../errors.ts";
+import type { HistoryStore } from "../layer/history-store.ts";
+import { MemoryHistory } from "../layer/memory-history.ts";
 import type { Backplane } from "../types.ts";
 import type { Environment } from "./environment.ts";
 
@@ -9,16 +11,39 @@ import type { Environment } from "./environment.ts";
  * @throws ConfigurationError that lists what is wrong with it
  */
 export async function redisBackplane(environment: Environment): Promise<Backplane | undefined> {
+  const options = redisOptions(environment);
+  if (options === undefined) return undefined;
+  const { RedisBackplane } = await import("../redis/index.ts");
+  return new RedisBackplane(options);
+}
+
+/** The same for what groups with history are kept in. */
+export async function redisHistory(environment: Environment): Promise<HistoryStore | undefined> {
+  const options = redisOptions(environment);
+  if (options === undefined) return undefined;
+  const { RedisHistory } = await import("../history/index.ts");
+  return new RedisHistory(options);
+}
+
+/** For several processes that share nothing: a history in the memory of one would be wrong in all others. */
+export class NoHistory extends MemoryHistory {
+  override async open(): Promise<void> {
+    throw new ConfigurationError([
+      "some groups keep history, which several processes can share in Redis only: set REDIS_URL, or start one process",
+    ]);
+  }
+}
+
+function redisOptions(environment: Environment) {
   const { REDIS_URL: url, REDIS_USERNAME: username, REDIS_PASSWORD: password } = environment;
   const { REDIS_PREFIX: prefix } = environment;
   if (url === undefined) return undefined;
-  const { RedisBackplane } = await import("../redis/index.ts");
-  return new RedisBackplane({
+  return {
     url,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     ...(prefix === undefined ? {} : { prefix }),
-  });
+  };
 }
 
 /** For what makes no sense alone. @throws ConfigurationError if the environment names no Redis */

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError } from "../errors.ts";
+import type { HistoryStore } from "../layer/history-store.ts";
 import type { Logger } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
@@ -12,6 +13,13 @@ export interface ComposeContext {
    * share, else memory.
    */
   readonly backplane: Backplane;
+  /**
+   * For `createApplication`, if some groups keep history: in Redis, or in this process' memory. Several
+   * processes without Redis share none; it then refuses to be opened.
+   */
+  readonly history: HistoryStore;
+  /** For `createApplication`: `SLUICE_SECRET`; empty if it is not set. */
+  readonly secret: readonly string[];
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */
   readonly serverOptions: Required<Pick<ServerOptions, "host" | "port">> &
     Pick<ServerOptions, "origins" | "trustedProxies" | "drainDelayMs" | "drainMs" | "stopTimeoutMs">;
@@ -26,8 +34,8 @@ export interface ComposeContext {
  * The module that `sluice start` names exports it as `compose`.
  *
  * @example
- * export const compose: Compose = ({ backplane, serverOptions }) =>
- *   createServer(createApplication({ routes, backplane }), serverOptions);
+ * export const compose: Compose = ({ backplane, history, secret, serverOptions }) =>
+ *   createServer(createApplication({ routes, groups, backplane, history, secret }), serverOptions);
  */
 export type Compose = (context: ComposeContext) => Server | Promise<Server>;
 

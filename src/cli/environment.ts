@@ -36,6 +36,11 @@ export const VARIABLES = {
     "begins every name in Redis; applications that share one need their own",
     text,
   ),
+  SLUICE_SECRET: variable(
+    "",
+    "signs what clients show when they come back to groups with history; the same on all nodes, at least 32 characters; of several, by commas, the first signs and all are believed",
+    list,
+  ),
   ORIGINS: variable(
     "",
     "pages of which other origins may connect, e.g. `https://a.example, *.b.example`",
