@@ -266,7 +266,9 @@ class Door {
       const { group, event, payload, except, id } = read();
       if (id !== undefined) named = { id };
       this.#checkScope(key, group, request);
-      const emit = () => this.#layer.groupEmit(group, event, payload, { except });
+      // In a group with history every node knows the id, and for some minutes this table is not needed.
+      const once = id === undefined ? {} : { idempotencyKey: `${key.name} ${id}` };
+      const emit = () => this.#layer.groupEmit(group, event, payload, { except, ...once });
       if (id === undefined) {
         await emit();
         return { accepted: true };
