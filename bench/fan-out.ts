@@ -1,5 +1,6 @@
 /** One message to 1,000 WebSocket clients: what a delivery costs the server, against bare Socket.IO. */
 import { parseArgs } from "node:util";
+import { atLeastOne } from "./arguments.ts";
 import { checkFileLimit } from "./file-limit.ts";
 import { type Delivery, Pair } from "./pair.ts";
 import { untilQuiet } from "./quiet.ts";
@@ -46,12 +47,6 @@ function readOptions(): Options {
     warmUps: usual.warmUps,
     profile: values.profile,
   };
-}
-
-function atLeastOne(name: string, given: string | number): number {
-  const value = Number(given);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`${name} must be a whole number of at least 1, not "${given}"`);
 }
 
 async function measure(options: Options): Promise<readonly { name: string; rounds: readonly Delivery[] }[]> {

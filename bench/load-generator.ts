@@ -1,7 +1,9 @@
 /** A child process: many clients that count what they get. */
 import { serve } from "./child.ts";
+import { now } from "./clock.ts";
 import type { LoadVerbs, Tally } from "./protocol.ts";
 import { RawClient } from "./raw-client.ts";
+import { quantile } from "./statistics.ts";
 
 /** How many connect at the same time; fewer than a server's backlog holds. */
 const CONNECT_AT_ONCE = 50;
@@ -11,6 +13,9 @@ let counts = new Uint32Array(0);
 let events = 0;
 let bytes = 0;
 let failure: Error | undefined;
+
+/** When each client got its nth message, message by message; empty when nobody wants to know. */
+let arrivals = new Float64Array(0);
 
 /** Who waits for events, and for how many. */
 let awaited = Number.POSITIVE_INFINITY;
@@ -27,12 +32,14 @@ function tally(): Tally {
   return { events, fewest, most, bytes };
 }
 
-function open(port: number, namespace: string, index: number): Promise<void> {
+function open(port: number, entries: readonly string[], index: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    new RawClient(port, namespace, {
+    new RawClient(port, entries, {
       onOpen: resolve,
       onEvent: (length) => {
-        counts[index] = (counts[index] ?? 0) + 1;
+        const count = counts[index] ?? 0;
+        if (arrivals.length > 0) arrivals[count * counts.length + index] = now();
+        counts[index] = count + 1;
         events += 1;
         bytes += length;
         if (events >= awaited) wake();
@@ -47,15 +54,17 @@ function open(port: number, namespace: string, index: number): Promise<void> {
 }
 
 const verbs: Omit<LoadVerbs, "usage"> = {
-  async connect({ port, namespace, clients }) {
-    counts = new Uint32Array(clients);
-    for (let opened = 0; opened < clients; opened += CONNECT_AT_ONCE) {
-      const length = Math.min(CONNECT_AT_ONCE, clients - opened);
-      await Promise.all(Array.from({ length }, (_, i) => open(port, namespace, opened + i)));
+  async connect({ port, clients }) {
+    const first = counts.length;
+    counts = new Uint32Array(first + clients.length);
+    for (let opened = 0; opened < clients.length; opened += CONNECT_AT_ONCE) {
+      const some = clients.slice(opened, opened + CONNECT_AT_ONCE);
+      await Promise.all(some.map((entries, i) => open(port, entries, first + opened + i)));
     }
   },
 
-  async count() {
+  async count({ messages } = { messages: 0 }) {
+    arrivals = new Float64Array(messages * counts.length);
     counts.fill(0);
     events = 0;
     bytes = 0;
@@ -79,6 +88,18 @@ const verbs: Omit<LoadVerbs, "usage"> = {
 
   async tally() {
     return tally();
+  },
+
+  async latency({ sentAt, from, to }) {
+    const clients = counts.length;
+    const all = new Float64Array(sentAt.length * (to - from));
+    sentAt.forEach((sent, message) => {
+      for (let client = from; client < to; client += 1) {
+        all[message * (to - from) + client - from] = (arrivals[message * clients + client] ?? 0) - sent;
+      }
+    });
+    all.sort();
+    return { p50: quantile(all, 0.5), p99: quantile(all, 0.99), max: quantile(all, 1) };
   },
 };
 

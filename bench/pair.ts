@@ -43,7 +43,7 @@ export class Pair {
     const server = new Child<ContenderVerbs>(name, module, flags);
     const load = new Child<LoadVerbs>(`${name}'s load generator`, "./load-generator");
     const { port } = await server.call("start");
-    await load.call("connect", { port, namespace: NAMESPACE, clients });
+    await load.call("connect", { port, clients: Array.from({ length: clients }, () => [`${NAMESPACE},`]) });
     return new Pair(name, clients, server, load);
   }
 

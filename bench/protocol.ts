@@ -27,6 +27,34 @@ export interface ContenderVerbs extends ProcessVerbs {
   publish(order: PublishOrder): Promise<void>;
 }
 
+/** One of two nodes: clients enter its chat rooms. */
+export interface NodeVerbs extends ProcessVerbs {
+  start(at: { readonly redisUrl: string }): Promise<{ readonly port: number }>;
+  /** Answered when the last message is handed over, with the time of each (see `clock.ts`). */
+  publish(order: RoomOrder): Promise<readonly number[]>;
+}
+
+export interface RoomOrder extends PublishOrder {
+  /** Messages go to rooms 0, 1, ... and after that many to room 0 again. */
+  readonly rooms: number;
+  /** From the beginning of one turn that publishes to that of the next; 0: no pause. */
+  readonly everyMs: number;
+}
+
+/** A redis-server; its `usage` is that of Redis, `heapBytes` what Redis itself says it uses. */
+export interface RedisVerbs extends ProcessVerbs {
+  start(): Promise<{ readonly url: string; readonly version: string }>;
+  /** Of all its clients: to channels, patterns and shard channels. */
+  subscriptions(): Promise<number>;
+}
+
+/** From publishing to arrival, in milliseconds. */
+export interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
 /** What clients have got since they were told to count. */
 export interface Tally {
   readonly events: number;
@@ -39,13 +67,22 @@ export interface Tally {
 
 /** Many clients in one process. */
 export interface LoadVerbs extends ProcessVerbs {
-  /** Answered when all are connected. */
-  connect(to: { readonly port: number; readonly namespace: string; readonly clients: number }): Promise<void>;
-  /** Count from zero. */
-  count(): Promise<void>;
+  /**
+   * Adds clients; answered when all are connected. `clients` has for each of them what it asks to enter: a
+   * namespace with a comma and, if any, its credentials.
+   */
+  connect(to: { readonly port: number; readonly clients: readonly (readonly string[])[] }): Promise<void>;
+  /** Count from zero; with `messages`, note for that many when they arrive. */
+  count(what?: { readonly messages: number }): Promise<void>;
   /** Answered when that many events have come, or when time is up; what came is in the tally. */
   received(until: { readonly events: number; readonly timeoutMs: number }): Promise<Tally>;
   tally(): Promise<Tally>;
+  /** Of what was noted, for clients `from` to before `to`. */
+  latency(of: {
+    readonly sentAt: readonly number[];
+    readonly from: number;
+    readonly to: number;
+  }): Promise<Latency>;
 }
 
 /** The namespace that every contender serves. */
@@ -55,3 +92,6 @@ export const EVENT = "message";
 
 /** What is published: 100 bytes of JSON. */
 export const PAYLOAD = { text: "x".repeat(100 - '{"text":""}'.length) };
+
+/** Socket.IO's namespace where there are two nodes; as long as Sluice's `/chat/0`, so that deliveries are alike. */
+export const SOCKET_IO_CHAT = "/chat/x";

@@ -10,7 +10,7 @@ const [SOCKET_CONNECT, SOCKET_EVENT] = [code("0"), code("2")];
 const BUFFER_BYTES = 4096;
 
 export interface RawClientEvents {
-  /** The server has let it into the namespace. */
+  /** The server has let it in everywhere. */
   onOpen(): void;
   /** An event came; bytes of the WebSocket frame's payload. */
   onEvent(bytes: number): void;
@@ -19,12 +19,14 @@ export interface RawClientEvents {
 }
 
 /**
- * A Socket.IO client on a bare TCP socket: it upgrades to a WebSocket, enters one namespace, answers
- * pings and counts events, and does nothing else.
+ * A Socket.IO client on a bare TCP socket: it upgrades to a WebSocket, enters namespaces, answers pings and
+ * counts events, and does nothing else.
  */
 export class RawClient {
   readonly #socket: Socket;
-  readonly #namespace: string;
+  readonly #entries: readonly string[];
+  /** Entries that have not been answered yet. */
+  #unanswered: number;
   readonly #events: RawClientEvents;
   readonly #frames = new FrameReader((opcode, first, second, length) =>
     this.#frame(opcode, first, second, length),
@@ -32,8 +34,10 @@ export class RawClient {
   /** The answer to the upgrade, until it is complete. */
   #response: string | undefined = "";
 
-  constructor(port: number, namespace: string, events: RawClientEvents) {
-    this.#namespace = namespace;
+  /** @param entries - of each namespace: its name with a comma, and the client's credentials if any */
+  constructor(port: number, entries: readonly string[], events: RawClientEvents) {
+    this.#entries = entries;
+    this.#unanswered = entries.length;
     this.#events = events;
     const buffer = Buffer.allocUnsafe(BUFFER_BYTES);
     this.#socket = connect({
@@ -85,16 +89,23 @@ export class RawClient {
       this.#events.onEvent(length);
     } else if (opcode === OPCODE_CLOSE) this.#events.onEnd(new Error("the server closed the WebSocket"));
     else if (first === ENGINE_PING) this.#send("3");
-    else if (first === ENGINE_OPEN) this.#send(`40${this.#namespace},`);
-    else if (first === ENGINE_MESSAGE && second === SOCKET_CONNECT) this.#events.onOpen();
+    else if (first === ENGINE_OPEN) for (const entry of this.#entries) this.#send(`40${entry}`);
+    else if (first === ENGINE_MESSAGE && second === SOCKET_CONNECT) this.#entered();
     else this.#events.onEnd(new Error(`unexpected packet ${String.fromCharCode(first, second)}`));
   }
 
-  /** A short text, in a masked frame as clients must. */
+  #entered(): void {
+    this.#unanswered -= 1;
+    if (this.#unanswered === 0) this.#events.onOpen();
+  }
+
+  /** A text of less than 65,536 bytes, in a masked frame as clients must. */
   #send(text: string): void {
     const mask = randomBytes(4);
     const payload = Buffer.from(text).map((byte, i) => byte ^ mask.readUInt8(i % 4));
-    this.#socket.write(Buffer.concat([Buffer.of(0x81, 0x80 | payload.length), mask, payload]));
+    const { length } = payload;
+    const size = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 0xff];
+    this.#socket.write(Buffer.concat([Buffer.of(0x81, ...size), mask, payload]));
   }
 }
 

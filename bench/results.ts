@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
 
+const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "redis"];
+
 export const RESULTS = fileURLToPath(new URL("bench/results/", ROOT));
 
 /** @returns the file's name */
@@ -23,7 +25,7 @@ function machine(): object {
     cpu: cpus()[0]?.model,
     cores: availableParallelism(),
     loadAverage: loadavg(),
-    versions: Object.fromEntries(["socket.io", "engine.io", "ws"].map((name) => [name, versionOf(name)])),
+    versions: Object.fromEntries(PACKAGES.map((name) => [name, versionOf(name)])),
   };
 }
 

@@ -30,7 +30,7 @@ export function compare(ours: readonly number[], theirs: readonly number[]): Com
 }
 
 /** Between neighbours, in proportion. */
-function quantile(sorted: readonly number[], share: number): number {
+export function quantile(sorted: ArrayLike<number>, share: number): number {
   const place = (sorted.length - 1) * share;
   const below = sorted[Math.floor(place)] ?? Number.NaN;
   const above = sorted[Math.ceil(place)] ?? Number.NaN;
