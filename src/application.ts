@@ -8,6 +8,7 @@ import { Claims } from "./layer/claims.ts";
 import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { HistoryStore } from "./layer/history-store.ts";
 import { MemoryBackplane } from "./layer/memory-backplane.ts";
+import { MemoryHistory } from "./layer/memory-history.ts";
 import { Receipts } from "./layer/receipts.ts";
 import { printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
@@ -24,7 +25,7 @@ export interface ApplicationOptions extends Given<ApplicationSettings> {
   readonly backplane?: Backplane;
   /** What groups keep, by patterns of their names; the same in every process that sends to them. */
   readonly groups?: GroupPolicies;
-  /** Keeps what groups with history are sent. */
+  /** Keeps what groups with history are sent; by default this process does, if it is the only node. */
   readonly history?: HistoryStore;
   /**
    * Signs what clients show when they come back; at least 32 characters, the same on all nodes. Of several
@@ -69,7 +70,7 @@ export class Application {
     const faults = new Faults();
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
     const router = faults.collect(() => new Router(routes, middleware));
-    const log = faults.collect(() => historyOptions(groups, history, secret));
+    const log = faults.collect(() => historyOptions(groups, history, secret, backplane));
     if (settings === undefined || router === undefined || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;
@@ -180,15 +181,17 @@ export function createApplication(options: ApplicationOptions): Application {
 /** What the layer needs for groups with history; nothing if there are none. */
 function historyOptions(
   groups: GroupPolicies,
-  store: HistoryStore | undefined,
+  given: HistoryStore | undefined,
   secret: string | readonly string[],
+  backplane: Backplane,
 ): Pick<ChannelLayerOptions, "history"> {
   const policies = new PolicyTable(groups);
   const secrets = typeof secret === "string" ? [secret] : secret;
   if (!policies.needs.history) return {};
+  const store = given ?? (backplane instanceof MemoryBackplane ? new MemoryHistory() : undefined);
   if (store === undefined) {
     throw new ConfigurationError([
-      "some groups keep history, but there is nothing to keep it in: give `history`, a MemoryHistory (one process) or a RedisHistory, from sluice/history",
+      "groups with history on several nodes need a store that all of them share: option history, e.g. history: new RedisHistory({ url })",
     ]);
   }
   if (store.isShared && secrets.length === 0) {

@@ -114,11 +114,20 @@ export class RedisCommands {
   ): Promise<unknown> {
     const [key = ""] = keys;
     const rest = [String(keys.length), ...keys, ...args.map(String)];
+    const whole = () => this.command(key, ["EVAL", script.text, ...rest]);
+    const { link } = this.#kept;
+    const part = this.#target.at.kind === "cluster" ? tagOf(key) : "";
+    if (link !== undefined && !link.knows(script, part)) {
+      const answer = await whole();
+      link.learn(script, part);
+      return answer;
+    }
     try {
       return await this.command(key, ["EVALSHA", script.hash, ...rest]);
     } catch (error) {
+      // Forgotten (SCRIPT FLUSH), or in a cluster its part has moved.
       if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error;
-      return this.command(key, ["EVAL", script.text, ...rest]);
+      return whole();
     }
   }
 
@@ -143,12 +152,21 @@ export class RedisCommands {
   }
 }
 
+/** Scripts and the parts of a cluster they ran in, that a connection remembers. */
+const MAX_KNOWN = 10_000;
+
+/** What decides where in a cluster a key lives: its hash tag, or all of it. */
+function tagOf(key: string): string {
+  return /\{([^}]+)\}/.exec(key)?.[1] ?? key;
+}
+
 /** One life of the connection; a command that is not answered in time ends it. */
 class CommandLink {
   readonly #connection: RedisConnection;
   readonly #timeoutMs: number;
   readonly #broken: (reason: string) => void;
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #known = new Set<string>();
   #isOver = false;
 
   private constructor(
@@ -189,6 +207,19 @@ class CommandLink {
       if (!isRefusal(error)) this.fail((error as Error).message);
       throw error;
     }
+  }
+
+  /**
+   * Whether it ran there already, so that Redis knows it by its hash. Until then it goes whole: one that is
+   * refused and sent again would be overtaken by those sent meanwhile.
+   */
+  knows(script: RedisScript, part: string): boolean {
+    return this.#known.has(`${script.hash} ${part}`);
+  }
+
+  learn(script: RedisScript, part: string): void {
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.add(`${script.hash} ${part}`);
   }
 
   fail(reason: string): void {

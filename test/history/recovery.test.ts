@@ -9,6 +9,7 @@ import {
   type Message,
   route,
 } from "sluice";
+import { RedisBackplane } from "sluice/redis";
 import { seeded } from "../seeded.ts";
 import { ScriptedHistory } from "./scripted-history.ts";
 import { Visitor } from "./visitor.ts";
@@ -572,7 +573,10 @@ describe("when all have left", () => {
 
   test("wrong options are told at once", () => {
     const history = new ScriptedHistory();
-    expect(() => node(history, { history: undefined as never })).toThrow(/there is nothing to keep it in/);
+    const elsewhere = new RedisBackplane();
+    expect(() => node(history, { history: undefined as never, backplane: elsewhere })).toThrow(
+      /a store that all/,
+    );
     expect(() => node(history, { secret: "short" })).toThrow(/at least 32 characters/);
     expect(() => node(Object.assign(new ScriptedHistory(), { isShared: true }), { secret: [] })).toThrow(
       /SLUICE_SECRET/,

@@ -193,8 +193,6 @@ describe("one server", () => {
     expect((await history.readBefore("g", undefined, 10)).entries).toHaveLength(1);
     await history.close();
     for (const rule of rules.filter((part) => /^[+~]/.test(part) && part !== "+hello")) {
-      // A script is sent whole only to a server that does not know it.
-      await asking(redis, (command) => command("SCRIPT", "FLUSH"));
       await setUser(...rules.filter((other) => other !== rule));
       expect(`without ${rule}: ${await faultOf(options)}`).toMatch(/may not do what is needed/);
     }

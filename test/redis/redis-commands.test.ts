@@ -46,6 +46,27 @@ redisTest("without Redis a command is refused at once, and works again by itself
   expect(await commands.run(COUNT, ["n"], [1, "x"])).toEqual([1, "é", "x"]);
 });
 
+redisTest("on a new server, which knows no scripts, none overtakes another", async () => {
+  const NOTE = new RedisScript("return redis.call('RPUSH', KEYS[1], ARGV[1])");
+  await commands.run(NOTE, ["before"], ["x"]);
+  for (let round = 1; round <= 5; round++) {
+    await redis.end();
+    await until(() => states.length === 2 * round - 1);
+    await redis.begin();
+    await until(() => states.length === 2 * round);
+    const running: Promise<unknown>[] = [];
+    for (let i = 0; i < 200; i++) {
+      running.push(commands.run(NOTE, ["noted"], [i]).catch(() => {}));
+      // A little later each, so that answers come between.
+      if (i % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (running.length >= 40) await Promise.all(running.splice(0));
+    }
+    await Promise.all(running);
+    const noted = (await commands.command("noted", ["LRANGE", "noted", "0", "-1"])) as string[];
+    expect(noted).toEqual(Array.from({ length: 200 }, (_, i) => String(i)));
+  }
+});
+
 redisTest("a frozen Redis is noticed by a command that gets no answer, or by the heartbeat", async () => {
   redis.freeze();
   await expect(commands.run(COUNT, ["n"], [1, "x"])).rejects.toMatchObject({ code: "layer_unavailable" });
