@@ -66,6 +66,9 @@ return {top, redis.call(ARGV[1], KEYS[2], ARGV[2], ARGV[3], 'COUNT', ARGV[4])}
 
 const COMMANDS = [...APPEND_COMMANDS, "hmget", "xrange", "xrevrange"];
 
+/** Long enough to be read again: of a log that is gone, a script reads no entries. */
+const REHEARSAL_TTL_MS = 1_000;
+
 /** Groups that are asked for at once. */
 const SLICE = 500;
 
@@ -167,11 +170,15 @@ export class RedisHistory implements HistoryStore {
     return groupKeys(this.#settings.prefix, group);
   }
 
-  /** All that will be done, once, in a group of its own that is gone at once: so rights that lack are told now. */
+  /** All that will be done, once, in a group of its own that is soon gone: so rights that lack are told now. */
   async #rehearse(): Promise<void> {
     const group = `sluice.rehearsal.${randomText()}`;
-    const options = { size: 1, ttlMs: 1, idempotencyKey: "rehearsal" };
-    await this.#append(group, "", options, { entries: 1, position: 1, key: 1 });
+    const options = { size: 1, ttlMs: REHEARSAL_TTL_MS, idempotencyKey: "rehearsal" };
+    await this.#append(group, "", options, {
+      entries: REHEARSAL_TTL_MS,
+      position: REHEARSAL_TTL_MS,
+      key: REHEARSAL_TTL_MS,
+    });
     await this.#read(group, "XRANGE", "-", "+", 1);
     await this.#read(group, "XREVRANGE", "+", "-", 1);
     await this.#top(group);

@@ -89,6 +89,16 @@ test("with too many groups the one appended to longest ago is forgotten", async 
   expect([tops[0]?.epoch, logs.size]).toEqual([epoch, 3]);
 });
 
+test("a key of a log that is forgotten is forgotten too", async () => {
+  const { history } = await historyAt({ maxGroups: 1 });
+  const append = (group: string) => history.append(group, "x", { ...MINUTE, idempotencyKey: "k" });
+  const before = await append("a");
+  await append("b");
+  const after = await append("a");
+  expect([after.isKnown, after.offset]).toEqual([false, 1]);
+  expect(after.epoch).not.toBe(before.epoch);
+});
+
 test("with too many bytes groups are forgotten, then entries of the last", async () => {
   const { logs, history } = await historyAt({ maxBytes: 10_000 });
   const text = "x".repeat(3_000);
