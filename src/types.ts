@@ -164,11 +164,14 @@ export interface Backplane {
   /**
    * Hands a text over; never throws, never waits. `text` is a function so that nobody pays for encoding a
    * message that no other node can hear.
+   *
+   * @param left - hears, once, that this text has left this node, or that it is lost. Texts that somebody
+   * asks about have some room of their own where what waits is bounded.
    */
-  publish(topic: string, text: () => string): void;
+  publish(topic: string, text: () => string, left?: (isLost: boolean) => void): void;
   /**
    * Resolves when all that was published before has left this node; rejects with LayerUnavailable when
-   * some of it was dropped.
+   * something was dropped since the last time.
    */
   flush(): Promise<void>;
   /** Ends, after what waits has left (or its time is up); nothing is heard afterwards. Idempotent. */
@@ -185,7 +188,10 @@ export interface BackplaneListener {
   unheard(topic: string): void;
   /** Texts of other nodes may not have been heard, or have not. */
   lost(loss: Loss): void;
-  /** Other nodes cannot be reached; what is published waits, bounded, or is dropped. */
+  /**
+   * Other nodes cannot be reached; what is published waits, bounded, or is dropped. Told again when the
+   * reason changes.
+   */
   down(reason: string): void;
   /** They can again, and all subscriptions are in force. Comes after `down` only. */
   up(): void;

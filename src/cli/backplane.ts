@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
@@ -36,14 +37,26 @@ export class NoHistory extends MemoryHistory {
 
 function redisOptions(environment: Environment) {
   const { REDIS_URL: url, REDIS_USERNAME: username, REDIS_PASSWORD: password } = environment;
-  const { REDIS_PREFIX: prefix } = environment;
+  const { REDIS_PREFIX: prefix, REDIS_CA_FILE: ca, REDIS_SENTINEL_PASSWORD: sentinel } = environment;
   if (url === undefined) return undefined;
   return {
     url,
+    ...(ca === undefined ? {} : { tls: { ca: contentOf(ca) } }),
+    ...(sentinel === undefined ? {} : { sentinel: { password: sentinel } }),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     ...(prefix === undefined ? {} : { prefix }),
   };
+}
+
+function contentOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigurationError([
+      `REDIS_CA_FILE names a file that cannot be read: ${(error as Error).message}`,
+    ]);
+  }
 }
 
 /** For what makes no sense alone. @throws ConfigurationError if the environment names no Redis */

@@ -31,6 +31,12 @@ export const VARIABLES = {
   ),
   REDIS_USERNAME: variable("", "who we are to that Redis, if the URL does not say it", text),
   REDIS_PASSWORD: variable("", "the password, with any characters, if the URL does not have it", text),
+  REDIS_CA_FILE: variable(
+    "",
+    "a file with the certificates of authorities to trust, in PEM, if Redis' is not from a well-known one",
+    text,
+  ),
+  REDIS_SENTINEL_PASSWORD: variable("", "the password of the sentinels themselves, if they have one", text),
   REDIS_PREFIX: variable(
     "sluice",
     "begins every name in Redis; applications that share one need their own",
@@ -79,7 +85,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   const faults: string[] = [];
   const found: Record<string, unknown> = {};
   for (const [name, variable] of Object.entries(VARIABLES)) {
-    const value = env[name]?.trim();
+    const value = name === "REDIS_PASSWORD" ? env[name] : env[name]?.trim();
     if (!value) continue;
     try {
       found[name] = variable.read(value);
@@ -108,7 +114,10 @@ function misspelt(env: Readonly<Record<string, string | undefined>>): string[] {
     if (known.includes(name) || !env[name] || name.length < 7) return [];
     const meant =
       nearest(name, known, name.length < 12 ? 2 : 3) ?? known.find((other) => isShortFor(name, other));
-    return meant === undefined ? [] : [`${name} is not read by anything; did you mean ${meant}?`];
+    // Others may read it, too; what was meant is set.
+    return meant === undefined || env[meant]
+      ? []
+      : [`${name} is not read by anything; did you mean ${meant}?`];
   });
 }
 

@@ -303,7 +303,8 @@ export class ChannelLayer {
 
   /**
    * Ends every connection of a user on every node; the clients are told code and reason. Connections that
-   * are being made are not found yet: refuse the user first.
+   * are being made are not found yet: refuse the user first. At most once: a node that cannot be reached in
+   * this moment does not hear it; `layer:up` is when to say it again.
    * Resolved: done here, and the word to the other nodes has left this one.
    *
    * @param user - as the application's `userId` names it
@@ -317,9 +318,15 @@ export class ChannelLayer {
     checkCloseCode(code);
     const payload = encodePayload({ user, code, reason }, this.#maxMessageBytes);
     this.#checkOpen();
+    const told = new Promise<void>((resolve, reject) => {
+      const lost = new LayerUnavailable(
+        "other nodes could not be told; some of the user's connections may be open",
+      );
+      const text = () => encodeEnvelope(this.node, { kind: "closeUser" }, payload);
+      this.#backplane.publish(ALL_NODES, text, (isLost) => (isLost ? reject(lost) : resolve()));
+    });
     this.#closeUserHere(user, code, reason);
-    this.#publish(ALL_NODES, { kind: "closeUser" }, payload);
-    await this.#backplane.flush();
+    await told;
   }
 
   /** The channels of this node (alone) that are in the group, in the order of joining. For tests. */
@@ -424,7 +431,10 @@ export class ChannelLayer {
   }
 
   #closeUserHere(user: string, code: number, reason: string): void {
-    for (const channel of [...(this.#users.get(user) ?? [])]) this.#closeHere(channel, code, reason);
+    // Ending one may end another: routes of one connection.
+    for (const channel of [...(this.#users.get(user) ?? [])]) {
+      this.#attached.get(channel)?.member.close(code, reason);
+    }
   }
 
   #changeElsewhere(verb: "groupAdd" | "groupDiscard", group: string, channel: string): Promise<void> {
@@ -449,7 +459,7 @@ export class ChannelLayer {
       unheard: (topic) => this.#unheard(topic),
       lost: (loss) => this.#lost(loss),
       down: (reason) => {
-        this.#downSince = performance.now();
+        this.#downSince ??= performance.now();
         facts.layerDown.announce({ reason });
       },
       up: () => {

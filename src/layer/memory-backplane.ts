@@ -77,7 +77,8 @@ export class MemoryBackplane implements Backplane {
     this.#hub.remove(topic, this);
   }
 
-  publish(topic: string, text: () => string): void {
+  publish(topic: string, text: () => string, left?: (isLost: boolean) => void): void {
+    left?.(false);
     const others = [...this.#hub.listeners(topic)].filter((node) => node !== this);
     if (others.length === 0) return this.#listener?.unheard(topic);
     const sent = text();

@@ -69,7 +69,9 @@ export class NodeRequests {
       failed = true;
       const isKnown = error instanceof SluiceError;
       if (!isKnown) this.#onError(error);
-      reply = encodePayload(isKnown ? { code: error.code, message: error.message } : {}, this.#maxBytes);
+      // Whatever the limit is, an answer there must be.
+      const said = isKnown ? { code: error.code, message: error.message.slice(0, 1_000) } : {};
+      reply = encodePayload(said, Number.POSITIVE_INFINITY);
     }
     this.#post(from, { kind: "reply", id, failed }, reply);
   }

@@ -5,9 +5,11 @@ import type { ProcessHub } from "./process-hub.ts";
 
 /** A process that ends sooner than this after its beginning has died early. */
 const EARLY_MS = 10_000;
-/** After so many early deaths in a row at one place it is given up. */
+/** After so many early deaths in a row at one place it is given up, if nobody serves. */
 const MAX_EARLY_DEATHS = 5;
 const FIRST_DELAY_MS = 200;
+/** While others serve, so that an outage of something a beginning needs does not end them as well. */
+const MAX_DELAY_MS = 15_000;
 /** On top of what the processes themselves may take to stop. */
 const STOP_MARGIN_MS = 5_000;
 
@@ -36,7 +38,7 @@ export class CrewFailed extends Error {
 
 /**
  * The processes that serve one port. One that ends is replaced: at once if it had lived for a while, after
- * a growing delay if it had not, and not at all after five early deaths in a row.
+ * a growing delay if it had not. After five early deaths in a row with nobody serving it is given up.
  */
 export class Crew {
   readonly #options: CrewOptions;
@@ -125,7 +127,7 @@ export class Crew {
       const isEarly = !asked && performance.now() - bornAt < EARLY_MS;
       const deaths = isEarly ? earlyDeaths + 1 : 0;
       const line = { process: worker.id, pid: worker.process.pid, code, signal };
-      if (deaths >= MAX_EARLY_DEATHS) {
+      if (deaths >= MAX_EARLY_DEATHS && !this.#isServing) {
         logger.error(line, "process ended");
         return this.#gaveUp(
           new CrewFailed(
@@ -134,11 +136,15 @@ export class Crew {
           ),
         );
       }
-      const delayMs = isEarly ? FIRST_DELAY_MS * 2 ** earlyDeaths : 0;
+      const delayMs = isEarly ? Math.min(FIRST_DELAY_MS * 2 ** earlyDeaths, MAX_DELAY_MS) : 0;
       if (asked) logger.info(line, "process ended as it was asked to; another one begins");
       else logger.error({ ...line, delayMs }, "process ended; another one begins");
       this.#beginLater({ ...(isServing ? {} : hopes) }, deaths, delayMs);
     });
+  }
+
+  get #isServing(): boolean {
+    return [...this.#colleagues.values()].some(({ isServing }) => isServing);
   }
 
   #beginLater(hopes: { ready?(): void }, earlyDeaths: number, delayMs: number): void {

@@ -38,10 +38,14 @@ export class Lane<Entry extends readonly unknown[]> {
     setImmediate(() => this.#send());
   }
 
-  /** False, and nothing is taken, when too much waits. */
-  offer(entry: Entry, characters: number): boolean {
-    if (this.#bytes + this.#bytesUnderWay + characters > this.#maxBytes) return false;
-    this.#bytes += characters;
+  /**
+   * False, and nothing is taken, when too much waits.
+   *
+   * @param room - how much more than usual may wait before it
+   */
+  offer(entry: Entry, bytes: number, room = 1): boolean {
+    if (this.#bytes + this.#bytesUnderWay + bytes > this.#maxBytes * room) return false;
+    this.#bytes += bytes;
     this.post(entry);
     return this.#state !== "ended";
   }

@@ -8,6 +8,7 @@ const REPORT_INTERVAL_MS = 1_000;
 export class Membership {
   readonly #server: Server;
   readonly #port = process as unknown as Port;
+  #reports: NodeJS.Timeout | undefined;
 
   /** @param number - of this process; begins the ids of its sessions */
   constructor(server: Server) {
@@ -22,13 +23,16 @@ export class Membership {
     });
     await this.#server.share(number);
     this.#report({ sluice: "ready", stopMs });
-    setInterval(() => {
+    // Ends with the process, like the channel that it speaks on.
+    this.#reports = setInterval(() => {
       this.#report({ sluice: "load", connections: this.#server.connections });
-    }, REPORT_INTERVAL_MS).unref();
+    }, REPORT_INTERVAL_MS);
+    this.#reports.unref();
   }
 
   /** Newcomers should go elsewhere. */
   leave(): void {
+    clearInterval(this.#reports);
     this.#report({ sluice: "leaving" });
   }
 

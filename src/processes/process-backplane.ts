@@ -1,10 +1,12 @@
 import { ConfigurationError, LayerUnavailable } from "../errors.ts";
 import type { Backplane, BackplaneListener } from "../types.ts";
 import { Lane } from "./lane.ts";
-import { isBatch, type Notice, type Port, type Request } from "./protocol.ts";
+import { bytesOf, isBatch, type Notice, type Port, type Request } from "./protocol.ts";
 
 /** Bytes that may wait for a primary that is slow; more texts are dropped and counted. */
 const MAX_WAITING_BYTES = 16_777_216;
+/** How much more may wait if somebody asks about it. */
+const RESERVE = 1.25;
 /** How long `close` waits for what it still has to say. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -70,12 +72,16 @@ export class ProcessBackplane implements Backplane {
     await this.#ask((number) => ["unsubscribe", number, topic]);
   }
 
-  publish(topic: string, text: () => string): void {
-    if (this.#listener === undefined) return;
-    const body = text();
-    if (this.#lane.offer(["text", topic, body], topic.length + body.length)) return;
+  publish(topic: string, text: () => string, left?: (isLost: boolean) => void): void {
+    const body = this.#listener === undefined ? undefined : text();
+    const room = left === undefined ? 1 : RESERVE;
+    if (body !== undefined && this.#lane.offer(["text", topic, body], bytesOf(topic, body), room)) {
+      if (left !== undefined) void this.#lane.left().then(() => left(this.#lane.hasEnded));
+      return;
+    }
     this.#dropped += 1;
-    this.#listener.dropped(topic, 1);
+    this.#listener?.dropped(topic, 1);
+    left?.(true);
   }
 
   async flush(): Promise<void> {

@@ -1,5 +1,5 @@
 import { Lane } from "./lane.ts";
-import { isBatch, type Notice, type Port, type Request } from "./protocol.ts";
+import { bytesOf, isBatch, type Notice, type Port, type Request } from "./protocol.ts";
 
 /** Bytes that may wait for one process; more texts are dropped, counted, and told to it later. */
 const MAX_WAITING_BYTES = 16_777_216;
@@ -101,7 +101,7 @@ class Node {
 
   pass(text: Extract<Notice, readonly ["text", ...unknown[]]>): void {
     // Once something is missing, nothing goes on before that has been told.
-    if (this.#missed.size === 0 && this.#lane.offer(text, text[1].length + text[2].length)) return;
+    if (this.#missed.size === 0 && this.#lane.offer(text, bytesOf(text[1], text[2]))) return;
     if (this.#lane.hasEnded) return;
     const isKnown = this.#missed.has(text[1]) || this.#missed.size < MAX_TOPICS_MISSED;
     const topic = isKnown ? text[1] : undefined;

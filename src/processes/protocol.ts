@@ -64,3 +64,8 @@ export function isHandover(message: unknown): message is Handover {
 function kindOf(message: unknown): unknown {
   return typeof message === "object" && message !== null && "sluice" in message ? message.sluice : undefined;
 }
+
+/** What a text on a topic costs on its way. */
+export function bytesOf(topic: string, text: string): number {
+  return topic.length + Buffer.byteLength(text);
+}

@@ -12,6 +12,8 @@ export interface Keeper<L extends Breakable> {
   /** It can be used: the first, or another after an outage of that length. */
   up(link: L, downMs: number | undefined): void;
   down(reason: string): void;
+  /** Another attempt has failed, for another reason than the last. */
+  failed?(error: Error): void;
 }
 
 const FIRST_BACKOFF_MS = 25;
@@ -23,7 +25,7 @@ export class Kept<L extends Breakable> {
   readonly #keeper: Keeper<L>;
   readonly #closing = new AbortController();
   #link: L | undefined;
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   constructor(keeper: Keeper<L>) {
     this.#keeper = keeper;
@@ -48,9 +50,22 @@ export class Kept<L extends Breakable> {
     }
   }
 
-  /** Resolves when something has changed: there is a link again, or there will be none any more. */
-  change(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  /**
+   * Resolves when something has changed: there is a link again, or there will be none any more.
+   *
+   * @param signal - ends the waiting; it resolves then, too
+   */
+  change(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#waiting.delete(wake);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      this.#waiting.add(wake);
+      signal.addEventListener("abort", wake);
+    });
   }
 
   close(): void {
@@ -84,6 +99,7 @@ export class Kept<L extends Breakable> {
   async #remake(): Promise<void> {
     const { signal } = this.#closing;
     const downSince = performance.now();
+    let lastReason = "";
     for (
       let backoffMs = FIRST_BACKOFF_MS;
       !signal.aborted;
@@ -91,12 +107,19 @@ export class Kept<L extends Breakable> {
     ) {
       // Drawn, so that the nodes do not all come at once.
       await sleep(Math.random() * backoffMs, undefined, { signal }).catch(() => {});
-      const link = signal.aborted ? undefined : await this.#make().catch(() => undefined);
-      if (link !== undefined) return this.#use(link, performance.now() - downSince);
+      if (signal.aborted) return;
+      try {
+        const link = await this.#make();
+        return this.#use(link, performance.now() - downSince);
+      } catch (error) {
+        const { message } = error as Error;
+        if (message !== lastReason && !signal.aborted) this.#keeper.failed?.(error as Error);
+        lastReason = message;
+      }
     }
   }
 
   #wakeAll(): void {
-    for (const wake of this.#waiting.splice(0)) wake();
+    for (const wake of this.#waiting) wake();
   }
 }

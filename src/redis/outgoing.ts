@@ -34,6 +34,8 @@ export type Carrier = (batch: Batch) => Promise<number>;
 
 interface Waiting extends Batch {
   bytes: number;
+  /** Who asked what becomes of it. */
+  readonly asked: ((isLost: boolean) => void)[];
   readonly serial: number;
   readonly sinceMs: number;
 }
@@ -41,13 +43,14 @@ interface Waiting extends Batch {
 /** One that waits for all up to a batch to have left. */
 interface Flush {
   readonly upTo: number;
-  readonly droppedBefore: number;
   resolve(): void;
   reject(error: Error): void;
 }
 
 /** A batch larger than this is not added to. */
 const MAX_BATCH_BYTES = 262_144;
+/** How much more may wait if somebody asks about it: a flood of chat must not push out a ban. */
+const RESERVE = 1.25;
 /** Batches handed to Redis that it has not answered yet. */
 const MAX_UNDER_WAY = 1_000;
 
@@ -70,6 +73,8 @@ export class Outgoing {
   #bytes = 0;
   #lastSerial = 0;
   #dropped = 0;
+  /** Of those, what a flush has told. */
+  #droppedTold = 0;
   #flushes: Flush[] = [];
   #expiry: NodeJS.Timeout | undefined;
 
@@ -83,11 +88,14 @@ export class Outgoing {
     return this.#messages;
   }
 
-  add(topic: string, text: string): void {
+  /** @param left - hears, once, that the text has left, or that it is lost */
+  add(topic: string, text: string, left?: (isLost: boolean) => void): void {
     const bytes = Buffer.byteLength(text);
     const { maxWaitingMessages, maxWaitingBytes } = this.#limits;
-    if (this.#messages >= maxWaitingMessages || this.#bytes + bytes > maxWaitingBytes) {
-      return this.#refuse(topic);
+    const room = left === undefined ? 1 : RESERVE;
+    if (this.#messages >= maxWaitingMessages * room || this.#bytes + bytes > maxWaitingBytes * room) {
+      this.#refuse(topic);
+      return left?.(true);
     }
     this.#messages += 1;
     this.#bytes += bytes;
@@ -96,12 +104,15 @@ export class Outgoing {
       this.#numbering.take(topic, 1);
       open.texts.push(text);
       open.bytes += bytes;
+      if (left !== undefined) open.asked.push(left);
     } else {
       this.#seal(topic);
       this.#lastSerial += 1;
       const serial = this.#lastSerial;
       const numbers = this.#numbering.take(topic, 1);
-      this.#turn.set(topic, { topic, ...numbers, texts: [text], bytes, serial, sinceMs: performance.now() });
+      const asked = left === undefined ? [] : [left];
+      const sinceMs = performance.now();
+      this.#turn.set(topic, { topic, ...numbers, texts: [text], bytes, asked, serial, sinceMs });
     }
     this.#scheduleTurn();
   }
@@ -120,11 +131,14 @@ export class Outgoing {
     this.#watchAge();
   }
 
-  /** Resolves when all that was added before has left; rejects with LayerUnavailable if some was dropped. */
+  /**
+   * Resolves when all that was added before has left; rejects with LayerUnavailable if something was dropped
+   * since the last flush.
+   */
   flush(): Promise<void> {
     this.#endTurn();
     return new Promise((resolve, reject) => {
-      this.#flushes.push({ upTo: this.#lastSerial, droppedBefore: this.#dropped, resolve, reject });
+      this.#flushes.push({ upTo: this.#lastSerial, resolve, reject });
       this.#settle();
     });
   }
@@ -184,12 +198,13 @@ export class Outgoing {
     carrier(batch).then(
       (receivers) => {
         if (!this.#finish(batch)) return;
+        for (const left of batch.asked) left(false);
         this.#host.delivered(batch.topic, receivers);
         this.#pump();
       },
       (error) => {
         if (carrier !== this.#carrier || !this.#host.isRefusal(error) || !this.#finish(batch)) return;
-        this.#tellDropped(batch.topic, batch.texts.length);
+        this.#lose(batch);
         this.#pump();
       },
     );
@@ -206,6 +221,11 @@ export class Outgoing {
   #drop(batch: Waiting): void {
     this.#messages -= batch.texts.length;
     this.#bytes -= batch.bytes;
+    this.#lose(batch);
+  }
+
+  #lose(batch: Waiting): void {
+    for (const left of batch.asked) left(true);
     this.#tellDropped(batch.topic, batch.texts.length);
   }
 
@@ -242,10 +262,11 @@ export class Outgoing {
   #settle(): void {
     if (this.#flushes.length === 0) return;
     const oldest = this.#oldestSerial();
-    this.#flushes = this.#flushes.filter(({ upTo, droppedBefore, resolve, reject }) => {
+    this.#flushes = this.#flushes.filter(({ upTo, resolve, reject }) => {
       if (oldest <= upTo) return true;
-      if (this.#dropped === droppedBefore) resolve();
+      if (this.#dropped === this.#droppedTold) resolve();
       else reject(new LayerUnavailable("other nodes cannot be reached: what was sent has been dropped"));
+      this.#droppedTold = this.#dropped;
       return false;
     });
   }

@@ -6,7 +6,7 @@ import { within } from "../within.ts";
 import { Kept, MAX_BACKOFF_MS } from "./kept.ts";
 import { Holes } from "./numbering.ts";
 import { type Batch, Outgoing } from "./outgoing.ts";
-import { isRefusal, type RedisRights, startFault } from "./redis-faults.ts";
+import { isRefusal, type RedisRights, reasonOf, startFault } from "./redis-faults.ts";
 import { RedisLink } from "./redis-link.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
 
@@ -81,6 +81,7 @@ export class RedisBackplane implements Backplane {
       make: (broken) => this.#connect(broken),
       up: (link, downMs) => this.#up(link, downMs),
       down: (reason) => this.#down(reason),
+      failed: (error) => this.#listener?.down(reasonOf(error, this.#target, rightsOf(this.#settings))),
     });
   }
 
@@ -99,9 +100,11 @@ export class RedisBackplane implements Backplane {
     const { subscribeTimeoutMs } = this.#settings;
     const late = () =>
       new LayerUnavailable(`Redis confirmed no subscription within ${subscribeTimeoutMs} ms`);
+    const waiting = new AbortController();
     try {
-      await within(subscribeTimeoutMs, this.#confirmed(topic), late);
+      await within(subscribeTimeoutMs, this.#confirmed(topic, waiting.signal), late);
     } catch (error) {
+      waiting.abort();
       void this.unsubscribe(topic);
       throw error instanceof LayerUnavailable ? error : new LayerUnavailable((error as Error).message);
     }
@@ -114,9 +117,12 @@ export class RedisBackplane implements Backplane {
     await this.#kept.link?.hub.unsubscribe(topic).catch(() => {});
   }
 
-  publish(topic: string, text: () => string): void {
-    if (this.#isClosing || this.#kept.isClosed) return this.#listener?.dropped(topic, 1);
-    this.#outgoing.add(topic, text());
+  publish(topic: string, text: () => string, left?: (isLost: boolean) => void): void {
+    if (this.#isClosing || this.#kept.isClosed) {
+      this.#listener?.dropped(topic, 1);
+      return left?.(true);
+    }
+    this.#outgoing.add(topic, text(), left);
   }
 
   flush(): Promise<void> {
@@ -141,12 +147,12 @@ export class RedisBackplane implements Backplane {
   }
 
   /** A link that breaks meanwhile is followed by one that has the topic from its beginning. */
-  async #confirmed(topic: string): Promise<void> {
-    while (this.#topics.has(topic)) {
+  async #confirmed(topic: string, signal: AbortSignal): Promise<void> {
+    while (this.#topics.has(topic) && !signal.aborted) {
       this.#checkOpen();
       const { link } = this.#kept;
       if (link === undefined) {
-        await this.#kept.change();
+        await this.#kept.change(signal);
         continue;
       }
       try {
@@ -181,6 +187,7 @@ export class RedisBackplane implements Backplane {
     const settleMs = Math.min(downMs, MAX_BACKOFF_MS, this.#settings.limits.maxWaitingMs / 4);
     this.#settling = setTimeout(() => this.#beginOutgoing(link), settleMs);
     if (this.#topics.size > 0) this.#listener?.lost({});
+    for (const topic of link.refused) this.#listener?.lost({ topic });
     this.#listener?.up();
   }
 
@@ -226,13 +233,12 @@ export class RedisBackplane implements Backplane {
 
 function rightsOf({ prefix }: RedisBackplaneSettings): RedisRights {
   return {
-    names: `resetchannels &${prefix}#*`,
+    names: `&${prefix}#*`,
     commands: ["spublish", "ssubscribe", "sunsubscribe"],
-    inCluster: ["cluster|keyslot"],
   };
 }
 
-const PREFIX = /^[A-Za-z0-9._:{}-]{1,60}$/;
+const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
 
 function checked(options: RedisBackplaneOptions): { target: RedisTarget; settings: RedisBackplaneSettings } {
   const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisBackplaneDefaults, name);
@@ -245,7 +251,7 @@ function checked(options: RedisBackplaneOptions): { target: RedisTarget; setting
     resolveOptions(redisBackplaneDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
   );
   if (settings !== undefined && !PREFIX.test(settings.prefix)) {
-    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - { }");
+    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : -");
   }
   if (target === undefined || settings === undefined || faults.list.length > 0) {
     throw new ConfigurationError(faults.list);

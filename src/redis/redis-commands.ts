@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { LayerUnavailable } from "../errors.ts";
+import { ConfigurationError, Faults, LayerUnavailable } from "../errors.ts";
 import { type Given, resolveOptions } from "../options.ts";
 import { within } from "../within.ts";
 import { Kept } from "./kept.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
-import { isRefusal, isUnable, type RedisRights, startFault } from "./redis-faults.ts";
+import { isRefusal, isUnable, type RedisRights, reasonOf, startFault } from "./redis-faults.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
 
 export const redisCommandsDefaults = {
@@ -32,7 +32,7 @@ export class RedisScript {
 }
 
 export interface CommandsListener {
-  /** Redis cannot be reached; commands reject until `up`. */
+  /** Redis cannot be reached; commands reject until `up`. Told again when the reason changes. */
   down?(reason: string): void;
   /** After `down`: it may be another server, or an empty one. */
   up?(downMs: number): void;
@@ -61,12 +61,16 @@ export class RedisCommands {
   ) {
     const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisCommandsDefaults, name);
     const entries = Object.entries(options);
-    this.#target = redisTarget(Object.fromEntries(entries.filter((entry) => !isOurs(entry))));
-    this.#settings = resolveOptions(
-      redisCommandsDefaults,
-      Object.fromEntries(entries.filter(isOurs)),
-      "redis",
+    const faults = new Faults();
+    const target = faults.collect(() =>
+      redisTarget(Object.fromEntries(entries.filter((entry) => !isOurs(entry)))),
     );
+    const settings = faults.collect(() =>
+      resolveOptions(redisCommandsDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
+    );
+    if (target === undefined || settings === undefined) throw new ConfigurationError(faults.list);
+    this.#target = target;
+    this.#settings = settings;
     this.#listener = listener;
     this.#rights = { names, commands: ["ping", "evalsha", "eval", ...commands], inCluster };
     this.#kept = new Kept({
@@ -75,6 +79,7 @@ export class RedisCommands {
         if (downMs !== undefined) this.#listener.up?.(downMs);
       },
       down: (reason) => this.#listener.down?.(`${describeTarget(this.#target)}: ${reason}`),
+      failed: (error) => this.#listener.down?.(reasonOf(error, this.#target, this.#rights)),
     });
   }
 

@@ -115,6 +115,8 @@ function clientOptions({ username, password, database, tls }: RedisTarget, timeo
     database,
     // A command without a connection is refused instead of kept.
     disableOfflineQueue: true,
+    // The package's own costs an AbortSignal per command; who waits here has a time limit of its own.
+    commandOptions: { timeout: undefined } as never,
     // Neither asks a server for what its users may not do.
     disableClientInfo: true,
     maintNotifications: "disabled",
@@ -233,9 +235,8 @@ function openCluster(
       const channels = new Map<unknown, string>();
       for (let i = 0; channels.size < client.masters.length && i < MAX_NAMES; i++) {
         const name = `${base}${i}#`;
-        const slot = await client.sendCommand(undefined, true, ["CLUSTER", "KEYSLOT", name]);
-        const master = client.slots[Number(slot)]?.master;
-        if (!channels.has(master)) channels.set(master, name);
+        const master = client.slots[slotOf(name)]?.master;
+        if (master !== undefined && !channels.has(master)) channels.set(master, name);
       }
       return [...channels.values()];
     },
@@ -247,8 +248,19 @@ function openCluster(
   return [connection, client.connect()];
 }
 
-/** More than enough to find one for each of a thousand masters. */
-const MAX_NAMES = 20_000;
+/** Enough to find one for a master that has a single slot. */
+const MAX_NAMES = 500_000;
+
+/** CRC16 (XMODEM) of a name without hash tag, modulo 16384: the Redis Cluster specification. */
+function slotOf(name: string): number {
+  let crc = 0;
+  for (const byte of Buffer.from(name)) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++)
+      crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
+  }
+  return crc % 16_384;
+}
 
 /** Destroying what never was connected, or no longer is, is refused; nobody cares. */
 function silently(act: () => void): void {

@@ -43,9 +43,14 @@ export function isRefusal(error: unknown): boolean {
 
 /** Why something that needs Redis cannot begin. */
 export function startFault(error: unknown, target: RedisTarget, rights: RedisRights): ConfigurationError {
+  return new ConfigurationError([reasonOf(error, target, rights)]);
+}
+
+/** What is wrong, for people; never a password. */
+export function reasonOf(error: unknown, target: RedisTarget, rights: RedisRights): string {
   const isWrapped = error instanceof LayerUnavailable && error.cause instanceof Error;
   const cause = (isWrapped ? error.cause : error) as Error;
-  return new ConfigurationError([`${describeTarget(target)}: ${faultOf(cause, target, rights)}`]);
+  return `${describeTarget(target)}: ${faultOf(cause, target, rights)}`;
 }
 
 function faultOf(
@@ -89,7 +94,7 @@ function faultOf(
     return "it does not speak TLS there; use redis:// or its TLS port";
   }
   if (/certificate|CERT|altname/i.test(message + code)) {
-    return `its certificate is not trusted (${message}); give the authority's as tls.ca (REDIS_TLS_CA)`;
+    return `its certificate is not trusted (${message}); give the authority's as tls.ca (REDIS_CA_FILE)`;
   }
   if (message === NO_ANSWER) {
     return `it does not answer; ${where}${target.tls === undefined ? "" : ", and that it speaks TLS there"}`;

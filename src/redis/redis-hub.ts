@@ -69,7 +69,7 @@ export class RedisHub {
       _onServerSideEmit() {},
     };
     const options = { channelPrefix: prefix, subscriptionMode: "dynamic-private" as const };
-    this.#adapter = createShardedAdapter(publisher, subscriber, options)(namespace);
+    this.#adapter = onlyBroadcasts(createShardedAdapter(publisher, subscriber, options)(namespace));
     this.#subscribed = Promise.all(this.#takeSteps());
     this.#subscribed.catch(() => {});
   }
@@ -134,6 +134,25 @@ function all(steps: readonly Promise<unknown>[]): Promise<void> {
   const done = Promise.all(steps).then(() => {});
   done.catch(() => {});
   return done;
+}
+
+/** Socket.IO's message type BROADCAST between nodes. */
+const BROADCAST = 3;
+
+/**
+ * The adapter knows more messages than ours, among them such as change the members' rooms, or that it fails
+ * over later, where nobody catches it. Whoever else may publish on our channels must not reach those.
+ */
+function onlyBroadcasts<A extends object>(adapter: A): A {
+  const inner = adapter as unknown as { onMessage(message: unknown, offset?: unknown): void };
+  const hear = inner.onMessage;
+  inner.onMessage = (message, offset) => {
+    const { type, data } = (message ?? {}) as { type?: unknown; data?: { requestId?: unknown } };
+    if (type === BROADCAST && data !== undefined && data.requestId === undefined) {
+      hear.call(adapter, message, offset);
+    }
+  };
+  return adapter;
 }
 
 /** A stranger's message on our channels must not become an uncaught exception. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { within } from "../within.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
-import { NO_ANSWER } from "./redis-faults.ts";
+import { isRefusal, NO_ANSWER } from "./redis-faults.ts";
 import { RedisHub } from "./redis-hub.ts";
 import type { RedisTarget } from "./redis-options.ts";
 
@@ -27,6 +27,8 @@ const MAX_MISSED = 3;
  */
 export class RedisLink {
   readonly hub: RedisHub;
+  /** Topics that Redis does not let us hear. */
+  readonly refused = new Set<string>();
   readonly #connection: RedisConnection;
   readonly #host: LinkHost;
   readonly #heartbeatName: string;
@@ -69,14 +71,24 @@ export class RedisLink {
    */
   async follow(topics: ReadonlySet<string>): Promise<boolean> {
     this.#check();
-    const missing = [...topics].filter((topic) => !this.hub.topics.has(topic));
+    const missing = [...topics].filter((topic) => !this.hub.topics.has(topic) && !this.refused.has(topic));
     const surplus = [...this.hub.topics.keys()].filter((topic) => !topics.has(topic));
     await Promise.all([
-      ...missing.map((topic) => this.hub.subscribe(topic)),
+      ...missing.map((topic) => this.#open(topic)),
       ...surplus.map((topic) => this.hub.unsubscribe(topic)),
     ]);
     this.#check();
     return missing.length + surplus.length > 0;
+  }
+
+  /** One topic that may not be opened must not keep the others closed. */
+  async #open(topic: string): Promise<void> {
+    try {
+      await this.hub.subscribe(topic);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      this.refused.add(topic);
+    }
   }
 
   /** At once; nothing is heard any more. Idempotent. */
@@ -100,6 +112,8 @@ export class RedisLink {
   fail(reason: string): void {
     if (this.#failure !== undefined) return;
     this.#failure = new Error(reason);
+    // What waits for an answer on it need not wait longer.
+    this.#connection.destroy();
     if (this.#isOpen) this.#host.broken(reason);
   }
 

@@ -95,8 +95,15 @@ const OPTION_NAMES = [
 export function redisTarget(options: RedisOptions): RedisTarget {
   const faults: string[] = [];
   const check = new Checks(faults);
+  const { password } = options;
   for (const name of Object.keys(options)) check.isOption(name);
   const url = options.url === undefined ? undefined : check.url(options.url);
+  if (url?.username !== undefined && url.password === undefined && !password) {
+    // It would be shown as a name, and is most probably the password.
+    faults.push(
+      "the Redis URL has a user without a password; write redis://:password@host, or redis://user:password@host",
+    );
+  }
   const given: RedisOptions = { ...url, ...definedOf(options) };
   const sentinel = { ...url?.sentinel, ...options.sentinel };
   const target: RedisTarget = {
@@ -222,7 +229,7 @@ class Checks {
 }
 
 const URL_PARTS = /^(redis|rediss|unix|(?:rediss?)\+(?:sentinel|cluster)):\/\/(.*)$/s;
-const HOST_AND_PORT = /^(?:\[([0-9A-Fa-f:.%]+)\]|([^:[\]\s]+))(?::(\d{1,5}))?$/;
+const HOST_AND_PORT = /^(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/;
 
 /**
  * By hand, for `new URL` refuses passwords with `#`, `/` or `?`, as many are.
@@ -232,7 +239,8 @@ const HOST_AND_PORT = /^(?:\[([0-9A-Fa-f:.%]+)\]|([^:[\]\s]+))(?::(\d{1,5}))?$/;
 function parseUrl(url: string): RedisOptions | string {
   const [, scheme, rest = ""] = URL_PARTS.exec(url) ?? [];
   if (scheme === undefined) return "has an unknown scheme";
-  const at = rest.lastIndexOf("@");
+  // A path may have one, too.
+  const at = scheme === "unix" && rest.startsWith("/") ? -1 : rest.lastIndexOf("@");
   const credentials = at < 0 ? {} : parseCredentials(rest.slice(0, at));
   const place = rest.slice(at + 1);
   const tls = scheme.startsWith("rediss") ? { tls: true } : {};

@@ -339,6 +339,14 @@ describe("groups on several nodes", () => {
     expect([tab.closed, phone.closed]).toEqual([["4401 signed out"], ["4401 signed out"]]);
     expect(others.map(({ closed }) => closed)).toEqual([[], [], []]);
     await expect(one.layer.closeUser("ann", 1000)).rejects.toThrow(RangeError);
+
+    // Ending one ends its sibling, as with two routes of one connection.
+    const [first, sibling, third] = ["a1", "a2", "a3"].map((id) => one.join(id, codec, "cid"));
+    const far = two.join("far", codec, "cid");
+    (first as Witness).close = () => one.layer.detach((sibling as Witness).channel);
+    await one.layer.closeUser("cid");
+    await until(() => far.closed.length > 0);
+    expect([sibling?.closed, third?.closed]).toEqual([[], ["4403 closed by the server"]]);
   });
 
   test("yes means yes: after groupAdd nothing is missed, after groupDiscard nothing comes", async () => {

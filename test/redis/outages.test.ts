@@ -40,8 +40,10 @@ class Witness implements BackplaneListener {
   lost(loss: Loss) {
     this.losses.push(loss);
   }
-  down() {
-    this.states.push("down");
+  readonly reasons: string[] = [];
+  down(reason: string) {
+    if (!this.isDown) this.states.push("down");
+    this.reasons.push(reason);
   }
   up() {
     this.states.push("up");
@@ -331,6 +333,35 @@ describe("an outage of one server", () => {
     expect(bob.unheardTopics).toEqual(["t"]);
   });
 
+  redisTest("why an outage lasts is told, and one group that may not be heard costs no other", async () => {
+    const admin = await createClient({ url: redis.url }).connect();
+    const user = (...rules: string[]) =>
+      admin.sendCommand(["ACL", "SETUSER", "sluice", "reset", "on", ">secret", ...rules]);
+    const rules = ["&*", "+hello", "+spublish", "+ssubscribe", "+sunsubscribe"];
+    await user(...rules);
+    const [ann, bob] = await pair({ url: redis.url, username: "sluice", password: "secret" });
+    await bob.backplane.subscribe("u");
+    await user(">other", "<secret", ...rules);
+    await admin.sendCommand(["CLIENT", "KILL", "USER", "sluice"]);
+    await until(() => bob.reasons.some((reason) => reason.includes("password is wrong")));
+    expect(bob.reasons.join()).not.toContain("secret");
+    await user("resetchannels", "&sluice#heartbeat#*", "&sluice#hub#", "&sluice#hub#*#", ...rules.slice(1));
+    await user("&sluice#heartbeat#*", "&sluice#hub#*", ...rules.slice(1), "resetchannels");
+    await user(
+      "&sluice#heartbeat*",
+      "&sluice#hub#",
+      "&sluice#hub#[0-9a-f][0-9a-f]*",
+      "&sluice#hub#probe#",
+      "&sluice#hub#t#",
+      ...rules.slice(1),
+    );
+    await until(() => bob.isUp && ann.isUp);
+    ann.say("still heard");
+    await until(() => bob.texts.length === 1);
+    expect(bob.losses).toContainEqual({ topic: "u" });
+    admin.destroy();
+  });
+
   redisTest("strangers' messages on our channels harm nobody", async () => {
     const [ann, bob] = await pair({ url: redis.url });
     const stranger = await createClient({ url: redis.url }).connect();
@@ -354,6 +385,15 @@ describe("an outage of one server", () => {
     ]) {
       await stranger.sPublish("sluice#hub#t#", text);
       await stranger.sPublish("sluice#hub#", text);
+    }
+    for (let type = 0; type <= 14; type++) {
+      const data = {
+        opts: { rooms: ["t"], except: [] },
+        rooms: ["x"],
+        requestId: "r",
+        packet: { type: 2, data: ["t"] },
+      };
+      await stranger.sPublish("sluice#hub#", JSON.stringify({ uid: "x", nsp: "hub", type, data }));
     }
     ann.say("still here");
     await until(() => bob.texts.length > 0);

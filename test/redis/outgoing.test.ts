@@ -139,6 +139,26 @@ describe("what a node publishes", () => {
     await flushed;
   });
 
+  test("whoever asks hears what became of a text, and has room where others have none", async () => {
+    const { made, sent, carrier } = outgoing({ maxWaitingMessages: 4 });
+    const heard: string[] = [];
+    const ask = (name: string) => (isLost: boolean) => heard.push(`${name} ${isLost ? "lost" : "left"}`);
+    for (let i = 0; i < 6; i++) made.add("chat", "x");
+    made.add("nodes", "ban", ask("ban"));
+    made.add("nodes", "one too many", ask("other"));
+    expect(heard).toEqual(["other lost"]);
+    made.begin(carrier);
+    await turn();
+    for (const { answer } of sent) answer(1);
+    await turn();
+    expect(heard).toEqual(["other lost", "ban left"]);
+    await expect(made.flush()).rejects.toMatchObject({ code: "layer_unavailable" });
+    await made.flush();
+    made.add("nodes", "late", ask("late"));
+    made.close();
+    expect(heard.at(-1)).toBe("late lost");
+  });
+
   test("closing drops what is left and ends who waits", async () => {
     const { made, told } = outgoing();
     made.add("t", "1");

@@ -13,7 +13,11 @@ beforeEach(async () => {
   states = [];
   commands = new RedisCommands(
     { url: redis.url, commandTimeoutMs: 200, heartbeatMs: 50, maxUnderWay: 50 },
-    { down: () => states.push("down"), up: () => states.push("up") },
+    {
+      // Told again when the reason changes.
+      down: () => states.at(-1) === "down" || states.push("down"),
+      up: () => states.push("up"),
+    },
   );
   await commands.open();
 });
