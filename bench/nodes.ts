@@ -43,7 +43,7 @@ function readOptions(): Options {
       messages: { type: "string" },
       "per-turn": { type: "string", default: "1,10" },
       rate: { type: "string", default: "40" },
-      rooms: { type: "string", default: "10,1000,10000" },
+      rooms: { type: "string" },
       "room-messages": { type: "string" },
       rounds: { type: "string" },
       quick: { type: "boolean", default: false },
@@ -51,8 +51,15 @@ function readOptions(): Options {
     },
   });
   const usual = values.quick
-    ? { messages: 20, timedMessages: 20, roomMessages: 2_000, rounds: 3, warmUps: 1 }
-    : { messages: 50, timedMessages: 50, roomMessages: 3_000, rounds: 13, warmUps: 2 };
+    ? { messages: 20, timedMessages: 20, rooms: "10,1000", roomMessages: 2_000, rounds: 3, warmUps: 1 }
+    : {
+        messages: 50,
+        timedMessages: 50,
+        rooms: "10,1000,10000",
+        roomMessages: 3_000,
+        rounds: 13,
+        warmUps: 2,
+      };
   return {
     contenders: eachOneOf("--contenders", values.contenders, NAMES),
     parts: eachOneOf("--parts", values.parts, PARTS),
@@ -61,7 +68,7 @@ function readOptions(): Options {
     perTurn: eachAtLeastOne("--per-turn", values["per-turn"]),
     rate: atLeastOne("--rate", values.rate),
     timedMessages: usual.timedMessages,
-    rooms: eachAtLeastOne("--rooms", values.rooms),
+    rooms: eachAtLeastOne("--rooms", values.rooms ?? usual.rooms),
     roomMessages: atLeastOne("--room-messages", values["room-messages"] ?? usual.roomMessages),
     rounds: atLeastOne("--rounds", values.rounds ?? usual.rounds),
     warmUps: usual.warmUps,
