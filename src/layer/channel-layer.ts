@@ -44,6 +44,8 @@ export interface LayerSizes {
   readonly topics: number;
   /** Of groups with history that are in use here. */
   readonly logs: number;
+  /** Groups with presence that are in use here, or that somebody of this node is in. */
+  readonly presence: number;
 }
 
 /** How a message is sent to a group. */
@@ -375,7 +377,8 @@ export class ChannelLayer {
     const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
     const topics = this.#subscriptions.size - own.length;
     const logs = this.#logged?.size ?? 0;
-    return { channels: this.#attached.size, groups: this.#fanOut.size, topics, logs };
+    const presence = this.#presence?.size ?? 0;
+    return { channels: this.#attached.size, groups: this.#fanOut.size, topics, logs, presence };
   }
 
   /** How many groups a channel of this node is in, or joining. @internal */

@@ -2,6 +2,8 @@ import { LayerUnavailable, RateLimited } from "../errors.ts";
 import type { PresenceChange, PresenceStore } from "./presence-store.ts";
 
 export interface OwnUsersHost {
+  /** Resolves when a user of the group may be stated. Never rejects. */
+  before(group: string): Promise<void>;
   /**
    * The store has taken a statement.
    *
@@ -200,8 +202,8 @@ export class OwnUsers {
   }
 
   async #writeUntilTrue(entry: Entry): Promise<void> {
-    // A moment later, so that who comes and goes within one turn costs nothing.
-    await Promise.resolve();
+    // A moment later in any case, so that who comes and goes within one turn costs nothing.
+    await this.#host.before(entry.group);
     try {
       for (let wanted = wantedOf(entry); wanted !== entry.written; wanted = wantedOf(entry)) {
         if (this.#isClosed) return;

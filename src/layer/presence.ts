@@ -101,9 +101,8 @@ export class Presence implements PresenceListener, OwnUsersHost {
     if (wasOpen) await store.close(holdMs);
   }
 
-  /** Groups that something is kept for here. */
   get size(): number {
-    return new Set([...this.#watched.keys(), ...this.#unsure]).size + this.#own.size;
+    return Math.max(this.#watched.size, this.#own.size);
   }
 
   /**
@@ -236,6 +235,11 @@ export class Presence implements PresenceListener, OwnUsersHost {
   }
 
   // ---- what became of this node's users ---------------------------------------------------------
+
+  /** The list first, so that members here are told of their own users as of all others. */
+  async before(group: string): Promise<void> {
+    await this.#watched.get(group)?.reading;
+  }
 
   changed(group: string, change: PresenceChange | undefined, isCertain: boolean): void {
     if (change !== undefined) {
