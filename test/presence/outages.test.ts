@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 /** A node, and its way to Redis. */
-async function cuttable(): Promise<Node & { readonly way: CuttableWay }> {
+async function cuttable(lease: Partial<typeof LEASE> = {}): Promise<Node & { readonly way: CuttableWay }> {
   const way = await CuttableWay.to(redis.port);
   ways.push(way);
   const url = `redis://127.0.0.1:${way.port}`;
@@ -39,7 +39,7 @@ async function cuttable(): Promise<Node & { readonly way: CuttableWay }> {
       ...{ url, heartbeatMs: 50, subscribeTimeoutMs: 300 },
       limits: { maxWaitingMs: 500 },
     }),
-    presence: new RedisPresence({ url, ...LEASE }),
+    presence: new RedisPresence({ url, ...LEASE, ...lease }),
   });
   return { ...made, way };
 }
@@ -152,6 +152,30 @@ redisTest("a Redis that freezes for longer than a lease costs nobody the place",
   const frozenAt = performance.now();
   await until(() => performance.now() - frozenAt > 2 * LEASE.leaseMs);
   redis.thaw();
+  await until(async () => (await names(one).catch(() => "")) === "ann bob");
+  await one.enter("cid");
+  await until(() => events(bob).includes("join cid"));
+  expect(events(bob)).toEqual(["join bob", "join ann", "join cid"]);
+});
+
+redisTest("nobody is judged within one lease of Redis' return, though every lease has expired", async () => {
+  const lease = { leaseMs: 3_500 };
+  const [one, two] = [await cuttable(lease), await cuttable(lease)];
+  const bob = await two.enter("bob");
+  await bob.emit("who");
+  await one.enter("ann");
+  await until(() => events(bob).includes("join ann"));
+  one.way.block();
+  two.way.block();
+  const cutAt = performance.now();
+  await until(() => performance.now() - cutAt > lease.leaseMs * 1.2);
+  // One of the two comes back later.
+  two.way.restore();
+  await until(async () => (await names(two).catch(() => "")) !== "");
+  const backAt = performance.now();
+  await until(() => performance.now() - backAt > 300);
+  expect(await names(two)).toBe("ann bob");
+  one.way.restore();
   await until(async () => (await names(one).catch(() => "")) === "ann bob");
   await one.enter("cid");
   await until(() => events(bob).includes("join cid"));
