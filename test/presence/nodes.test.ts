@@ -1,8 +1,9 @@
 /** Who is here, on several nodes: as clients and handlers are told, and as the list says. */
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { createApplication, MemoryBackplane, MemoryHub, route } from "sluice";
 import { MemoryPresence, MemoryPresenceHub, RedisPresence } from "sluice/presence";
-import { RedisBackplane } from "sluice/redis";
+import { RedisBackplane, RedisCommands } from "sluice/redis";
 import { untilIdle } from "sluice/testing";
 import { hasRedis, RedisServer, redisTest, until } from "../redis/redis-server.ts";
 import { seeded } from "../seeded.ts";
@@ -230,6 +231,33 @@ describe.each(forms)("%s", (_name, promise, carriers) => {
     },
   );
 });
+
+redisTest(
+  "a user of Redis with the rights that the guide names may do all, and one without is told so",
+  async () => {
+    const guide = await readFile(new URL("../../docs/presence.md", import.meta.url), "utf8");
+    const [, rule = ""] = /ACL SETUSER (sluice .*)/.exec(guide) ?? [];
+    const admin = new RedisCommands({ url: redis.url });
+    await admin.open();
+    await admin.command("", ["ACL", "SETUSER", ...rule.split(" ")]);
+    const as = { url: redis.url, username: "sluice", password: "password", leaseMs: 300, renewMs: 50 };
+    const listener = { down() {}, async restate() {}, removed: async () => {} };
+    const [one, two] = [new RedisPresence(as), new RedisPresence(as)];
+    await one.open("n1", listener);
+    await two.open("n2", listener);
+    await one.state("g", "ann", { connections: 1, info: "", isUpdate: false, maxUsers: 9 });
+    await one.close(50);
+    await until(async () => (await two.count("g")) === 0);
+    await two.close(0);
+    await admin.command("", ["ACL", "SETUSER", "sluice", "-hrandfield"]);
+    const refused = new RedisPresence(as).open("n3", listener);
+    await expect(refused).rejects.toThrow(
+      /allow it: ACL SETUSER sluice resetkeys ~sluice:\* \+hello .*\+hrandfield/,
+    );
+    await admin.command("", ["ACL", "DELUSER", "sluice"]);
+    admin.close();
+  },
+);
 
 test("nothing is left when everybody has gone", async () => {
   const one = await node(inMemory());
