@@ -9,6 +9,8 @@ import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { HistoryStore } from "./layer/history-store.ts";
 import { MemoryBackplane } from "./layer/memory-backplane.ts";
 import { MemoryHistory } from "./layer/memory-history.ts";
+import { MemoryPresence } from "./layer/memory-presence.ts";
+import type { PresenceStore } from "./layer/presence-store.ts";
 import { Receipts } from "./layer/receipts.ts";
 import { printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
@@ -32,6 +34,10 @@ export interface ApplicationOptions extends Given<ApplicationSettings> {
    * the first signs and all are believed. May be left out if the history is this process' own.
    */
   readonly secret?: string | readonly string[];
+  /** Knows who is in groups with presence; by default this process is the only node. */
+  readonly presence?: PresenceStore;
+  /** What others in groups with presence see of a user; small, as JSON. By default nothing. */
+  readonly userInfo?: (user: unknown) => unknown;
   /**
    * Who `scope.user` is, as text, for `layer.closeUser`; undefined: nobody. By default a user that is text
    * or a number is itself, and an object is its `id`.
@@ -65,12 +71,15 @@ export class Application {
     groups = {},
     history,
     secret = [],
+    presence,
+    userInfo = () => undefined,
     ...options
   }: ApplicationOptions) {
     const faults = new Faults();
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
     const router = faults.collect(() => new Router(routes, middleware));
     const log = faults.collect(() => historyOptions(groups, history, secret, backplane));
+    const who = faults.collect(() => presenceOptions(groups, presence, backplane));
     if (settings === undefined || router === undefined || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;
@@ -79,10 +88,12 @@ export class Application {
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { maxMessageBytes } = limits;
     const { node, signals: facts } = this;
-    this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log });
+    const present = who && { presence: { ...who, limits } };
+    this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log, ...present });
     this.#context = {
       layer: this.layer,
       userId,
+      userInfo,
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
@@ -230,6 +241,16 @@ export function createScope(
 function cookiesOf(header: string | undefined): ReadonlyMap<string, string> {
   const parsed = Object.entries(header === undefined ? {} : parseCookie(header));
   return new Map(parsed.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
+function presenceOptions(groups: GroupPolicies, store: PresenceStore | undefined, backplane: Backplane) {
+  const policies = new PolicyTable(groups);
+  if (!policies.needs.presence) return undefined;
+  if (store !== undefined) return { policies, store };
+  if (backplane instanceof MemoryBackplane) return { policies, store: new MemoryPresence() };
+  throw new ConfigurationError([
+    "groups with presence on several nodes need a store that all of them share: option presence, e.g. presence: new RedisPresence({ url })",
+  ]);
 }
 
 function usualUserId(user: unknown): string | undefined {

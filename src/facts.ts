@@ -73,6 +73,12 @@ export interface Facts {
   readonly recovered: Signal<GroupFact & { readonly messages: number }>;
   /** What a client missed in a group with history cannot be given; it was told. */
   readonly gap: Signal<GroupFact & { readonly reason: string }>;
+  /** A user came to a group, left it or has other info, as members on this node were told. */
+  readonly present: Signal<{
+    readonly group: string;
+    readonly type: "join" | "leave" | "update";
+    readonly user: string;
+  }>;
   /** `layer:down`: other nodes cannot be reached. Members of groups on this node go on. */
   readonly layerDown: Signal<{ readonly reason: string }>;
   /** `layer:up`: they can again; all groups hear all nodes from now on. */
@@ -135,6 +141,7 @@ export function createFacts(): Facts {
     lost: signal("lost"),
     recovered: signal("recovered"),
     gap: signal("gap"),
+    present: signal("present"),
     layerDown: signal("layer:down"),
     layerUp: signal("layer:up"),
     receiverFailed,

@@ -60,6 +60,16 @@ export type {
 export type { History, HistoryMessage } from "./layer/logged-groups.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
+export { MemoryPresence, MemoryPresenceHub } from "./layer/memory-presence.ts";
+export type { PresentUser } from "./layer/presence.ts";
+export type {
+  PresenceChange,
+  PresenceList,
+  PresenceListener,
+  PresenceStore,
+  PresentUser as StoredUser,
+  Statement,
+} from "./layer/presence-store.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export { nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";

@@ -27,6 +27,8 @@ export const ReservedEvent = {
   error: "sluice.error",
   /** From the client: `{ group, limit, before }`, answered with what it missed or never saw. */
   history: "sluice.history",
+  /** `{ type, group, user, info }` with type join, leave, update; or `{ type: "list", group, users }`. */
+  presence: "sluice.presence",
 } as const;
 
 /** Returns the name of a group, or throws `InvalidName`. */

@@ -24,6 +24,10 @@ export const applicationDefaults = {
     floodEvents: 1_000,
     /** Groups without a member on this node that the clients of one address may open per second. */
     newGroupsPerSecond: 100,
+    /** Users that a group with presence counts and lists; others are in it uncounted. */
+    usersPerGroup: 10_000,
+    /** Bytes of what others see of a user, as JSON. */
+    presenceInfoBytes: 4_096,
   },
 };
 

@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
+import { MemoryPresence } from "../layer/memory-presence.ts";
+import type { PresenceStore } from "../layer/presence-store.ts";
 import type { Backplane } from "../types.ts";
 import type { Environment } from "./environment.ts";
 
@@ -31,6 +33,23 @@ export class NoHistory extends MemoryHistory {
   override async open(): Promise<void> {
     throw new ConfigurationError([
       "some groups keep history, which several processes can share in Redis only: set REDIS_URL, or start one process",
+    ]);
+  }
+}
+
+/** The same for what knows who is in groups with presence. */
+export async function redisPresence(environment: Environment): Promise<PresenceStore | undefined> {
+  const options = redisOptions(environment);
+  if (options === undefined) return undefined;
+  const { RedisPresence } = await import("../presence/index.ts");
+  return new RedisPresence(options);
+}
+
+/** For several processes that share nothing: each would know its own users only. */
+export class NoPresence extends MemoryPresence {
+  override async open(): Promise<void> {
+    throw new ConfigurationError([
+      "some groups keep presence, which several processes can share in Redis only: set REDIS_URL, or start one process",
     ]);
   }
 }

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
+import type { PresenceStore } from "../layer/presence-store.ts";
 import type { Logger } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
@@ -18,6 +19,8 @@ export interface ComposeContext {
    * processes without Redis share none; it then refuses to be opened.
    */
   readonly history: HistoryStore;
+  /** For `createApplication`, if some groups keep presence; as `history`. */
+  readonly presence: PresenceStore;
   /** For `createApplication`: `SLUICE_SECRET`; empty if it is not set. */
   readonly secret: readonly string[];
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */

@@ -2,12 +2,13 @@ import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
+import { MemoryPresence } from "../layer/memory-presence.ts";
 import { createLogger, type Logger, logSignals } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
 import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
 import type { Server } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
-import { NoHistory, redisBackplane, redisHistory } from "./backplane.ts";
+import { NoHistory, NoPresence, redisBackplane, redisHistory, redisPresence } from "./backplane.ts";
 import { complain } from "./complaint.ts";
 import { type ComposeContext, loadCompose } from "./compose.ts";
 import { endOnBugs, endOnSignals } from "./ending.ts";
@@ -128,6 +129,7 @@ async function compose(
   const context: ComposeContext = {
     backplane,
     history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
+    presence: (await redisPresence(environment)) ?? (processes > 1 ? new NoPresence() : new MemoryPresence()),
     secret: environment.SLUICE_SECRET ?? [],
     serverOptions: {
       ...where,

@@ -6,6 +6,7 @@ import { ConnectionDenied } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import type { HistoryOptions } from "../layer/channel-layer.ts";
 import type { History } from "../layer/logged-groups.ts";
+import type { PresentUser } from "../layer/presence.ts";
 import type { Signal } from "../signals.ts";
 import type { DisconnectReason, Message, Scope } from "../types.ts";
 import { validateNow } from "./handlers.ts";
@@ -129,6 +130,10 @@ export interface ConsumerVerbs {
   groupSend(group: string, message: Message, options?: GroupSendOptions): Promise<void>;
   history(group: string, options?: HistoryOptions): Promise<History>;
   groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void>;
+  presence(group: string): Promise<readonly PresentUser[]>;
+  presenceCount(group: string): Promise<number>;
+  sendPresence(group: string): Promise<void>;
+  updatePresence(group: string, info: unknown): Promise<void>;
   readonly signals: Facts;
   listen<Fact>(signal: Signal<Fact>, receiver: (fact: Fact) => unknown): () => void;
 }
@@ -288,6 +293,43 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
     ...[payload, options]: PayloadArgs<SendsIn<T>[E], [options?: EmitOptions]>
   ): Promise<void> {
     return this.#verbs.groupEmit(group, event, payload, options);
+  }
+
+  /**
+   * Who is in a group whose policy keeps presence, on all nodes: each user once, with info and number of
+   * connections. In a group that this consumer is in, its own user is among them.
+   *
+   * @throws InvalidName; NoHandler if its policy keeps no presence; LayerUnavailable
+   */
+  presence(group: string): Promise<readonly PresentUser[]> {
+    return this.#verbs.presence(group);
+  }
+
+  /** How many users are in a group; costs the same for any number. Throws as {@link presence} does. */
+  presenceCount(group: string): Promise<number> {
+    return this.#verbs.presenceCount(group);
+  }
+
+  /**
+   * Sends its client the list of {@link presence} as the event `sluice.presence`, with
+   * `{ type: "list", group, users }`. What the client is told before is in it, what it is told later comes
+   * after it; so a client that begins with the list and applies what follows always knows who is there.
+   *
+   * @throws as {@link presence} does; MessageTooLarge
+   */
+  sendPresence(group: string): Promise<void> {
+    return this.#verbs.sendPresence(group);
+  }
+
+  /**
+   * Changes what others see of this connection's user in a group, for all connections of the user; the
+   * members are told.
+   *
+   * @throws NoHandler if the group keeps no presence; InvalidMessage if the user is not in it;
+   * MessageTooLarge; LayerUnavailable: the members are told later
+   */
+  updatePresence(group: string, info: unknown): Promise<void> {
+    return this.#verbs.updatePresence(group, info);
   }
 
   /** The application's facts, for {@link listen}. */

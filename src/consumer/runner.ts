@@ -21,7 +21,8 @@ import type { Claim, Claims } from "../layer/claims.ts";
 import type { Member, PositionEvent } from "../layer/fan-out.ts";
 import type { Position } from "../layer/history-store.ts";
 import type { History } from "../layer/logged-groups.ts";
-import { channelName, checkEventName, checkGroupName } from "../names.ts";
+import type { PresentUser } from "../layer/presence.ts";
+import { channelName, checkEventName, checkGroupName, ReservedEvent } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import type { Signal } from "../signals.ts";
 import type {
@@ -52,6 +53,7 @@ export interface RunnerContext {
   readonly layer: ChannelLayer;
   readonly facts: Facts;
   readonly userId: (user: unknown) => string | undefined;
+  readonly userInfo: (user: unknown) => unknown;
   /** As in `options.ts`. */
   readonly limits: IntakeLimits & {
     readonly groupsPerConnection: number;
@@ -100,6 +102,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #state: "connecting" | "open" | "closing" | "closed" = "connecting";
   #scope: Scope;
   #user: string | undefined;
+  #info = "";
   #consumer: Consumer | undefined;
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
@@ -140,6 +143,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   get user(): string | undefined {
     return this.#user;
+  }
+
+  get info(): string {
+    return this.#info;
   }
 
   get consumer(): Consumer | undefined {
@@ -224,6 +231,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   writeInTurn(frame: Frame): void {
     if (!this.#intake.write(frame)) this.write(frame);
+  }
+
+  handles(type: string): boolean {
+    return this.#route.handlers.messages.has(type);
   }
 
   skip([group, epoch, offset, id]: EventPosition): void {
@@ -326,6 +337,24 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return this.#context.layer.groupEmit(group, event, payload, options);
   }
 
+  presence(group: string): Promise<readonly PresentUser[]> {
+    return this.#context.layer.presence(group);
+  }
+
+  presenceCount(group: string): Promise<number> {
+    return this.#context.layer.presenceCount(group);
+  }
+
+  sendPresence(group: string): Promise<void> {
+    return this.#context.layer.takePresence(group, (users) =>
+      this.tell(ReservedEvent.presence, { type: "list", group, users }),
+    );
+  }
+
+  updatePresence(group: string, info: unknown): Promise<void> {
+    return this.#context.layer.updatePresence(group, this, info);
+  }
+
   // ---- connecting -------------------------------------------------------------------------------
 
   async #untilConnectedOrEnded(): Promise<void> {
@@ -353,8 +382,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   async #connect(scope: Scope): Promise<void> {
     this.#checkConnecting();
     this.#scope = scope;
-    this.#user = this.#context.userId(scope.user);
-    this.#context.layer.attach(this);
+    const { userId, userInfo, layer } = this.#context;
+    this.#user = userId(scope.user);
+    if (this.#user !== undefined) this.#info = layer.encodeInfo(() => userInfo(scope.user));
+    layer.attach(this);
     try {
       this.#consumer = this.#construct(scope);
     } catch (error) {
@@ -467,7 +498,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     if (!wasOpen) this.#outbox.discard();
     this.#settleOpen(false);
     for (const end of this.#ears) end();
-    this.#context.layer.detach(this.channel);
+    this.#context.layer.detach(this.channel, reason.kind === "stopping");
     // A client that went of itself may have said something last; it is heard. Messages have nowhere to go.
     this.#intake.end(wasOpen && (reason.kind === "client" || reason.kind === "transport"));
     // Not at once: it may be in the middle of a delivery to others, and this runs code of the application.

@@ -16,6 +16,7 @@ import type { PolicyTable } from "./group-policy.ts";
 import type { Appended, HistoryStore } from "./history-store.ts";
 import { type History, LoggedGroups } from "./logged-groups.ts";
 import { NodeRequests } from "./node-requests.ts";
+import { Presence, type PresenceOptions, type PresentUser } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
@@ -32,6 +33,8 @@ export interface ChannelLayerOptions {
     readonly policies: PolicyTable;
     readonly receipts: Receipts;
   };
+  /** For groups whose policy keeps presence; without it there are none. */
+  readonly presence?: Pick<PresenceOptions, "store" | "policies" | "limits">;
 }
 
 /** How much a layer keeps. */
@@ -41,6 +44,8 @@ export interface LayerSizes {
   readonly topics: number;
   /** Of groups with history that are in use here. */
   readonly logs: number;
+  /** Groups with presence that are in use here, or that somebody of this node is in. */
+  readonly presence: number;
 }
 
 /** How a message is sent to a group. */
@@ -95,13 +100,14 @@ export class ChannelLayer {
   readonly #requests: NodeRequests;
   readonly #fanOut = new FanOut();
   readonly #logged: LoggedGroups | undefined;
+  readonly #presence: Presence | undefined;
   readonly #attached = new Map<string, Attached>();
   /** Channels here by whose they are. */
   readonly #users = new Map<string, Set<string>>();
   #downSince: number | undefined;
   #state: "new" | "open" | "closed" = "new";
 
-  constructor({ node, backplane, facts, maxMessageBytes, history }: ChannelLayerOptions) {
+  constructor({ node, backplane, facts, maxMessageBytes, history, presence }: ChannelLayerOptions) {
     this.node = node;
     this.#backplane = backplane;
     this.#facts = facts;
@@ -115,6 +121,14 @@ export class ChannelLayer {
         facts,
         announce: (group, header, json) =>
           this.#publish(groupTopic(group), header, { json, attachments: [] }),
+      });
+    this.#presence =
+      presence &&
+      new Presence({
+        ...{ ...presence, node, facts },
+        announce: (group, json) =>
+          this.#publish(groupTopic(group), { kind: "presence" }, { json, attachments: [] }),
+        flush: () => this.#backplane.flush(),
       });
     this.#requests = new NodeRequests(
       (to, header, payload) => this.#publish(nodeTopic(to), header, payload),
@@ -137,12 +151,14 @@ export class ChannelLayer {
     await this.#logged?.open();
     await this.#backplane.open(this.#listener());
     await Promise.all([nodeTopic(this.node), ALL_NODES].map((topic) => this.#subscriptions.acquire(topic)));
+    await this.#presence?.open();
   }
 
   async close(): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#requests.close();
+    await this.#presence?.close();
     await this.#backplane.close();
     await this.#logged?.close();
   }
@@ -269,6 +285,35 @@ export class ChannelLayer {
   }
 
   /**
+   * Who is in a group, on all nodes: each user once, however many connections they have.
+   *
+   * @throws InvalidName; NoHandler if its policy keeps no presence; LayerUnavailable
+   */
+  async presence(group: string): Promise<readonly PresentUser[]> {
+    return this.takePresence(group, (users) => users);
+  }
+
+  /** How many users are in a group; costs the same for any number. Throws as {@link presence} does. */
+  async presenceCount(group: string): Promise<number> {
+    return this.#present(group).count(group);
+  }
+
+  /** `take` gets the list in the moment in which it is true. @internal */
+  async takePresence<T>(group: string, take: (users: readonly PresentUser[]) => T): Promise<T> {
+    return this.#present(group).list(group, take);
+  }
+
+  /** @internal */
+  async updatePresence(group: string, member: Member, info: unknown): Promise<void> {
+    return this.#present(group).update(group, member, info);
+  }
+
+  /** As JSON; empty where nobody wants it. @internal */
+  encodeInfo(info: () => unknown): string {
+    return this.#presence?.encodeInfo(info()) ?? "";
+  }
+
+  /**
    * Sends a message to one consumer, wherever it is. At most once: if the channel is gone, the message is
    * dropped and `dropped` says so.
    */
@@ -339,7 +384,8 @@ export class ChannelLayer {
     const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
     const topics = this.#subscriptions.size - own.length;
     const logs = this.#logged?.size ?? 0;
-    return { channels: this.#attached.size, groups: this.#fanOut.size, topics, logs };
+    const presence = this.#presence?.size ?? 0;
+    return { channels: this.#attached.size, groups: this.#fanOut.size, topics, logs, presence };
   }
 
   /** How many groups a channel of this node is in, or joining. @internal */
@@ -365,13 +411,18 @@ export class ChannelLayer {
     this.#users.set(member.user, channels.add(member.channel));
   }
 
-  /** Takes a consumer out of all its groups, at once; it can join none any more. @internal */
-  detach(channel: string): void {
+  /**
+   * Takes a consumer out of all its groups, at once; it can join none any more.
+   *
+   * @param isMoving - its client was sent to another node
+   * @internal
+   */
+  detach(channel: string, isMoving = false): void {
     const attached = this.#attached.get(channel);
     if (attached === undefined) return;
     this.#attached.delete(channel);
     this.#forgetUser(attached.member);
-    for (const group of [...attached.groups.keys()]) this.#leave(group, attached);
+    for (const group of [...attached.groups.keys()]) this.#leave(group, attached, isMoving);
   }
 
   /** Asks a node for something only it can do. @internal */
@@ -400,18 +451,20 @@ export class ChannelLayer {
       return this.#subscriptions.release(groupTopic(group));
     }
     membership.held = true;
+    this.#presence?.joined(group, member);
     if (logged === undefined) this.#fanOut.add(group, member);
     else await logged.join(group, member);
     this.#facts.groupAdded.announce({ group, channel: member.channel });
   }
 
-  #leave(group: string, { member, groups }: Attached): void {
+  #leave(group: string, { member, groups }: Attached, isMoving = false): void {
     const membership = groups.get(group);
     if (membership === undefined) return;
     groups.delete(group);
     if (!membership.held) return;
     this.#fanOut.remove(group, member.channel);
     this.#logged?.leave(group, member);
+    this.#presence?.left(group, member, isMoving);
     this.#facts.groupDiscarded.announce({ group, channel: member.channel });
     this.#subscriptions
       .release(groupTopic(group))
@@ -455,7 +508,10 @@ export class ChannelLayer {
     const facts = this.#facts;
     return {
       hear: (topic, text) => this.#hear(topic, text),
-      dropped: (topic, count) => this.#dropped("backplane", targetOf(topic), "", count),
+      dropped: (topic, count) => {
+        if (topic.startsWith(GROUP)) this.#presence?.dropped(targetOf(topic));
+        this.#dropped("backplane", targetOf(topic), "", count);
+      },
       unheard: (topic) => this.#unheard(topic),
       lost: (loss) => this.#lost(loss),
       down: (reason) => {
@@ -466,13 +522,17 @@ export class ChannelLayer {
         const downMs = performance.now() - (this.#downSince ?? performance.now());
         this.#downSince = undefined;
         this.#logged?.suspect();
+        this.#presence?.suspect();
         facts.layerUp.announce({ downMs });
       },
     };
   }
 
   #lost({ topic, missed }: Loss): void {
-    if (topic === undefined || topic.startsWith(GROUP)) this.#logged?.suspect(topic && targetOf(topic));
+    if (topic === undefined || topic.startsWith(GROUP)) {
+      this.#logged?.suspect(topic && targetOf(topic));
+      this.#presence?.suspect(topic && targetOf(topic));
+    }
     this.#facts.lost.announce({
       ...(topic === undefined ? {} : { group: targetOf(topic) }),
       ...(missed === undefined ? {} : { missed }),
@@ -511,6 +571,8 @@ export class ChannelLayer {
         return this.#deliver(header.channel, toMessage(payload));
       case "logged":
         return this.#logged?.hear(targetOf(topic), header, payload.json);
+      case "presence":
+        return this.#presence?.hear(targetOf(topic), payload.json);
       case "closeUser": {
         const { user, code, reason } = decodePayload(payload) as Closing & { user: string };
         return this.#closeUserHere(user, code, reason);
@@ -543,6 +605,13 @@ export class ChannelLayer {
     throw new NoHandler(
       `the group "${group}" keeps no history; give it a policy (options groups and history)`,
     );
+  }
+
+  #present(group: string): Presence {
+    checkGroupName(group);
+    this.#checkOpen();
+    if (this.#presence !== undefined) return this.#presence;
+    throw new NoHandler(`the group "${group}" keeps no presence; give it a policy (option groups)`);
   }
 
   #publish(topic: string, header: Header, payload: EncodedPayload): void {

@@ -25,6 +25,8 @@ export type Header =
       readonly id: string;
       readonly at: number;
     }
+  /** Who came to the group and who left it: the payload lists the changes. */
+  | { readonly kind: "presence" }
   /** To every node: end the connections of a user; the payload says whose, and why. */
   | { readonly kind: "closeUser" }
   /** A question of one node to another, and its answer. */
@@ -71,6 +73,7 @@ function headerOf(fields: Readonly<Record<string, unknown>>): Header | undefined
       return isPosition && typeof at === "number" ? { kind, epoch, offset, id, at } : undefined;
     }
     case "send":
+    case "presence":
     case "closeUser":
       return { kind };
     case "direct":

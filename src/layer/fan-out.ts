@@ -15,6 +15,10 @@ export interface Member {
    * with history there is one order for what goes to handlers and what goes to clients.
    */
   writeInTurn(frame: Frame): void;
+  /** What the others see of its user, where they are told who is there; as JSON. */
+  readonly info: string;
+  /** Whether it has a handler for messages of that type. */
+  handles(type: string): boolean;
   /** To the mailbox; with the group it was sent to, if it was, and its position there, if it keeps history. */
   deliver(message: Message, group?: string, position?: Position): void;
   /** Its client is now at this position, without an event of its own; in turn as well. */
@@ -52,6 +56,10 @@ export class FanOut {
   /** Channels, in the order of joining. */
   members(group: string): readonly string[] {
     return [...(this.#groups.get(group)?.keys() ?? [])];
+  }
+
+  all(group: string): Iterable<Member> {
+    return this.#groups.get(group)?.values() ?? [];
   }
 
   count(group: string): number {

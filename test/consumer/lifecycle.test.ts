@@ -56,7 +56,7 @@ async function expectNothingLeft(app: Application, bystander: TestClient): Promi
   await app.layer.groupSend("everyone", { type: "chat.message", text: "still here" });
   expect(await bystander.next("heard")).toBe("still here");
   await untilIdle(app);
-  expect(app.sizes).toEqual({ connections: 1, channels: 1, groups: 1, topics: 1, logs: 0 });
+  expect(app.sizes).toEqual({ connections: 1, channels: 1, groups: 1, topics: 1, logs: 0, presence: 0 });
 }
 
 async function withBystander(app: Application): Promise<TestClient> {
@@ -237,7 +237,7 @@ describe("disconnect runs once, after the groups are left, when", () => {
     await app.stop();
     expect(await client.closed()).toEqual({ code: 4503, reason: "the server is stopping" });
     expect(steps).toEqual(["connect", "disconnect stopping 4503"]);
-    expect(app.sizes).toEqual({ connections: 0, channels: 0, groups: 0, topics: 0, logs: 0 });
+    expect(app.sizes).toEqual({ connections: 0, channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 });
     expect(await new TestClient(app, "/x").connect()).toMatchObject({ accepted: false, code: 4503 });
   });
 });

@@ -568,7 +568,7 @@ describe("when all have left", () => {
     ann.absorb();
     expect(ann.places.size).toBe(0);
     await Promise.all([ann.go(), stock.drop()]);
-    expect(app.sizes).toEqual({ connections: 0, channels: 0, groups: 0, topics: 0, logs: 0 });
+    expect(app.sizes).toEqual({ connections: 0, channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 });
   });
 
   test("wrong options are told at once", () => {

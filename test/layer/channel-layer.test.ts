@@ -17,6 +17,10 @@ const codec: FrameCodec<Seen> = {
 
 /** A consumer without a consumer: it notes what it gets. */
 class Witness implements Member {
+  readonly info = "";
+  handles(): boolean {
+    return true;
+  }
   readonly messages: Message[] = [];
   readonly events: string[] = [];
   readonly codec: FrameCodec;

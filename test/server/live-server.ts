@@ -44,7 +44,7 @@ export async function until<T>(fact: () => T, what: string): Promise<NonNullable
   }
 }
 
-export const NOTHING = { connections: 0, channels: 0, groups: 0, topics: 0, logs: 0 };
+export const NOTHING = { connections: 0, channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 };
 
 /** A promise for later. */
 export interface Gate {

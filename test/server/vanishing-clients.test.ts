@@ -71,7 +71,14 @@ test("a connect hook that is still busy when its client has gone is waited for, 
   await until(() => diary.made === 1, "connect is pending");
   raw.socket.terminate();
   await until(() => live.server.connections === 0, "the server has noticed");
-  expect(live.app.sizes).toMatchObject({ connections: 1, channels: 0, groups: 0, topics: 0, logs: 0 });
+  expect(live.app.sizes).toMatchObject({
+    connections: 1,
+    channels: 0,
+    groups: 0,
+    topics: 0,
+    logs: 0,
+    presence: 0,
+  });
   work.open();
   await live.empty();
   expect(order).toEqual(["groupAdd: ConnectionClosed", "connect ends", "disconnect"]);

@@ -1,0 +1,203 @@
+import { LayerUnavailable } from "../errors.ts";
+import type { Delay } from "./memory-backplane.ts";
+import type {
+  PresenceChange,
+  PresenceList,
+  PresenceListener,
+  PresenceStore,
+  Statement,
+} from "./presence-store.ts";
+
+interface Row {
+  info: string;
+  /** Connections by node. */
+  readonly at: Map<string, number>;
+}
+
+interface Group {
+  version: number;
+  readonly users: Map<string, Row>;
+}
+
+/**
+ * Where the memory presences of one process meet. With a delay, what is asked and what is answered take
+ * that long each, as over a network, so that races show.
+ */
+export class MemoryPresenceHub {
+  readonly #groups = new Map<string, Group>();
+  readonly #nodes = new Map<string, PresenceListener>();
+  /** Nodes that have closed, until what they left is removed. */
+  readonly #leaving = new Map<string, NodeJS.Timeout>();
+  #version = 0;
+  delayMs: Delay;
+
+  constructor(delayMs: Delay = 0) {
+    this.delayMs = delayMs;
+  }
+
+  /** How many groups somebody is in. */
+  get size(): number {
+    return this.#groups.size;
+  }
+
+  /** @internal */
+  enter(node: string, listener: PresenceListener): void {
+    this.#nodes.set(node, listener);
+  }
+
+  /** @internal */
+  state(
+    node: string,
+    name: string,
+    user: string,
+    { connections, info, isUpdate, maxUsers }: Statement,
+  ): PresenceChange | "full" | undefined {
+    const group = this.#groups.get(name) ?? { version: 0, users: new Map<string, Row>() };
+    const row = group.users.get(user);
+    if (row === undefined) {
+      if (group.users.size >= maxUsers) return "full";
+      this.#groups.set(name, group);
+      group.users.set(user, { info, at: new Map([[node, connections]]) });
+      return this.#changed(group, "join", user);
+    }
+    const isOther = isUpdate && row.info !== info;
+    if (!isOther && row.at.get(node) === connections) return undefined;
+    if (isOther) row.info = info;
+    row.at.set(node, connections);
+    return this.#changed(group, isOther ? "update" : "count", user);
+  }
+
+  /** @internal */
+  withdraw(node: string, name: string, user: string): PresenceChange | undefined {
+    const group = this.#groups.get(name);
+    const row = group?.users.get(user);
+    if (group === undefined || !row?.at.delete(node)) return undefined;
+    if (row.at.size > 0) return this.#changed(group, "count", user);
+    const change = this.#changed(group, "leave", user);
+    group.users.delete(user);
+    if (group.users.size === 0) this.#groups.delete(name);
+    return change;
+  }
+
+  /** @internal */
+  list(name: string): PresenceList {
+    const group = this.#groups.get(name);
+    if (group === undefined) return { version: this.#version, users: [] };
+    const users = [...group.users].map(([user, { info, at }]) => ({ user, info, connections: sum(at) }));
+    return { version: group.version, users };
+  }
+
+  /** @internal */
+  count(name: string): number {
+    return this.#groups.get(name)?.users.size ?? 0;
+  }
+
+  /** @internal */
+  leave(node: string, holdMs: number): void {
+    this.#nodes.delete(node);
+    if (this.#nodes.size > 0 && holdMs > 0) {
+      this.#leaving.set(
+        node,
+        setTimeout(() => this.#remove(node), holdMs),
+      );
+      return;
+    }
+    this.#remove(node);
+    if (this.#nodes.size === 0) for (const other of this.#leaving.keys()) this.#remove(other);
+  }
+
+  /** @internal */
+  drawDelay(): number {
+    return typeof this.delayMs === "function" ? this.delayMs() : this.delayMs;
+  }
+
+  #remove(node: string): void {
+    clearTimeout(this.#leaving.get(node));
+    this.#leaving.delete(node);
+    const [teller] = this.#nodes.values();
+    for (const [name, { users }] of [...this.#groups]) {
+      const changes = [...users.keys()].flatMap((user) => this.withdraw(node, name, user) ?? []);
+      if (changes.length > 0) void teller?.removed(name, changes);
+    }
+  }
+
+  #changed(group: Group, kind: PresenceChange["kind"], user: string): PresenceChange {
+    const before = group.version;
+    this.#version += 1;
+    group.version = this.#version;
+    const { info, at } = group.users.get(user) as Row;
+    return { kind, user, info, connections: sum(at), before, version: group.version };
+  }
+}
+
+function sum(at: ReadonlyMap<string, number>): number {
+  let total = 0;
+  for (const connections of at.values()) total += connections;
+  return total;
+}
+
+/** The presence of nodes that live in one process. A node alone has a hub of its own. */
+export class MemoryPresence implements PresenceStore {
+  readonly leaseMs: number;
+  readonly #hub: MemoryPresenceHub;
+  readonly #waiting = new Map<NodeJS.Timeout, () => void>();
+  #node: string | undefined;
+
+  /** @param leaseMs - how long users of a node that stops are held */
+  constructor(hub: MemoryPresenceHub = new MemoryPresenceHub(), leaseMs = 3_000) {
+    this.#hub = hub;
+    this.leaseMs = leaseMs;
+  }
+
+  async open(node: string, listener: PresenceListener): Promise<void> {
+    this.#node = node;
+    this.#hub.enter(node, listener);
+  }
+
+  state(group: string, user: string, statement: Statement): Promise<PresenceChange | "full" | undefined> {
+    return this.#ask((node) => this.#hub.state(node, group, user, statement));
+  }
+
+  withdraw(group: string, user: string): Promise<PresenceChange | undefined> {
+    return this.#ask((node) => this.#hub.withdraw(node, group, user));
+  }
+
+  list(group: string): Promise<PresenceList> {
+    return this.#ask(() => this.#hub.list(group));
+  }
+
+  count(group: string): Promise<number> {
+    return this.#ask(() => this.#hub.count(group));
+  }
+
+  async close(holdMs: number): Promise<void> {
+    const node = this.#node;
+    this.#node = undefined;
+    for (const [timer, go] of this.#waiting) {
+      clearTimeout(timer);
+      go();
+    }
+    this.#waiting.clear();
+    if (node !== undefined) this.#hub.leave(node, holdMs);
+  }
+
+  async #ask<T>(answer: (node: string) => T): Promise<T> {
+    await this.#pause();
+    if (this.#node === undefined) throw new LayerUnavailable("the memory presence is closed");
+    const given = answer(this.#node);
+    await this.#pause();
+    return given;
+  }
+
+  #pause(): Promise<void> {
+    const delayMs = this.#hub.drawDelay();
+    if (delayMs <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(timer);
+        resolve();
+      }, delayMs);
+      this.#waiting.set(timer, resolve);
+    });
+  }
+}

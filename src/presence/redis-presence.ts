@@ -1,0 +1,458 @@
+import {
+  ConfigurationError,
+  Faults,
+  type Given,
+  LayerUnavailable,
+  type PresenceChange,
+  type PresenceList,
+  type PresenceListener,
+  type PresenceStore,
+  resolveOptions,
+  type Statement,
+  type StoredUser,
+} from "../index.ts";
+import { RedisCommands, type RedisCommandsSettings, type RedisOptions } from "../redis/index.ts";
+import { BURY, CHANGE, LEAVE, LIST, REMOVE, RENEW, STRANGERS } from "./redis-scripts.ts";
+
+export const redisPresenceDefaults = {
+  /** Begins every key. Applications that share a Redis need different ones. */
+  prefix: "sluice",
+  /** A node that says nothing for so long counts as gone. */
+  leaseMs: 3_000,
+  /** How often each node says that it is there. */
+  renewMs: 1_000,
+};
+
+export type RedisPresenceSettings = typeof redisPresenceDefaults;
+export interface RedisPresenceOptions
+  extends RedisOptions,
+    Given<RedisCommandsSettings>,
+    Given<RedisPresenceSettings> {}
+
+/** A group in which this node has users, or had until a moment ago. */
+interface UsedGroup {
+  readonly users: Set<string>;
+  /** Resolves when Redis knows that this node is in the group. */
+  noted: Promise<void> | undefined;
+  /** Nobody was there when it was last looked at. */
+  wasEmpty: boolean;
+}
+
+const NODES = "sluice.nodes";
+const GONE = -1;
+/** Groups of a dead node that are seen to at once. */
+const AT_ONCE = 32;
+/** Users that one script removes. */
+const SLICE = 200;
+/** How long a node that was seen to have a lease is not asked for again. */
+const VOUCHED_MS = 10_000;
+
+/**
+ * Who is where, in Redis 7 or Valkey: one server, Sentinel or a cluster. Each node renews one lease, judged by
+ * Redis' clock; what a node has stated is removed by the first who sees its lease expired. Redis is written
+ * to when users come and go, and once each `renewMs` by each node.
+ *
+ * @example
+ * new RedisPresence({ url: "redis://127.0.0.1:6379", prefix: "shop" });
+ */
+export class RedisPresence implements PresenceStore {
+  readonly #settings: RedisPresenceSettings;
+  readonly #commands: RedisCommands;
+  readonly #groups = new Map<string, UsedGroup>();
+  /** Groups that Redis is to be told of at the end of this turn. */
+  #toNote: string[] = [];
+  #noting: Promise<void> | undefined;
+  #node = "";
+  /** A node that was given up comes back under another number, so that what is removed is never what is new. */
+  #lives = 0;
+  #listener: PresenceListener | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #renewing: Promise<void> | undefined;
+  /** When the renewal was sent that succeeded last, by `performance.now()`. */
+  #renewedAt = Number.NEGATIVE_INFINITY;
+  #quietUntil = 0;
+  #mustRestate = false;
+  #restating: Promise<void> = Promise.resolve();
+  readonly #removing = new Map<string, Promise<void>>();
+  readonly #vouched = new Map<string, number>();
+
+  /** @throws ConfigurationError that lists every fault of the options */
+  constructor(options: RedisPresenceOptions = {}) {
+    const { settings, commands } = checked(options, {
+      down: () => this.#down(),
+      up: () => void this.#renew(),
+    });
+    this.#settings = settings;
+    this.#commands = commands;
+  }
+
+  get leaseMs(): number {
+    return this.#settings.leaseMs;
+  }
+
+  /** @throws ConfigurationError when Redis cannot be used, with what to do */
+  async open(node: string, listener: PresenceListener): Promise<void> {
+    this.#node = node;
+    this.#lives = 1;
+    await this.#commands.open(() => this.#rehearse());
+    this.#listener = listener;
+    this.#timer = setInterval(() => void this.#renew(), this.#settings.renewMs);
+  }
+
+  async state(
+    group: string,
+    user: string,
+    { connections, info, isUpdate, maxUsers }: Statement,
+  ): Promise<PresenceChange | "full" | undefined> {
+    const used = this.#use(group);
+    // So that it is not forgotten meanwhile.
+    used.users.add(user);
+    const life = this.#life;
+    this.#checkLease();
+    await this.#note(group, used);
+    if (life !== this.#life) throw new LayerUnavailable("the lease was lost meanwhile");
+    const made = await this.#change(group, user, connections, info, isUpdate, maxUsers);
+    if (made === "full") used.users.delete(user);
+    return made;
+  }
+
+  async withdraw(group: string, user: string): Promise<PresenceChange | undefined> {
+    this.#checkLease();
+    const made = await this.#change(group, user, GONE, "", false, 0);
+    this.#groups.get(group)?.users.delete(user);
+    return made === "full" ? undefined : made;
+  }
+
+  async list(group: string): Promise<PresenceList> {
+    const { who, on } = this.#keys(group);
+    const answer = await this.#commands.run(LIST, [who, on], []);
+    const [version, rows, nodes] = isList(answer) ? answer : [];
+    if (typeof version !== "number" || !isTextList(rows) || !isTextList(nodes)) throw strange(group);
+    const users: StoredUser[] = [];
+    for (let i = 0; i < rows.length; i += 2) users.push(userOf(group, rows[i] ?? "", rows[i + 1] ?? ""));
+    void this.#lookForStrangers(group, nodes).catch(() => {});
+    return { version, users };
+  }
+
+  async count(group: string): Promise<number> {
+    const { who } = this.#keys(group);
+    return Number(await this.#commands.command(who, ["HLEN", who]));
+  }
+
+  async close(holdMs: number): Promise<void> {
+    clearInterval(this.#timer);
+    const isOpen = this.#listener !== undefined;
+    this.#listener = undefined;
+    await this.#renewing;
+    if (isOpen) await this.#leave(holdMs).catch(() => {});
+    this.#commands.close();
+    this.#groups.clear();
+    this.#vouched.clear();
+  }
+
+  get #life(): string {
+    return `${this.#node}~${this.#lives}`;
+  }
+
+  async #change(
+    group: string,
+    user: string,
+    connections: number,
+    info: string,
+    isUpdate: boolean,
+    maxUsers: number,
+  ): Promise<PresenceChange | "full" | undefined> {
+    const { who, on } = this.#keys(group);
+    const at = this.#at(group, this.#life);
+    const args = [this.#life, user, connections, info, isUpdate ? 1 : 0, maxUsers];
+    return changeOf(group, await this.#commands.run(CHANGE, [who, at, on], args));
+  }
+
+  // ---- the lease --------------------------------------------------------------------------------
+
+  /** One that may have been given up, as after a freeze, states nothing before it knows. */
+  #checkLease(): void {
+    if (performance.now() - this.#renewedAt < this.#settings.leaseMs) return;
+    throw new LayerUnavailable("this node's lease in Redis must be renewed first");
+  }
+
+  #down(): void {
+    this.#renewedAt = Number.NEGATIVE_INFINITY;
+    this.#mustRestate = true;
+    this.#listener?.down();
+  }
+
+  /** Never rejects. */
+  #renew(): Promise<void> {
+    this.#renewing ??= this.#renewAll().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #renewAll(): Promise<void> {
+    try {
+      const old = this.#life;
+      if (!(await this.#renewNow(false))) {
+        this.#lives += 1;
+        this.#mustRestate = true;
+        await this.#renewNow(true);
+      }
+      await this.#forgetEmpty();
+      if (this.#mustRestate) this.#restate(old);
+    } catch {
+      // Redis is away, which the connection tells, or refuses: then it does so too where somebody hears of it.
+    }
+  }
+
+  /** Says whether there was a lease, or is one now. */
+  async #renewNow(isNew: boolean): Promise<boolean> {
+    const { leaseMs } = this.#settings;
+    const { leases, dead, pulse } = this.#nodeKeys;
+    const sentAt = performance.now();
+    const args = [this.#life, leaseMs, Math.ceil(leaseMs / 2), isNew ? 1 : 0, ...this.#removing.keys()];
+    const answer = await this.#commands.run(RENEW, [leases, dead, pulse], args);
+    const [hasLease, quietMs, claimed] = isList(answer) ? answer : [];
+    if (typeof quietMs !== "number" || !isTextList(claimed)) throw strange(NODES);
+    this.#quietUntil = performance.now() + quietMs;
+    for (const life of claimed) this.#remove(life);
+    if (hasLease !== 1) return false;
+    this.#renewedAt = sentAt;
+    return true;
+  }
+
+  #restate(old: string): void {
+    this.#mustRestate = false;
+    const quietMs = Math.max(this.#quietUntil - performance.now(), 0);
+    for (const used of this.#groups.values()) used.noted = undefined;
+    const groups = [...this.#groups.keys()];
+    this.#restating = this.#restating.then(async () => {
+      await this.#listener?.restate(quietMs);
+      // What it stated in its former life somebody else may have removed before the last of it arrived.
+      if (old !== this.#life) await atMost(AT_ONCE, groups, (group) => this.#removeFrom(group, old, false));
+    });
+    this.#restating = this.#restating.catch(() => {});
+  }
+
+  async #leave(holdMs: number): Promise<void> {
+    // All that it has withdrawn is told by now: nobody need look there.
+    await this.#forget([...this.#groups].filter(([, { users }]) => users.size === 0).map(([group]) => group));
+    const { leases, dead } = this.#nodeKeys;
+    const left = await this.#commands.run(LEAVE, [leases, dead], [this.#life, Math.ceil(holdMs)]);
+    if (!isTextList(left)) throw strange(NODES);
+    for (const life of left) await this.#removeAll(life);
+  }
+
+  // ---- groups of this node ----------------------------------------------------------------------
+
+  #use(group: string): UsedGroup {
+    const used = this.#groups.get(group) ?? { users: new Set(), noted: undefined, wasEmpty: false };
+    this.#groups.set(group, used);
+    used.wasEmpty = false;
+    return used;
+  }
+
+  /** Before the first entry: whoever removes this node must find it. */
+  #note(group: string, used: UsedGroup): Promise<void> {
+    if (used.noted !== undefined) return used.noted;
+    this.#toNote.push(group);
+    this.#noting ??= Promise.resolve().then(() => this.#sendNotes());
+    const noted = this.#noting;
+    used.noted = noted;
+    noted.catch(() => {
+      if (used.noted === noted) used.noted = undefined;
+    });
+    return noted;
+  }
+
+  async #sendNotes(): Promise<void> {
+    const groups = this.#toNote;
+    this.#toNote = [];
+    this.#noting = undefined;
+    const key = this.#groupsOf(this.#life);
+    await this.#commands.command(key, ["SADD", key, ...groups]);
+  }
+
+  /** A while after the last user, so that what it changed has been told before this node is not looked for there. */
+  async #forgetEmpty(): Promise<void> {
+    const empty: string[] = [];
+    for (const [group, used] of this.#groups) {
+      if (used.users.size > 0) continue;
+      if (used.wasEmpty) empty.push(group);
+      used.wasEmpty = true;
+    }
+    await this.#forget(empty);
+  }
+
+  async #forget(groups: readonly string[]): Promise<void> {
+    if (groups.length === 0) return;
+    for (const group of groups) this.#groups.delete(group);
+    const key = this.#groupsOf(this.#life);
+    await this.#commands.command(key, ["SREM", key, ...groups]);
+  }
+
+  // ---- nodes that are gone ----------------------------------------------------------------------
+
+  #remove(life: string): void {
+    if (this.#removing.has(life)) return;
+    const removing = this.#removeAll(life)
+      // Whoever renews a lease later than this claim lasts does it.
+      .catch(() => {})
+      .finally(() => this.#removing.delete(life));
+    this.#removing.set(life, removing);
+  }
+
+  async #removeAll(life: string): Promise<void> {
+    const key = this.#groupsOf(life);
+    const groups = await this.#commands.command(key, ["SMEMBERS", key]);
+    if (!isTextList(groups)) throw strange(NODES);
+    await atMost(AT_ONCE, groups, (group) => this.#removeFrom(group, life, true));
+    const { leases, dead, pulse } = this.#nodeKeys;
+    await this.#commands.run(BURY, [leases, dead, pulse, key], [life]);
+  }
+
+  /** @param isClaimed - another may have begun and not told */
+  async #removeFrom(group: string, life: string, isClaimed: boolean): Promise<void> {
+    const { who, on } = this.#keys(group);
+    for (let more: unknown = 1, isFirst = true; more === 1; isFirst = false) {
+      const answer = await this.#commands.run(REMOVE, [who, this.#at(group, life), on], [life, SLICE]);
+      const [isMore, made] = isList(answer) ? answer : [];
+      if (!isList(made)) throw strange(group);
+      more = isMore;
+      const changes = made.map((change) => changeOf(group, change)).filter((change) => isChange(change));
+      if (changes.length > 0 || (isClaimed && isFirst)) await this.#listener?.removed(group, changes);
+    }
+  }
+
+  /** Entries of nodes that nobody knows: what a failover brought back, or a node wrote with its last breath. */
+  async #lookForStrangers(group: string, nodes: readonly string[]): Promise<void> {
+    const now = performance.now();
+    if (now < this.#quietUntil || this.#renewedAt < 0) return;
+    const unknown = nodes.filter((life) => life !== this.#life && (this.#vouched.get(life) ?? 0) < now);
+    if (unknown.length === 0) return;
+    const { leases, dead } = this.#nodeKeys;
+    const strangers = await this.#commands.run(STRANGERS, [leases, dead], unknown);
+    if (!isTextList(strangers)) throw strange(NODES);
+    if (this.#vouched.size > 1_000) this.#vouched.clear();
+    for (const life of unknown) if (!strangers.includes(life)) this.#vouched.set(life, now + VOUCHED_MS);
+    for (const life of strangers) await this.#removeFrom(group, life, true);
+  }
+
+  /** All that will be done, once, so that rights that lack are told now; it ends with the first lease. */
+  async #rehearse(): Promise<void> {
+    const group = "sluice.rehearsal";
+    const key = this.#groupsOf(this.#life);
+    await this.#commands.command(key, ["SADD", key, group]);
+    await this.#commands.command(key, ["SREM", key, group]);
+    await this.#commands.command(key, ["SMEMBERS", key]);
+    await this.#change(group, this.#life, 0, "", false, Number.MAX_SAFE_INTEGER);
+    await this.list(group);
+    await this.count(group);
+    await this.#removeFrom(group, this.#life, false);
+    await this.#renewNow(true);
+  }
+
+  // ---- names ------------------------------------------------------------------------------------
+
+  #keys(group: string): { readonly who: string; readonly on: string } {
+    const base = `${this.#settings.prefix}:{${group}}:`;
+    return { who: `${base}who`, on: `${base}on` };
+  }
+
+  #at(group: string, life: string): string {
+    return `${this.#settings.prefix}:{${group}}:at:${life}`;
+  }
+
+  get #nodeKeys(): { readonly leases: string; readonly dead: string; readonly pulse: string } {
+    const base = `${this.#settings.prefix}:{${NODES}}:`;
+    return { leases: `${base}leases`, dead: `${base}dead`, pulse: `${base}pulse` };
+  }
+
+  #groupsOf(life: string): string {
+    return `${this.#settings.prefix}:{${NODES}}:groups:${life}`;
+  }
+}
+
+/** Braces would make another hash tag. */
+const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
+/** A lease that is renewed is heartbeat enough. */
+const QUIET_HEARTBEAT = { heartbeatMs: 10_000 };
+/** Its own, and those of its scripts. */
+const COMMANDS = [
+  ...["sadd", "srem", "smembers", "hget", "hmget", "hset", "hdel", "hlen", "hgetall", "hrandfield", "time"],
+  ...["exists", "del", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
+];
+
+function checked(
+  options: RedisPresenceOptions,
+  listener: { down(): void; up(): void },
+): { settings: RedisPresenceSettings; commands: RedisCommands } {
+  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisPresenceDefaults, name);
+  const entries = Object.entries(options);
+  const faults = new Faults();
+  const settings = faults.collect(() =>
+    resolveOptions(redisPresenceDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
+  );
+  if (settings !== undefined && !PREFIX.test(settings.prefix)) {
+    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for presence");
+  }
+  if (settings !== undefined && settings.renewMs * 2 > settings.leaseMs) {
+    faults.list.push(
+      `redis.leaseMs (${settings.leaseMs}) must be at least twice redis.renewMs (${settings.renewMs}), or a node is given up when one renewal is late`,
+    );
+  }
+  const others = { ...QUIET_HEARTBEAT, ...Object.fromEntries(entries.filter((entry) => !isOurs(entry))) };
+  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: COMMANDS };
+  const commands = faults.collect(() => new RedisCommands(others, listener, rights));
+  if (settings === undefined || commands === undefined || faults.list.length > 0) {
+    throw new ConfigurationError(faults.list);
+  }
+  return { settings, commands };
+}
+
+function changeOf(group: string, answer: unknown): PresenceChange | "full" | undefined {
+  const [kind, user, info, connections, before, version] = isList(answer) ? answer : [];
+  if (kind === "none") return undefined;
+  if (kind === "full") return kind;
+  const isKind = kind === "join" || kind === "leave" || kind === "update" || kind === "count";
+  const isRest = typeof connections === "number" && typeof before === "number" && typeof version === "number";
+  if (!isKind || !isRest || typeof user !== "string" || typeof info !== "string") throw strange(group);
+  return { kind, user, info, connections, before, version };
+}
+
+function isChange(change: PresenceChange | "full" | undefined): change is PresenceChange {
+  return typeof change === "object";
+}
+
+function userOf(group: string, user: string, row: string): StoredUser {
+  const [, connections, info] = /^\d+ (\d+) (.*)$/s.exec(row) ?? [];
+  if (info === undefined) throw strange(group);
+  return { user, info, connections: Number(connections) };
+}
+
+function strange(group: string): Error {
+  return new Error(
+    `Redis holds something else than the presence of "${group}"; does another program write below this prefix?`,
+  );
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
+}
+
+function isTextList(value: unknown): value is readonly string[] {
+  return isList(value) && value.every((part) => typeof part === "string");
+}
+
+/** Does it for each, some at a time; ends with the first that fails. */
+async function atMost<T>(
+  count: number,
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = items.values();
+  const some = async () => {
+    for (const item of waiting) await work(item);
+  };
+  await Promise.all(Array.from({ length: count }, some));
+}
