@@ -139,7 +139,7 @@ describe("groups on one node", () => {
     await layer.groupDiscard("g", ann.channel);
     await layer.groupDiscard("g", ann.channel);
     await until(() => layer.sizes.topics === 0);
-    expect(layer.sizes).toEqual({ channels: 1, groups: 0, topics: 0, logs: 0 });
+    expect(layer.sizes).toEqual({ channels: 1, groups: 0, topics: 0, logs: 0, presence: 0 });
   });
 
   test("who leaves while joining is out, and nothing stays open", async () => {
@@ -164,7 +164,7 @@ describe("groups on one node", () => {
     await layer.groupSend("b", { type: "x.y" });
     expect(ann.messages).toEqual([]);
     await until(() => layer.sizes.topics === 0);
-    expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0, logs: 0 });
+    expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 });
     await expect(layer.groupAdd("a", ann.channel)).rejects.toMatchObject({ code: "connection_closed" });
   });
 
@@ -397,7 +397,7 @@ describe("groups on several nodes", () => {
     await sending;
     for (const { layer } of nodes) {
       await until(() => layer.sizes.topics === 0);
-      expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0, logs: 0 });
+      expect(layer.sizes).toEqual({ channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 });
     }
   });
 });

@@ -80,6 +80,7 @@ describe.each(forms)("%s", (_name, promise, carriers) => {
     async () => {
       const [one, two] = [await node(carriers()), await node(carriers())];
       await two.enter("ann");
+      await until(async () => (await one.list()).length === 1);
       const bob = await one.enter("bob");
       await bob.emit("list");
       const before = bob.pending.length;
