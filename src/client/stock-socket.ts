@@ -1,0 +1,97 @@
+/**
+ * What is relied upon in socket.io-client 4 beyond its documented interface. Its listeners (`on`, `onAny`) can
+ * neither drop nor change an event, and `auth` belongs to the application; these three methods see all that
+ * comes and goes, also what waited for the connection, in every version since 4.0.
+ */
+import type { StockSocket } from "./types.ts";
+
+interface Inside {
+  readonly nsp: string;
+  readonly io: Manager;
+  /** Hands an event to the listeners: name, arguments, and the acknowledgement if one is asked for. */
+  emitEvent(args: readonly unknown[]): void;
+  /** Hands one of Socket.IO's own events to the listeners. */
+  emitReserved(event: string, ...args: readonly unknown[]): unknown;
+  /** Sends; type 0 opens the namespace and carries `auth`. */
+  packet(packet: { readonly type: number; readonly data?: unknown }): void;
+  disconnect(): unknown;
+  close(): unknown;
+  timeout(timeoutMs: number): {
+    emit(event: string, payload: unknown, answer: (error: Error | null, answer: unknown) => void): unknown;
+  };
+}
+
+/** The documented settings of reconnection; and the address, which is not. */
+interface Manager {
+  readonly uri?: string;
+  reconnection(): boolean | undefined;
+  reconnectionAttempts(): number | undefined;
+  reconnectionDelay(): number | undefined;
+  reconnectionDelayMax(): number | undefined;
+  randomizationFactor(): number | undefined;
+}
+
+export interface Hooks {
+  /** What the listeners get instead; undefined: nothing. */
+  incoming(args: readonly unknown[]): readonly unknown[] | undefined;
+  /** What the server finds in `auth` under `sluice`. */
+  greeting(): object;
+  connected(): void;
+  disconnected(reason: unknown): void;
+  refused(error: unknown): void;
+  /** The application disconnects. */
+  left(): void;
+}
+
+const OPENING = 0;
+
+export function inside(socket: StockSocket): Inside {
+  return socket as unknown as Inside;
+}
+
+/**
+ * Puts the hooks before the socket's own methods; they run before the application's listeners.
+ *
+ * @returns takes them off again
+ * @throws TypeError if this is no socket of socket.io-client 4
+ */
+export function hookInto(socket: StockSocket, hooks: Hooks): () => void {
+  const own = inside(socket);
+  const names = ["emitEvent", "emitReserved", "packet", "disconnect", "close"] as const;
+  for (const name of names) {
+    if (typeof own?.[name] === "function") continue;
+    throw new TypeError(`recover() takes a socket of socket.io-client 4; this one has no ${name}()`);
+  }
+  const before = names.map((name) => Object.getOwnPropertyDescriptor(own, name));
+  const { emitEvent, emitReserved, packet, disconnect } = own;
+  const leave = () => {
+    hooks.left();
+    return disconnect.call(own);
+  };
+  Object.assign(own, {
+    emitEvent(args) {
+      const passed = hooks.incoming(args);
+      if (passed !== undefined) emitEvent.call(own, passed);
+    },
+    emitReserved(event, ...args) {
+      if (event === "connect") hooks.connected();
+      else if (event === "disconnect") hooks.disconnected(args[0]);
+      else if (event === "connect_error") hooks.refused(args[0]);
+      return emitReserved.call(own, event, ...args);
+    },
+    packet(sent) {
+      if (sent.type !== OPENING) return packet.call(own, sent);
+      const auth = typeof sent.data === "object" ? sent.data : {};
+      packet.call(own, { ...sent, data: { ...auth, sluice: hooks.greeting() } });
+    },
+    disconnect: leave,
+    close: leave,
+  } satisfies Partial<Inside>);
+  return () => {
+    for (const [i, name] of names.entries()) {
+      const descriptor = before[i];
+      if (descriptor !== undefined) Object.defineProperty(own, name, descriptor);
+      else Reflect.deleteProperty(own, name);
+    }
+  };
+}
