@@ -3,13 +3,20 @@ import { createApplication } from "sluice";
 import type { ComposeContext } from "sluice/cli";
 import { parsePublishingKeys, publishing } from "sluice/publishing";
 import { createServer, type Server } from "sluice/server";
+import { groups } from "./groups.ts";
 import { pages } from "./pages.ts";
 import { chatRoutes } from "./routes.ts";
 
-const { PUBLISH_KEYS } = process.env;
+const { PUBLISH_KEYS, REDIS_URL } = process.env;
 
-export function compose({ backplane, serverOptions }: ComposeContext): Server {
-  const app = createApplication({ routes: chatRoutes(), backplane });
+export function compose({ backplane, history, secret, processes, serverOptions }: ComposeContext): Server {
+  // Several processes share a history in Redis only; without it the rooms remember nothing.
+  const canKeep = processes === 1 || REDIS_URL;
+  const app = createApplication({
+    routes: chatRoutes(),
+    backplane,
+    ...(canKeep && { groups, history, secret }),
+  });
   const server = createServer(app, serverOptions);
   if (PUBLISH_KEYS) {
     const keys = parsePublishingKeys(PUBLISH_KEYS);

@@ -2,8 +2,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import express, { Router } from "express";
 
-const root = dirname(createRequire(import.meta.url).resolve("sluice/package.json"));
-const publicFolder = join(root, "public");
+const { resolve } = createRequire(import.meta.url);
+const publicFolder = join(dirname(resolve("sluice/package.json")), "public");
 
 /** Everything comes from this server, and nothing is inline: text of users can never become a script. */
 const CONTENT_SECURITY_POLICY = [
@@ -16,8 +16,12 @@ const CONTENT_SECURITY_POLICY = [
   "form-action 'self'",
 ].join("; ");
 
-/** The demo's pages: the lobby at `/`, a room at `/rooms/<room>`. */
-export function pages(): Router {
+/**
+ * The demo's pages: the lobby at `/`, a room at `/rooms/<room>`, and what they load of `sluice/client`.
+ *
+ * @param options - `clientFolder`: where that is; by default as the package was built
+ */
+export function pages({ clientFolder = dirname(resolve("sluice/client")) } = {}): Router {
   const router = Router();
   router.use((_request, response, next) => {
     response.set({
@@ -28,6 +32,7 @@ export function pages(): Router {
     next();
   });
   router.use(express.static(publicFolder));
+  router.use("/sluice/client", express.static(clientFolder));
   router.get("/rooms/:room", (_request, response) => response.sendFile("room.html", { root: publicFolder }));
   return router;
 }

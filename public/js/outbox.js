@@ -1,12 +1,13 @@
-// What was said here and the server hasn't confirmed. Nothing gets lost in silence, nothing is said twice:
+// What was said here and hasn't come back from the room. Nothing gets lost in silence, nothing is said twice:
 //
 //  - While we are not live a message waits here, and goes out when we are; after a while it is "not sent".
-//  - A message that was out when the connection was lost may or may not have arrived. It is not sent again by
-//    itself, because that could say it twice: a person decides.
+//  - A message that was out when the connection was lost may or may not have arrived. Each has an id of its own.
+//    A room that keeps history takes no id twice, so there it goes out again; elsewhere a person decides.
 //
 // So nothing is handed to Socket.IO while we are not live: its own send buffer would replay it all.
 
 const WAIT_MS = 10_000;
+const ECHO_MS = 3_000; // after the acknowledgement; the message itself comes before it, as a rule
 
 const KIND_WORDS = {
   rate_limited: "You are sending faster than this room takes it. Wait a moment, then try again.",
@@ -19,18 +20,17 @@ const KIND_WORDS = {
 export class Outbox {
   #connection;
   #on;
-  #entries = new Set(); // { text, phase: "waiting" | "sending" | "failed", failed, code, timer }
-  #early = new Map(); // own messages that came before the acknowledgement with their id
+  #entries = new Map(); // id -> { id, text, phase: "waiting" | "sending" | "sent" | "failed", failed, code, timer }
 
-  /** `on.change(entry)`, `on.sent(entry, { id, at, text })`, `on.failed(entry, words)`. */
+  /** `on.change(entry)`, `on.sent(entry, { id, at, text })`, `on.failed(entry, words)`, `on.takesNoneTwice()`. */
   constructor(connection, on) {
     this.#connection = connection;
     this.#on = on;
   }
 
   say(text) {
-    const entry = { text };
-    this.#entries.add(entry);
+    const entry = { id: newId(), text };
+    this.#entries.set(entry.id, entry);
     this.#start(entry);
   }
 
@@ -39,67 +39,63 @@ export class Outbox {
   }
 
   remove(entry) {
-    this.#entries.delete(entry);
+    clearTimeout(entry.timer);
+    this.#entries.delete(entry.id);
   }
 
   /** We are live (again): what has waited goes out, in order. */
   flush() {
-    for (const entry of this.#in("waiting")) this.#transmit(entry);
+    for (const entry of this.#waiting()) this.#transmit(entry);
   }
 
   /** We won't be live soon: what waits need not wait any longer. */
   giveUp() {
-    for (const entry of this.#in("waiting")) this.#fail(entry, { code: "not_live" });
+    for (const entry of this.#waiting()) this.#fail(entry, { code: "not_live" });
   }
 
-  /**
-   * Asks for an own message from the server whether it is one of these. True: it belongs to an entry, or may
-   * do so, which the acknowledgement on its way will tell; `on.sent` follows.
-   */
+  /** A message came from the room. True if it is one of these; `on.sent` was called. */
   claim(message) {
-    if (this.#in("sending").length > 0) {
-      this.#early.set(message.id, message);
-      return true;
-    }
-    const late = this.#in("failed").find(
-      (entry) => entry.code === "no_answer" && entry.text === message.text,
-    );
-    if (late) this.#settle(late, message);
-    return late !== undefined;
+    const entry = this.#entries.get(message.id);
+    if (entry) this.#settle(entry, message);
+    return entry !== undefined;
   }
 
   #start(entry) {
     entry.failed = false;
-    if (this.#connection.isLive) {
-      this.#transmit(entry);
-    } else {
-      entry.phase = "waiting";
-      entry.timer = setTimeout(() => this.#fail(entry, { code: "not_live" }), WAIT_MS);
-      this.#on.change(entry);
-    }
+    if (this.#connection.isLive) this.#transmit(entry);
+    else this.#wait(entry);
+  }
+
+  #wait(entry) {
+    entry.phase = "waiting";
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(() => this.#fail(entry, { code: "not_live" }), WAIT_MS);
+    this.#on.change(entry);
   }
 
   async #transmit(entry) {
+    const { id, text } = entry;
     clearTimeout(entry.timer);
     entry.phase = "sending";
     this.#on.change(entry);
-    const answer = await this.#connection
-      .ask("say", { text: entry.text })
-      .catch(() => this.#withoutAnswer(entry));
-    if (answer?.id) this.#settle(entry, this.#early.get(answer.id) ?? { ...answer, text: entry.text });
-    else this.#fail(entry, answer?.error ?? {});
-    if (this.#in("sending").length === 0) this.#releaseEarly();
-  }
-
-  /** The acknowledgement got lost; if the message itself came back, that says the same. */
-  #withoutAnswer(entry) {
-    const echo = [...this.#early.values()].find((message) => message.text === entry.text);
-    return echo ?? { error: { code: "no_answer" } };
+    const answer = await this.#connection.ask("say", { id, text }).catch(() => null);
+    if (this.#entries.get(id) !== entry) return; // it came back from the room meanwhile
+    if (answer?.id) {
+      entry.phase = "sent";
+      entry.timer = setTimeout(() => this.#settle(entry, { ...answer, text }), ECHO_MS);
+    } else if (answer) {
+      this.#fail(entry, answer.error ?? {});
+    } else if (this.#on.takesNoneTwice() && !this.#connection.isRefused) {
+      if (this.#connection.isLive) this.#transmit(entry);
+      else this.#wait(entry);
+    } else {
+      this.#fail(entry, { code: "no_answer" });
+    }
   }
 
   #settle(entry, message) {
-    this.#early.delete(message.id);
-    this.#entries.delete(entry);
+    clearTimeout(entry.timer);
+    this.#entries.delete(entry.id);
     this.#on.sent(entry, message);
   }
 
@@ -110,16 +106,14 @@ export class Outbox {
     this.#on.failed(entry, KIND_WORDS[code] ?? message ?? "The server gave no reason.");
   }
 
-  /** No acknowledgement is due: what is left belongs to an unconfirmed entry, or to another tab. */
-  #releaseEarly() {
-    const early = [...this.#early.values()];
-    this.#early.clear();
-    for (const message of early) {
-      if (!this.claim(message)) this.#on.sent(null, message);
-    }
+  #waiting() {
+    return [...this.#entries.values()].filter(({ phase }) => phase === "waiting");
   }
+}
 
-  #in(phase) {
-    return [...this.#entries].filter((entry) => entry.phase === phase);
-  }
+/** `crypto.randomUUID` is there on secure pages only, and a demo on one's own network is none. */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
 }

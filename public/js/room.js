@@ -8,7 +8,9 @@ import { Connection } from "./connection.js";
 import { asSentence, showNode, showState } from "./connection-state.js";
 import { copyLinkButton } from "./copy-link.js";
 import { button, byId, create } from "./dom.js";
+import { Earlier } from "./earlier.js";
 import { MessageList } from "./message-list.js";
+import { MyIds } from "./my-ids.js";
 import { storedName, storeName } from "./name.js";
 import { NameDialog } from "./name-dialog.js";
 import { Notice } from "./notice.js";
@@ -34,26 +36,39 @@ const scroller = new Scroller({
 
 let name = storedName();
 let me = { id: "", name: name ?? "" };
-const myIds = new Set(); // a new connection may bring a new id: what I said before stays mine
+const myIds = new MyIds();
+const isOwn = (message) => myIds.has(message.from.id);
+let group = ""; // the room's in this connection, if it keeps history
+let enteredAt = Infinity; // what was said before is nothing new
 
 const connection = new Connection(`/chat/${encodeURIComponent(room)}`, {
   readyEvent: "welcome",
   onState(change) {
     showState(byId("state"), change);
     composer.enable(change.state !== "refused");
-    if (change.state !== "live") typing.forgetAll();
+    if (change.state !== "live") away();
     if (change.state === "refused") refused(change);
     else notice.clear("refused");
     if (change.state === "live") live(change.lostMs);
   },
 });
 
+const earlier = new Earlier({
+  recovery: connection.recovery,
+  list: messages,
+  box: byId("messages"),
+  button: byId("earlier"),
+  isOwn,
+  isFollowing: () => scroller.isFollowing,
+});
+
 const outbox = new Outbox(connection, {
   change: (entry) => messages.showPending(entry, pendingActions(entry)),
   sent(entry, message) {
     messages.removePending(entry);
-    messages.add({ from: me, ...message }, { own: true });
+    show(message, { own: true });
   },
+  takesNoneTwice: () => connection.recovery.positions.length > 0,
   failed(entry, words) {
     // While refused, the way back matters more; the message itself says that it was not sent.
     if (!connection.isRefused) notice.show(`Not sent. ${words}`, { subject: entry.code });
@@ -78,7 +93,15 @@ const nameDialog = new NameDialog((chosen) => {
 
 connection.on("node", (node) => showNode(byId("node"), node));
 
-connection.on("welcome", ({ you, people: everyone }) => {
+connection.recovery.on("joined", (joined) => {
+  group = joined.group;
+  earlier.joined(group);
+});
+
+connection.recovery.on("gap", () => messages.addSystem("gap", "Some messages could not be recovered"));
+
+connection.on("welcome", ({ you, people: everyone, at }) => {
+  enteredAt = Math.min(enteredAt, at);
   const renamed = me.id && me.name !== you.name;
   if (renamed) messages.addSystem("renamed", `You are now ${you.name}`);
   me = you;
@@ -89,12 +112,20 @@ connection.on("welcome", ({ you, people: everyone }) => {
 
 connection.on("message", (message) => {
   typing.forget(message.from.id);
-  const own = myIds.has(message.from.id);
-  if (own && outbox.claim(message)) return;
-  if (!messages.add(message, { own }) || own) return;
+  if (outbox.claim(message)) return;
+  const own = isOwn(message);
+  if (!show(message, { own }) || own || message.at < enteredAt) return;
   scroller.count();
   title.count();
 });
+
+/** False when it is already there. One without an author is mine, acknowledged but not heard. */
+function show(message, { own }) {
+  const position = message.from && connection.recovery.position(group);
+  const isNew = messages.add({ from: me, ...message }, { own, position, atEnd: scroller.isFollowing });
+  earlier.refresh();
+  return isNew;
+}
 
 connection.on("joined", ({ id, name: whose, at }) => {
   people.add({ id, name: whose });
@@ -115,8 +146,13 @@ connection.on("sluice.error", ({ event, message }) => {
   if (event !== "typing") notice.show(message); // nobody misses a lost "is typing"
 });
 
+function away() {
+  typing.forgetAll();
+  group = "";
+}
+
 function live(lostMs) {
-  if (lostMs > 0) {
+  if (lostMs > 0 && !group) {
     messages.addSystem("gap", `The connection was lost for ${durationText(lostMs)}; messages may be missing`);
   }
   notice.clear("not_live");

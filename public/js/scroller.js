@@ -26,6 +26,10 @@ export class Scroller {
     this.#show();
   }
 
+  get isFollowing() {
+    return this.#following;
+  }
+
   /** To the newest line, and from now on with it. */
   toEnd() {
     this.#following = true;

@@ -41,6 +41,10 @@ export class Positions {
     return [...this.#places.values()].map(({ position }) => position);
   }
 
+  of(group: string): Position | undefined {
+    return this.#places.get(group)?.position;
+  }
+
   /** The last used. */
   get claims(): readonly Claim[] {
     const last = [...this.#places.values()].slice(-MAX_HANDED_OVER);

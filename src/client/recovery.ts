@@ -51,6 +51,11 @@ class Recovery {
     return this.#positions.all;
   }
 
+  /** In one group. While a listener hears an event, that event's. */
+  position(group: string): Position | undefined {
+    return this.#positions.of(group);
+  }
+
   /**
    * - `joined`: the consumer has joined a group with history, and what follows comes after this position.
    *   Also when the group's log has begun anew.

@@ -24,6 +24,7 @@ describe("a chat room", () => {
       room: "den",
       you: { id: expect.any(String), name: "Ann" },
       people: [{ id: expect.any(String), name: "Ann" }],
+      at: expect.any(Number),
     });
     const bob = await enter(" Bob ");
     const { you, people } = (await bob.next("welcome")) as { you: { name: string }; people: unknown[] };

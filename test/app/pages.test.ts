@@ -3,16 +3,22 @@ import { createApplication } from "sluice";
 import { createServer, type Server } from "sluice/server";
 import { pages } from "../../routing/pages.ts";
 import { chatRoutes } from "../../routing/routes.ts";
+import { clientFiles } from "../browser/client-files.ts";
 
 describe("The demo's pages", () => {
   let server: Server;
   let url: string;
+  let client: Awaited<ReturnType<typeof clientFiles>>;
   beforeAll(async () => {
+    client = await clientFiles();
     server = createServer(createApplication({ routes: chatRoutes() }), { port: 0 });
-    server.express.use(pages());
+    server.express.use(pages({ clientFolder: client.folder }));
     ({ url } = await server.listen());
   });
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await server.stop();
+    await client.remove();
+  });
 
   test.each([
     ["/", "text/html", "Open a room and start talking"],
@@ -21,6 +27,8 @@ describe("The demo's pages", () => {
     ["/favicon.svg", "image/svg+xml", "<svg"],
     ["/style.css", "text/css", ":root"],
     ["/js/room.js", "text/javascript", "import "],
+    ["/sluice/client/index.js", "text/javascript", "recover"],
+    ["/sluice/client/recovery.js", "text/javascript", "recover"],
   ])("%s is %s, under a policy that runs no inline script", async (path, type, content) => {
     const response = await fetch(url + path);
     expect(response.status).toBe(200);

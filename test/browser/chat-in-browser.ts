@@ -11,10 +11,12 @@ import {
   type Page,
   type WebSocket,
 } from "playwright-core";
-import { type ApplicationOptions, createApplication } from "sluice";
+import { type Application, type ApplicationOptions, createApplication, MemoryHistory } from "sluice";
 import { createServer, type Server } from "sluice/server";
+import { groups } from "../../routing/groups.ts";
 import { pages } from "../../routing/pages.ts";
 import { chatRoutes } from "../../routing/routes.ts";
+import { clientFiles } from "./client-files.ts";
 
 /** What a fact may take before a test gives up on it. */
 const PATIENCE_MS = 15_000;
@@ -36,7 +38,10 @@ const CHROMIUM_ARGS = [
   "--disable-sync",
 ];
 
+const secret = "a secret that all servers of a test share";
+
 let browser: Browser;
+let client: Awaited<ReturnType<typeof clientFiles>>;
 const chats: Chat[] = [];
 
 /**
@@ -54,6 +59,7 @@ export function describeInBrowser(title: string, body: () => void): void {
   }
   describe(title, () => {
     beforeAll(async () => {
+      client = await clientFiles();
       browser = await chromium.launch({ executablePath: chromiumPath, args: CHROMIUM_ARGS });
     });
     afterEach(async () => {
@@ -61,7 +67,10 @@ export function describeInBrowser(title: string, body: () => void): void {
       await Promise.all(chats.splice(0).map((chat) => chat.stop()));
       expect(complaints).toEqual([]);
     });
-    afterAll(() => browser.close());
+    afterAll(async () => {
+      await browser.close();
+      await client.remove();
+    });
     body();
   });
 }
@@ -69,6 +78,10 @@ export function describeInBrowser(title: string, body: () => void): void {
 export interface ChatOptions {
   readonly limits?: ApplicationOptions["limits"];
   readonly middleware?: ApplicationOptions["middleware"];
+  /** What the rooms keep their history in, for each server anew; by default the memory of that server. */
+  readonly history?: () => ApplicationOptions["history"];
+  /** False: the rooms keep nothing. */
+  readonly keepsHistory?: boolean;
   /** A server of the test's own, listening already. */
   readonly https?: HttpsServer;
 }
@@ -106,11 +119,22 @@ export class Chat {
     return this.#url;
   }
 
+  get app(): Application {
+    if (this.#server === undefined) throw new Error("the server is stopped");
+    return this.#server.app;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
   /** A new server, where the one before was; `node` is what its pages call it. */
   async startServer(node = "test-node"): Promise<void> {
-    const { https, limits, middleware } = this.#options;
+    const { https, limits, middleware, keepsHistory = true } = this.#options;
+    const history = this.#options.history?.() ?? new MemoryHistory();
     const app = createApplication({
       routes: chatRoutes({ node }),
+      ...(keepsHistory && { groups, history, secret }),
       ...(limits && { limits }),
       ...(middleware && { middleware }),
     });
@@ -118,7 +142,7 @@ export class Chat {
       stopTimeoutMs: 1_000, // for what a browser leaves open without using it
       ...(https ? { server: https } : { port: this.#port }),
     });
-    this.#server.express.use(pages());
+    this.#server.express.use(pages({ clientFolder: client.folder }));
     const { url, port } = await this.#server.listen();
     this.#url = url;
     this.#port = port;

@@ -4,8 +4,8 @@ import { deny } from "sluice";
 import { describeInBrowser, eventually, LATE_POLL, startChat, UNREACHABLE } from "./chat-in-browser.ts";
 
 describeInBrowser("The chat's connection, seen in a browser", () => {
-  test("the page says that the server is gone, that it is back, and where messages may be missing", async () => {
-    const chat = await startChat();
+  test("the page says that the server is gone, that it is back, and where messages may be missing in a room without history", async () => {
+    const chat = await startChat({ keepsHistory: false });
     chat.permit(UNREACHABLE);
     const ada = await chat.enter("restart", "Ada");
     const bob = await chat.enter("restart", "Bob");
