@@ -91,7 +91,7 @@ export class Earlier {
     this.#button.textContent = {
       idle: "Show earlier messages",
       loading: "Loading earlier messages…",
-      failed: "Earlier messages could not be loaded. Try again",
+      failed: "Could not be loaded. Try again",
     }[state];
     this.refresh();
   }

@@ -173,7 +173,7 @@ describeInBrowser("What was missed, seen in a browser", () => {
     await ada.is("reconnecting");
     const earlier = ada.page.getByTestId("earlier");
     await earlier.click();
-    await earlier.getByText("Earlier messages could not be loaded. Try again").waitFor();
+    await earlier.getByText("Could not be loaded. Try again").waitFor();
     way.restore();
     await ada.is("live");
     await earlier.getByText("Show earlier messages").click();
