@@ -86,9 +86,10 @@ export class ChatConsumer extends Consumer<Chat> {
   }
 
   #tellLobby() {
-    this.options.rooms.tellSoon((rooms) => {
+    const { rooms, node } = this.options;
+    rooms.tellSoon(() => {
       // The server may have stopped meanwhile; then nobody is left to tell.
-      this.groupEmit(LOBBY, "rooms", { rooms }).catch(() => {});
+      this.groupSend(LOBBY, { type: "rooms.changed", node, rooms: rooms.own() }).catch(() => {});
     });
   }
 }

@@ -1,4 +1,4 @@
-import { Consumer } from "sluice";
+import { Consumer, type Message } from "sluice";
 import type { RoomDirectory, RoomSummary } from "./room-directory.ts";
 
 export const LOBBY = "lobby";
@@ -15,12 +15,17 @@ export interface Lobby {
   };
 }
 
-/** Shows which rooms there are. Chat consumers tell the group of every change. */
+/** Shows which rooms there are, on all nodes. Chat consumers tell the group of every change. */
 export class LobbyConsumer extends Consumer<Lobby> {
   static override readonly groups = [LOBBY];
 
   override connect() {
     this.send("node", { name: this.options.node });
+    this.send("rooms", { rooms: this.options.rooms.list() });
+  }
+
+  roomsChanged({ node, rooms }: Message) {
+    if (node !== this.options.node) this.options.rooms.learn(String(node), rooms as readonly RoomSummary[]);
     this.send("rooms", { rooms: this.options.rooms.list() });
   }
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Application, createApplication } from "sluice";
+import { type Application, createApplication, MemoryBackplane, MemoryHub } from "sluice";
 import { TestClient } from "sluice/testing";
 import { chatRoutes } from "../../routing/routes.ts";
 
@@ -113,5 +113,37 @@ describe("the lobby", () => {
     while (JSON.stringify(list) !== JSON.stringify({ rooms: both })) list = await lobby.next("rooms");
     await cid.disconnect();
     while (JSON.stringify(list) !== JSON.stringify({ rooms: [both[0]] })) list = await lobby.next("rooms");
+  });
+
+  test("lists the rooms of other nodes as well, and adds up whom they have", async () => {
+    const hub = new MemoryHub();
+    const [one, two] = ["1@a", "2@b"].map((node) =>
+      createApplication({ routes: chatRoutes({ node }), backplane: new MemoryBackplane(hub) }),
+    ) as [Application, Application];
+    await Promise.all([one.start(), two.start()]);
+    const lobby = new TestClient(two, two.url("lobby"));
+    await lobby.connect();
+    const come = async (on: Application, name: string, room: string) => {
+      const client = new TestClient(on, on.url("chat", { room }), { auth: { name } });
+      await client.connect();
+      return client;
+    };
+    const ann = await come(one, "Ann", "den");
+    await come(two, "Bob", "den");
+    await come(one, "Cid", "attic");
+    const until = async (rooms: unknown) => {
+      let list = await lobby.next("rooms");
+      while (JSON.stringify(list) !== JSON.stringify({ rooms })) list = await lobby.next("rooms");
+    };
+    await until([
+      { name: "den", people: 2 },
+      { name: "attic", people: 1 },
+    ]);
+    await ann.disconnect();
+    await until([
+      { name: "attic", people: 1 },
+      { name: "den", people: 1 },
+    ]);
+    await Promise.all([one.stop(), two.stop()]);
   });
 });
