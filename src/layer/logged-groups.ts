@@ -335,6 +335,11 @@ export class LoggedGroups implements GroupLogHost {
     const { gap, entries } = step;
     const isAfter = gap !== undefined && step.position === top && isReached(stay.joinedAt, top);
     const position = isAfter ? stay.joinedAt : step.position;
+    if (gap !== undefined && position.offset > end.offset) {
+      // The others here are not there yet, and may still hear some of what is not kept any more.
+      await log.heal();
+      return undefined;
+    }
     if (gap !== undefined && (gap !== "trimmed" || from.id !== "" || from.offset > stay.since)) {
       this.#tellGap(group, stay, gap, position);
       this.#restate(group, stay, position);
