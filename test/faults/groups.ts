@@ -22,5 +22,5 @@ export const GROUPS: readonly string[] = [
 
 export function kindOf(group: string): GroupKind {
   const history = !group.startsWith("open.");
-  return { history, conflate: group.startsWith("state.") };
+  return { history, conflate: group.startsWith("state."), isBrief: group.startsWith("brief.") };
 }

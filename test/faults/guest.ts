@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { io, type Socket } from "socket.io-client";
 import { CuttableWay } from "../redis/cut-off.ts";
 import { PositionCarrier } from "./carrier.ts";
@@ -17,6 +18,7 @@ export interface GuestSettings {
 const ANSWER_MS = 8_000;
 const COME_BACK_MS = 200;
 const ASK_AGAIN_MS = 300;
+const GOODBYE_MS = 300;
 
 /** A stock client on a way of its own that writes down all it sees. */
 export class Guest implements ClientRecord {
@@ -114,7 +116,10 @@ export class Guest implements ClientRecord {
   /** For good. */
   async leaveForGood(): Promise<void> {
     this.#isGone = true;
+    const said = this.#socket.connected;
     this.goAway();
+    // A polling client says goodbye by one more request.
+    if (said) await sleep(GOODBYE_MS);
     await this.way.close();
   }
 
@@ -181,7 +186,7 @@ export class Guest implements ClientRecord {
       if (answer.error === undefined) {
         this.#entered.add(group);
         this.#note({ kind: "entered", group });
-      } else await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+      } else await sleep(ASK_AGAIN_MS);
     }
   }
 

@@ -5,6 +5,9 @@
 import type { ClientRecord, Entry, Place, Publish, Records, Verdict } from "./records.ts";
 
 const MAX_TOLD = 200;
+const FAILOVER_MS = 20_000;
+/** Entries of the same group that are told with a fault. */
+const SHOWN_BEFORE = 5;
 /** Of these it is known how far they reach; the others say that something is missing. */
 const MEASURED = new Set(["trimmed", "too_old"]);
 
@@ -28,6 +31,8 @@ interface Stay {
   part: { readonly offset: number; readonly part: number } | undefined;
   readonly gaps: Gap[];
   readonly seen: Set<number>;
+  /** The logs that it has been in. */
+  readonly epochs: Set<string>;
   isLeaving: boolean;
 }
 
@@ -42,6 +47,9 @@ class LoggedJudge {
   readonly #broken: string[] = [];
   /** What stands where, as anybody saw it. */
   readonly #byPlace = new Map<string, number>();
+  /** Offsets that were given out twice, as after a failover. */
+  readonly #forked = new Set<string>();
+  readonly #offsets = new Map<string, string>();
   readonly #places = new Map<number, { readonly key: string; readonly place: Place }>();
   readonly #figures = {
     deliveries: 0,
@@ -74,7 +82,12 @@ class LoggedJudge {
     const stays = new Map<string, Stay>();
     for (const [index, entry] of client.entries.entries()) {
       const wrong = this.#step(stays, entry);
-      if (wrong !== undefined) this.#tell(`${client.name}: ${wrong} (its entry ${index}: ${show(entry)})`);
+      if (wrong === undefined) continue;
+      const before = client.entries
+        .slice(0, index)
+        .filter((other) => !("group" in other) || ("group" in entry && other.group === entry.group));
+      const story = [...before.slice(-SHOWN_BEFORE), entry].map(show).join("\n    ");
+      this.#tell(`${client.name}: ${wrong}\n    ${story}`);
     }
     return stays;
   }
@@ -117,7 +130,8 @@ class LoggedJudge {
 
   #joined(stays: Map<string, Stay>, stay: Stay | undefined, entry: Entry & { kind: "joined" }) {
     const { at, group, place, recovered } = entry;
-    if (stay === undefined) {
+    // It left, and came again before it was told so.
+    if (stay === undefined || stay.isLeaving) {
       stays.set(group, newStay(at, place));
       return undefined;
     }
@@ -125,11 +139,12 @@ class LoggedJudge {
     stay.hasGap = false;
     stay.isInterrupted = false;
     stay.place = place;
+    stay.epochs.add(place.epoch);
     if (recovered && isInterrupted) this.#figures.recoveries += 1;
     // The group's log begins.
     const begins = before?.epoch === "" && before.offset === 0 && place.offset === 0;
     if (hasGap || begins || isSame(before, place)) return undefined;
-    if (this.#records.policies.get(group)?.conflate && before?.epoch === place.epoch) return undefined;
+    if (this.#records.policies.get(group)?.conflate) return undefined;
     return `was at ${shown(before)} of ${group} and goes on at ${shown(place)}, without a gap`;
   }
 
@@ -212,6 +227,9 @@ class LoggedJudge {
     const there = this.#byPlace.get(key);
     const known = this.#places.get(publish);
     this.#byPlace.set(key, publish);
+    const offset = `${group} ${place.epoch} ${place.offset}`;
+    if ((this.#offsets.get(offset) ?? place.id) !== place.id) this.#forked.add(offset);
+    this.#offsets.set(offset, place.id);
     this.#places.set(publish, { key, place });
     if (there !== undefined && there !== publish) return `ANOTHER ORDER: ${key} was ${there} for others`;
     if (known !== undefined && known.key !== key) return `TWICE in the log: ${known.key} and ${key}`;
@@ -221,13 +239,17 @@ class LoggedJudge {
   /** What one sender said to a group stands in the log in its order. */
   #senders(): void {
     const lasts = new Map<string, { number: number; place: Place }>();
-    for (const { number, group, sender } of this.#records.publishes) {
+    const { amnesias, publishes } = this.#records;
+    for (const { number, group, sender, startedAt } of publishes) {
       const place = this.#places.get(number)?.place;
       if (place === undefined) continue;
       const key = `${sender} ${group}`;
       const last = lasts.get(key);
       lasts.set(key, { number, place });
-      if (last === undefined || last.place.epoch !== place.epoch || place.offset > last.place.offset) continue;
+      if (last === undefined || last.place.epoch !== place.epoch || place.offset > last.place.offset)
+        continue;
+      // A log that was set back begins again where it was before.
+      if (amnesias.some((at) => Math.abs(at - startedAt) < FAILOVER_MS)) continue;
       this.#tell(
         `${sender} said ${last.number} before ${number} to ${group}; in the log it is the other way round: ${shown(last.place)}, ${shown(place)}`,
       );
@@ -243,7 +265,7 @@ class LoggedJudge {
       if (stay.seen.has(number)) this.#figures.complete += 1;
       else if (except === name) continue;
       else if (this.#isCovered(stay, publish)) this.#figures.coveredByGap += 1;
-      else if (this.#isForgotten(publish)) this.#figures.forgottenByRedis += 1;
+      else if (this.#isForgotten(stay, publish)) this.#figures.forgottenByRedis += 1;
       else {
         this.#figures.unheard += 1;
         const where = this.#places.get(number);
@@ -264,9 +286,16 @@ class LoggedJudge {
     });
   }
 
-  /** Nobody saw it and then Redis lost what it had: who was not there yet cannot know of it. */
-  #isForgotten({ number, startedAt }: Publish): boolean {
-    return !this.#places.has(number) && this.#records.amnesias.some((at) => at >= startedAt);
+  /**
+   * Redis had it and lost it, with its log or from the end of it, before this member's node knew of it: so
+   * there is nothing by which anybody could know that something is missing.
+   */
+  #isForgotten(stay: Stay, { number, group, startedAt }: Publish): boolean {
+    const place = this.#places.get(number)?.place;
+    const isForked = place !== undefined && this.#forked.has(`${group} ${place.epoch} ${place.offset}`);
+    if (place !== undefined && stay.epochs.has(place.epoch) && !isForked) return false;
+    const { amnesias, policies } = this.#records;
+    return policies.get(group)?.isBrief === true || amnesias.some((at) => at >= startedAt);
   }
 
   #tell(what: string): void {
@@ -284,6 +313,7 @@ function newStay(since: number, place: Place): Stay {
     part: undefined,
     gaps: [],
     seen: new Set(),
+    epochs: new Set([place.epoch]),
     isLeaving: false,
   };
 }

@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import { planOf, type Topology } from "./plan.ts";
 import { MOST_OVERTIME_MS, run } from "./run.ts";
+import { play, SCENARIOS } from "./scenarios.ts";
 
 const MOST_SHOWN = 30;
 
@@ -33,11 +34,15 @@ function topologyOf(given: string | undefined, seed: number): Topology {
   return seed % 3 === 0 ? "sentinel" : "single";
 }
 
+// Whatever was started ends with this process.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 const { values } = parseArgs({
   options: {
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     duration: { type: "string", default: "60s" },
-    clients: { type: "string", default: "24" },
+    clients: { type: "string" },
+    scenario: { type: "string" },
     nodes: { type: "string", default: "3" },
     redis: { type: "string" },
     plan: { type: "boolean", default: false },
@@ -48,12 +53,23 @@ const seed = whole("seed", values.seed, 0);
 const settings = {
   seed,
   durationMs: duration(values.duration),
-  clients: whole("clients", values.clients, 1),
+  clients: whole("clients", values.clients ?? (values.scenario === undefined ? "24" : "1000"), 1),
   nodes: whole("nodes", values.nodes, 1),
   topology: topologyOf(values.redis, seed),
   recovers: !values["without-recovery"],
 };
-if (values.plan) {
+if (values.scenario !== undefined) {
+  if (!SCENARIOS.includes(values.scenario)) {
+    throw new Error(`--scenario must be ${SCENARIOS.join(" or ")}, not "${values.scenario}"`);
+  }
+  const { lines, broken } = await play(values.scenario, settings);
+  for (const line of lines) say(line);
+  for (const what of broken) say(`BROKEN: ${what}`);
+  say(
+    `FAULTS ${broken.length === 0 ? "OK" : "BROKEN"} scenario=${values.scenario} clients=${settings.clients}`,
+  );
+  process.exit(broken.length === 0 ? 0 : 1);
+} else if (values.plan) {
   for (const { atMs, kind, ...rest } of planOf(settings)) {
     say(`${atMs.toFixed(0).padStart(7)} ms  ${kind} ${JSON.stringify(rest)}`);
   }
@@ -68,5 +84,6 @@ if (values.plan) {
   for (const what of broken.slice(0, MOST_SHOWN)) say(`BROKEN: ${what}`);
   const how = broken.length === 0 ? "OK" : `BROKEN (${broken.length})`;
   say(`FAULTS ${how} seed=${seed} duration=${values.duration} redis=${settings.topology}`);
-  process.exitCode = broken.length === 0 ? 0 : 1;
+  // Whatever a broken run has left behind ends here.
+  process.exit(broken.length === 0 ? 0 : 1);
 }

@@ -6,7 +6,6 @@ import { createServer } from "sluice/server";
 import { POLICIES } from "./groups.ts";
 
 export interface NodeSettings {
-  readonly port: number;
   readonly redis: RedisOptions;
   readonly secret: string;
 }
@@ -19,6 +18,7 @@ export interface SayOrder {
 }
 
 const STOP_MS = 8_000;
+const ORPHAN_MS = 60_000;
 /** How many events the handler of a message sends: a recovery must not tear them apart. */
 const PARTS = 2;
 
@@ -59,7 +59,7 @@ async function say(verbs: Verbs, { group, verb, number, exceptSelf }: SayOrder, 
 }
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
-const { port, redis, secret } = settings;
+const { redis, secret } = settings;
 const named: Middleware = (scope, next) => next({ user: String(scope.auth["name"]) });
 const app = createApplication({
   routes: [route("/room", Room)],
@@ -71,7 +71,7 @@ const app = createApplication({
   limits: { newGroupsPerSecond: 10_000 },
 });
 const server = createServer(app, {
-  port,
+  port: 0,
   pingIntervalMs: 1_000,
   pingTimeoutMs: 1_500,
   drainMs: 500,
@@ -115,19 +115,13 @@ process.on("message", (asked: { number: number; call: keyof typeof calls; order:
 });
 // No `process.exit`: what does not end by itself has left something behind.
 process.once("SIGTERM", () => {
-  let phase = "stopping";
-  void server.stop().then(() => {
-    phase = "stopped";
-    if (process.connected) process.disconnect();
-  });
-  const late = () => process.stderr.write(`a node is ${phase} still, with ${JSON.stringify(handles())}, ${JSON.stringify(app.sizes)}\n`);
-  setTimeout(late, STOP_MS + 2_000).unref();
+  void server.stop().then(() => process.connected && process.disconnect());
 });
 process.once("disconnect", () => {
   // Whoever led this node is gone.
   void server.stop({ atOnce: true });
-  setTimeout(() => process.exit(1), 15_000).unref();
+  setTimeout(() => process.exit(1), ORPHAN_MS).unref();
 });
 
-await server.listen();
-tell({ ready: app.node, handles: handles() });
+const { port } = await server.listen();
+tell({ ready: app.node, port, handles: handles() });

@@ -1,27 +1,24 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { CuttableWay } from "../redis/cut-off.ts";
-import { freePort } from "../redis/redis-server.ts";
 import { FaultyNode, type NodeEar } from "./node.ts";
 import type { RedisPlace } from "./redis-place.ts";
 
 const START_AGAIN_MS = 200;
 /** Longer than its `stopTimeoutMs`. */
 const STOP_MS = 12_000;
+/** Engine.IO waits 30 s for a client of the polling transport that is gone without a word. */
+const END_MS = 45_000;
 
-/** A place where one node after the other lives: always the same port, and a way of its own to Redis. */
+/** A place where one node after the other lives, with a way of its own to Redis. */
 export class NodeSlot {
-  readonly port: number;
   readonly way: CuttableWay;
   readonly #redis: RedisPlace;
   readonly #secret: string;
   readonly #ear: NodeEar;
   #node: FaultyNode | undefined;
   #isClosing = false;
-  /** How nodes ended that were asked to. */
-  readonly ends: (number | string | undefined)[] = [];
 
-  private constructor(port: number, way: CuttableWay, redis: RedisPlace, secret: string, ear: NodeEar) {
-    this.port = port;
+  private constructor(way: CuttableWay, redis: RedisPlace, secret: string, ear: NodeEar) {
     this.way = way;
     this.#redis = redis;
     this.#secret = secret;
@@ -29,7 +26,7 @@ export class NodeSlot {
   }
 
   static async open(redis: RedisPlace, secret: string, ear: NodeEar): Promise<NodeSlot> {
-    const slot = new NodeSlot(await freePort(), await CuttableWay.to(redis.port), redis, secret, ear);
+    const slot = new NodeSlot(await CuttableWay.to(redis.port), redis, secret, ear);
     await slot.start();
     return slot;
   }
@@ -39,14 +36,15 @@ export class NodeSlot {
     return this.#node?.isAlive ? this.#node : undefined;
   }
 
+  /** Where its node listens, or the last one did. */
+  get port(): number {
+    return this.#node?.port ?? 0;
+  }
+
   /** Tries until one has started: Redis may be away. */
   async start(): Promise<void> {
     while (!this.#isClosing) {
-      const settings = {
-        port: this.port,
-        redis: this.#redis.options(this.way.port),
-        secret: this.#secret,
-      };
+      const settings = { redis: this.#redis.options(this.way.port), secret: this.#secret };
       try {
         this.#node = await FaultyNode.start(settings, this.#ear);
         return;
@@ -70,9 +68,16 @@ export class NodeSlot {
     node?.thaw();
   }
 
-  async stop(): Promise<undefined> {
-    const { node } = this;
-    if (node !== undefined) this.ends.push(await node.stop(STOP_MS));
+  /** As for a deploy. @returns the name of the node that has ended */
+  async stop(): Promise<string | undefined> {
+    const node = this.node;
+    await node?.stop(STOP_MS);
+    return node?.name;
+  }
+
+  /** How it ended when it was let end by itself. */
+  async end(): Promise<number | string | undefined> {
+    return this.node?.end(END_MS);
   }
 
   heal(): void {

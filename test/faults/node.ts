@@ -17,6 +17,7 @@ interface Told {
   readonly code?: string;
   readonly message?: string;
   readonly ready?: string;
+  readonly port?: number;
   readonly handles?: Record<string, number>;
   readonly fact?: string;
 }
@@ -45,9 +46,9 @@ export class FaultyNode {
   readonly #pending: Map<number, Pending>;
   #number = 0;
 
-  private constructor(child: ChildProcess, port: number, ready: Told, pending: Map<number, Pending>) {
+  private constructor(child: ChildProcess, ready: Told, pending: Map<number, Pending>) {
     this.#child = child;
-    this.port = port;
+    this.port = ready.port ?? 0;
     this.name = ready.ready ?? "";
     this.handlesAtStart = ready.handles ?? {};
     this.#pending = pending;
@@ -55,11 +56,16 @@ export class FaultyNode {
 
   /** Rejects when it could not start: Redis may be away. */
   static async start(settings: NodeSettings, ear: NodeEar): Promise<FaultyNode> {
-    const child = fork(PROGRAM, [JSON.stringify(settings)], { execArgv: [], stdio: ["ignore", 2, 2, "ipc"] });
+    const child = fork(PROGRAM, [JSON.stringify(settings)], {
+      execArgv: [],
+      stdio: ["ignore", 2, "pipe", "ipc"],
+    });
     children.add(child);
     child.once("exit", () => children.delete(child));
     const pending = new Map<number, Pending>();
     let name = "";
+    // One that cannot start, because Redis is away, says so at length.
+    child.stderr?.on("data", (text) => name !== "" && process.stderr.write(text));
     const ready = new Promise<Told>((resolve, reject) => {
       child.on("message", (told: Told) => {
         if (told.ready !== undefined) {
@@ -74,7 +80,7 @@ export class FaultyNode {
         pending.clear();
       });
     });
-    return new FaultyNode(child, settings.port, await ready, pending);
+    return new FaultyNode(child, await ready, pending);
   }
 
   get isAlive(): boolean {
@@ -113,20 +119,34 @@ export class FaultyNode {
     await ended;
   }
 
+  /** Asks it to end; resolves when it serves nobody any more, and has ended. */
+  async stop(withinMs: number): Promise<void> {
+    if (!this.isAlive) return;
+    const stopped = Promise.race([once(this.#child, "disconnect"), once(this.#child, "exit")]);
+    this.#child.kill("SIGTERM");
+    await within(withinMs, stopped);
+    await this.kill();
+  }
+
   /** Asks it to end by itself; how it did, or undefined if it did not within that time. */
-  async stop(withinMs: number): Promise<number | string | undefined> {
+  async end(withinMs: number): Promise<number | string | undefined> {
     if (!this.isAlive) return this.#child.exitCode ?? this.#child.signalCode ?? undefined;
     const ended = once(this.#child, "exit") as Promise<[number | null, string | null]>;
     this.#child.kill("SIGTERM");
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, withinMs, undefined);
-    });
-    const how = await Promise.race([ended, late]);
-    clearTimeout(timer);
+    const how = await within(withinMs, ended);
     if (how === undefined) await this.kill();
     return how === undefined ? undefined : (how[0] ?? how[1] ?? undefined);
   }
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  const first = await Promise.race([promise, late]);
+  clearTimeout(timer);
+  return first;
 }
 
 /** Nobody may outlive this process. */

@@ -1,4 +1,7 @@
-/** Groups without history: at most once, each sender in its order, and no loss that nobody speaks of. */
+/**
+ * Groups without history: at most once, each sender in its order, and no loss that nobody speaks of. A client
+ * that comes back is another member: what it hears then it may have heard before.
+ */
 import type { ClientRecord, Entry, Publish, Records, Verdict } from "./records.ts";
 
 const MAX_TOLD = 100;
@@ -11,6 +14,8 @@ interface Membership {
   readonly from: number;
   /** When it asked to leave, or lost its connection. */
   until: number;
+  /** By all memberships of one connection. */
+  readonly seen: ReadonlySet<string>;
 }
 
 export function judgePlain(records: Records): Verdict {
@@ -21,7 +26,13 @@ class PlainJudge {
   readonly #records: Records;
   readonly #publishes: ReadonlyMap<number, Publish>;
   readonly #broken: string[] = [];
-  readonly #figures = { deliveries: 0, expected: 0, announcedLosses: 0, lostWithTheirNode: 0, silentLosses: 0 };
+  readonly #figures = {
+    deliveries: 0,
+    expected: 0,
+    announcedLosses: 0,
+    lostWithTheirNode: 0,
+    silentLosses: 0,
+  };
 
   constructor(records: Records) {
     this.#records = records;
@@ -30,21 +41,20 @@ class PlainJudge {
 
   verdict(): Verdict {
     for (const client of this.#records.clients) {
-      const { memberships, seen } = this.#walk(client);
-      for (const membership of memberships) this.#missing(client, membership, seen);
+      for (const membership of this.#walk(client)) this.#missing(client, membership);
     }
     return { broken: this.#broken, figures: this.#figures };
   }
 
-  #walk({ name, entries }: ClientRecord): { memberships: readonly Membership[]; seen: ReadonlySet<string> } {
+  #walk({ name, entries }: ClientRecord): readonly Membership[] {
     const memberships: Membership[] = [];
     const open = new Map<string, Membership>();
-    const hearing = new Hearing();
+    let hearing = new Hearing();
     let node = "";
     const enter = (group: string, from: number) => {
       hearing.out.delete(group);
       if (this.#keepsHistory(group)) return;
-      const membership = { group, node, from, until: this.#records.endedAt };
+      const membership = { group, node, from, until: this.#records.endedAt, seen: hearing.seen };
       open.set(group, membership);
       memberships.push(membership);
     };
@@ -53,7 +63,7 @@ class PlainJudge {
       switch (entry.kind) {
         case "connected":
           node = entry.node;
-          hearing.out.clear();
+          hearing = new Hearing();
           for (const group of entry.groups) enter(group, at);
           break;
         case "disconnected":
@@ -79,7 +89,7 @@ class PlainJudge {
           if (!this.#keepsHistory(entry.group)) this.#event(name, entry, hearing);
       }
     }
-    return { memberships, seen: hearing.seen };
+    return memberships;
   }
 
   #event(name: string, { group, publish: number, part }: Entry & { kind: "event" }, hearing: Hearing): void {
@@ -88,7 +98,8 @@ class PlainJudge {
     if (publish === undefined || publish.group !== group) {
       return this.#tell(`${name} sees in ${group} what nobody published there (${number})`);
     }
-    if (publish.outcome === "refused") this.#tell(`${name} sees ${number}, which was refused to its publisher`);
+    if (publish.outcome === "refused")
+      this.#tell(`${name} sees ${number}, which was refused to its publisher`);
     if (!hearing.isFirst(`${number} ${part ?? 0}`)) this.#tell(`${name} sees ${number} in ${group} TWICE`);
     // Each verb has its own way to the client.
     const last = hearing.lastOf(`${publish.sender} ${group} ${publish.verb}`, number);
@@ -99,7 +110,7 @@ class PlainJudge {
     }
   }
 
-  #missing({ name }: ClientRecord, { group, node, from, until }: Membership, seen: ReadonlySet<string>): void {
+  #missing({ name }: ClientRecord, { group, node, from, until, seen }: Membership): void {
     const isLast = until >= this.#records.endedAt;
     for (const publish of this.#records.publishes) {
       const { number, outcome, startedAt, endedAt, except, verb } = publish;
@@ -142,7 +153,7 @@ class PlainJudge {
   }
 }
 
-/** What one client has heard so far. */
+/** What one client has heard on one connection. */
 class Hearing {
   readonly seen = new Set<string>();
   /** Groups that it is out of for certain, and since when. */

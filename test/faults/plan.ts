@@ -99,7 +99,12 @@ function clientFault(atMs: number, { clients }: PlanSettings, draw: Draw, busy: 
   return kind === "slow" ? { atMs, kind, client, delayMs, forMs } : { atMs, kind, client, forMs };
 }
 
-function nodeFault(atMs: number, { nodes, topology }: PlanSettings, draw: Draw, busy: Busy): Step | undefined {
+function nodeFault(
+  atMs: number,
+  { nodes, topology }: PlanSettings,
+  draw: Draw,
+  busy: Busy,
+): Step | undefined {
   const node = draw.below(nodes);
   const isLink = topology === "single" && draw.chance(0.45);
   const kind = isLink ? draw.of(LINK_FAULTS) : draw.of(NODE_FAULTS);

@@ -90,6 +90,8 @@ export interface GroupKind {
   readonly history: boolean;
   /** Only the latest message counts. */
   readonly conflate: boolean;
+  /** The log is forgotten as soon as nobody has said anything for a while. */
+  readonly isBrief: boolean;
 }
 
 /** What judges say: broken promises, and figures for the report. */

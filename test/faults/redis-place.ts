@@ -5,7 +5,7 @@ import type { RedisOptions } from "sluice/redis";
 import { RedisGroup, RedisServer, until } from "../redis/redis-server.ts";
 import type { Topology } from "./plan.ts";
 
-const PASSWORD = "of the fault checker";
+const PASSWORD = "of-the-fault-checker";
 /** So that what was acknowledged outlives its process. */
 const ON_DISK = ["--appendonly", "yes", "--appendfsync", "everysec"];
 const ELECTION_MS = 15_000;

@@ -89,7 +89,8 @@ export class World {
       const missing = this.#guests.filter(({ isIn }) => !isIn).map(({ name }) => name);
       faults.push(`${missing.join(", ")} did not come back into their groups within ${CALM_MS} ms`);
     }
-    for (const group of new Set(GROUPS)) faults.push(...(await this.#lastWord(group)));
+    const heard = await Promise.all([...new Set(GROUPS)].map((group) => this.#lastWord(group)));
+    faults.push(...heard.flat());
     this.#endedAt = performance.now();
     return faults;
   }
@@ -120,10 +121,9 @@ export class World {
       });
       if (!isFree) faults.push(`node ${i} holds more than when it began: ${left}`);
     }
-    await Promise.all(this.#slots.map((slot) => slot.stop()));
-    for (const { ends } of this.#slots) {
-      for (const end of ends)
-        if (end !== 0) faults.push(`a node that was stopped ended with ${end ?? "nothing, and went on"}`);
+    const ends = await Promise.all(this.#slots.map((slot) => slot.end()));
+    for (const end of ends) {
+      if (end !== 0) faults.push(`a node that was stopped ended with ${end ?? "nothing, and went on"}`);
     }
     return [...faults, ...(await this.#leftInRedis())];
   }
@@ -343,8 +343,7 @@ export class World {
     const deaf = () =>
       this.#guests.filter(
         ({ wanted, entries }) =>
-          wanted.has(group) &&
-          !entries.some((entry) => entry.kind === "event" && entry.publish === number),
+          wanted.has(group) && !entries.some((entry) => entry.kind === "event" && entry.publish === number),
       );
     if (await isSoon(() => deaf().length === 0)) return [];
     return [`${deaf().map(({ name }) => name)} did not hear the last word in ${group} (${number})`];
