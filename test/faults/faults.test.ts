@@ -35,7 +35,7 @@ async function check(...args: readonly string[]): Promise<string> {
 redisTest(
   "while nodes, connections and Redis are broken by a seeded plan, every promise is kept",
   async () => {
-    const said = await check("--seed", "2", "--duration", "8s", "--clients", "12");
+    const said = await check("--seed", "2", "--duration", "6s", "--clients", "12");
     expect(said).toMatch(/^FAULTS OK seed=2/m);
   },
   150_000,
@@ -44,7 +44,7 @@ redisTest(
 redisTest(
   "clients that come back without their positions are found out",
   async () => {
-    const said = await check("--seed", "2", "--duration", "4s", "--clients", "8", "--without-recovery");
+    const said = await check("--seed", "2", "--duration", "3s", "--clients", "8", "--without-recovery");
     expect(said).toMatch(/^FAULTS BROKEN/m);
     expect(said).toMatch(/goes on at .* without a gap/);
   },

@@ -62,8 +62,7 @@ if (values.scenario !== undefined) {
   if (!SCENARIOS.includes(values.scenario)) {
     throw new Error(`--scenario must be ${SCENARIOS.join(" or ")}, not "${values.scenario}"`);
   }
-  const { lines, broken } = await play(values.scenario, settings);
-  for (const line of lines) say(line);
+  const broken = await play(values.scenario, settings, say);
   for (const what of broken) say(`BROKEN: ${what}`);
   say(
     `FAULTS ${broken.length === 0 ? "OK" : "BROKEN"} scenario=${values.scenario} clients=${settings.clients}`,

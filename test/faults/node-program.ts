@@ -60,7 +60,7 @@ async function say(verbs: Verbs, { group, verb, number, exceptSelf }: SayOrder, 
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
 const { redis, secret } = settings;
-const named: Middleware = (scope, next) => next({ user: String(scope.auth["name"]) });
+const named: Middleware = (scope, next) => next({ user: String(scope.auth.name) });
 const app = createApplication({
   routes: [route("/room", Room)],
   middleware: [named],

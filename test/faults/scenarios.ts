@@ -14,12 +14,6 @@ export interface ScenarioSettings {
   readonly durationMs: number;
 }
 
-export interface ScenarioOutcome {
-  readonly lines: readonly string[];
-  /** Only what Sluice promises counts. */
-  readonly broken: readonly string[];
-}
-
 interface Course {
   readonly name: string;
   readonly nodes: number;
@@ -57,23 +51,25 @@ const GATHERING_MS = 60_000;
 const QUIET_MS = 4_000;
 const MOST_SETTLING_MS = 30_000;
 
-export async function play(scenario: string, settings: ScenarioSettings): Promise<ScenarioOutcome> {
-  const lines: string[] = [];
+/** @returns what is broken; only what Sluice promises counts */
+export async function play(
+  scenario: string,
+  settings: ScenarioSettings,
+  say: (line: string) => void,
+): Promise<readonly string[]> {
   const broken: string[] = [];
   for (const course of COURSES[scenario] ?? []) {
-    lines.push(
-      `${course.name}; ${settings.clients} clients, 2 messages a second, ${settings.durationMs / 1_000} s`,
-    );
+    say(`${course.name}; ${settings.clients} clients, 2 messages a second, ${settings.durationMs / 1_000} s`);
     for (const kind of CONTENDERS) {
       const result = await perform(kind, course, settings);
       const line = `  ${kind.padEnd(24)} ${shown(result)}`;
-      lines.push(line);
+      say(line);
       const { expected, delivered, twice, outOfOrder } = result;
       if (kind === "sluice" && (delivered < expected || twice > 0 || outOfOrder > 0))
         broken.push(line.trim());
     }
   }
-  return { lines, broken };
+  return broken;
 }
 
 function shown({
