@@ -10,7 +10,7 @@ export interface HistoryPolicy {
   readonly ttlMs: number;
   /** How many of the last messages a newcomer is given. Default 0. */
   readonly newcomers?: number;
-  /** Whether members' clients may ask for older messages, so far as the history goes. Default false. */
+  /** Whether members' clients may ask for older messages, back to where they were let in. Default false. */
   readonly clientsMayRead?: boolean;
   /** Only the latest message counts, as for a state or a price: who missed some is given the last. Default false. */
   readonly conflate?: boolean;

@@ -274,7 +274,9 @@ export class LoggedGroups implements GroupLogHost {
     const { position } = log;
     const isGenuine = this.#options.receipts.isGenuine(receipt, log.group, user, epoch, since);
     if (!isGenuine || offset < since) return "receipt";
-    if (epoch !== position.epoch) return "epoch";
+    // Let in before anything was ever said here: then it has missed the log from its beginning.
+    const isFromBefore = epoch === "" && offset === 0;
+    if (epoch !== position.epoch && !isFromBefore) return "epoch";
     if (offset > position.offset) return "ahead";
     const isOther = offset === position.offset && id !== "" && position.id !== "" && id !== position.id;
     return isOther ? "id" : undefined;
@@ -335,6 +337,11 @@ export class LoggedGroups implements GroupLogHost {
     const { gap, entries } = step;
     const isAfter = gap !== undefined && step.position === top && isReached(stay.joinedAt, top);
     const position = isAfter ? stay.joinedAt : step.position;
+    if (gap !== undefined && position.offset > end.offset) {
+      // The others here are not there yet, and may still hear some of what is not kept any more.
+      await log.heal();
+      return undefined;
+    }
     if (gap !== undefined && (gap !== "trimmed" || from.id !== "" || from.offset > stay.since)) {
       this.#tellGap(group, stay, gap, position);
       this.#restate(group, stay, position);

@@ -343,6 +343,17 @@ describe("newcomers", () => {
     expect([ann.seen, ann.gaps]).toEqual([[7, 8, 9, 10], []]);
   });
 
+  test("who left before the first message of a group are given it when they come back", async () => {
+    const app = await started(new ScriptedHistory());
+    const ann = new Visitor("/chat/den");
+    await ann.come(app);
+    await ann.go();
+    await say(app, 1, 3);
+    await ann.come(app);
+    await ann.until(() => ann.seen.length === 3);
+    expect([ann.seen, ann.gaps]).toEqual([[1, 2, 3], []]);
+  });
+
   test("of a group without any history yet can come back to its beginning", async () => {
     const app = await started(new ScriptedHistory());
     const ann = new Visitor("/chat/den");
@@ -408,6 +419,35 @@ describe("one order for all", () => {
     await ann.until(() => ann.seen.length === 4);
     expect(ann.seen).toEqual([1, 2, 3, 4]);
     expect(ann.gaps).toEqual([]);
+  });
+
+  test("who comes back to a node that is behind the log itself has one gap, and then all that is kept", async () => {
+    const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
+    const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
+    const muted = new MemoryBackplane(hub);
+    const { publish } = muted;
+    let isMute = false;
+    muted.publish = (topic, text) => {
+      if (!isMute) publish.call(muted, topic, text);
+    };
+    const one = await started(history, { backplane: muted, groups });
+    const two = await started(history, { backplane: new MemoryBackplane(hub), groups });
+    const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
+    await Promise.all([ann.come(two), bob.come(two)]);
+    await say(one, 1);
+    await ann.until(() => ann.seen.length === 1);
+    await ann.go();
+    await say(one, 2);
+    await bob.until(() => bob.seen.length === 2);
+    isMute = true;
+    await say(one, 3, 10);
+    isMute = false;
+    await ann.come(two);
+    await ann.until(() => ann.seen.includes(10));
+    await say(one, 11);
+    await ann.until(() => ann.seen.includes(11));
+    expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 7 }]);
+    expect(ann.seen).toEqual([1, 8, 9, 10, 11]);
   });
 
   test("members who stay are told when the log is replaced, and go on with the new one from its beginning", async () => {

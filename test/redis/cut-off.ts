@@ -16,11 +16,13 @@ export class CuttableWay {
     this.port = (server.address() as { port: number }).port;
   }
 
-  static async to(port: number): Promise<CuttableWay> {
+  /** @param port - or which one, asked anew for each connection */
+  static async to(port: number | (() => number)): Promise<CuttableWay> {
+    const target = typeof port === "number" ? () => port : port;
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const way = new CuttableWay(server);
-    server.on("connection", (socket) => way.#join(socket, connect(port, "127.0.0.1")));
+    server.on("connection", (socket) => way.#join(socket, connect(target(), "127.0.0.1")));
     return way;
   }
 
