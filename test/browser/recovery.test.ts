@@ -63,6 +63,8 @@ describeInBrowser("What was missed, seen in a browser", () => {
     const ada = await enterOver(way, chat, "storm", "Ada");
     for (let n = 1; n <= 60; n++) {
       await said(chat, "storm", String(n));
+      // Who has heard nothing of a room yet that was empty has no place to go on from.
+      if (n === 1) await ada.message("1").waitFor();
       if (n % 20 === 0) {
         await eventually(() => expect(ada.webSockets.size).toBe(1));
         way.reset();
