@@ -162,11 +162,11 @@ export class GroupLog {
 
   /** @returns whether there may be more */
   async #read(): Promise<boolean> {
+    if (this.policy.conflate) return this.#readLatest();
     const { offset } = this.#position;
     // From the last known one on, to see whether it is still the same.
     const { top, entries } = await this.#store.read(this.group, Math.max(offset, 1), CHUNK);
     if (this.#isClosed || top === undefined) return false;
-    if (this.policy.conflate) return this.#readLatest(top.epoch, entries.at(-1));
     const step = continuation(this.#position, top, entries);
     if (this.#position.epoch === "") this.#begin({ ...step.position, epoch: top.epoch });
     if (step.gap !== undefined) {
@@ -185,11 +185,14 @@ export class GroupLog {
     return this.#position.epoch === top.epoch && this.#position.offset < top.offset;
   }
 
-  #readLatest(epoch: string, latest: LogEntry | undefined): false {
+  async #readLatest(): Promise<false> {
+    const { top, entries } = await this.#store.readBefore(this.group, undefined, 1);
+    const latest = entries.at(-1);
     const { position } = this;
-    if (latest === undefined || (position.epoch === epoch && latest.offset <= position.offset)) return false;
-    const start = { epoch, offset: latest.offset - 1, id: "" };
-    if (position.epoch === epoch) this.#position = start;
+    if (this.#isClosed || top === undefined || latest === undefined) return false;
+    if (position.epoch === top.epoch && latest.offset <= position.offset) return false;
+    const start = { epoch: top.epoch, offset: latest.offset - 1, id: "" };
+    if (position.epoch === top.epoch) this.#position = start;
     else this.#begin(start);
     this.#deliver(latest);
     return false;

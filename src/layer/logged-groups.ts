@@ -316,9 +316,11 @@ export class LoggedGroups implements GroupLogHost {
   /** Gives one member some of what it missed; where it is then, or undefined if nothing could be read. */
   async #replay(log: GroupLog, stay: Stay, from: Position): Promise<Position | undefined> {
     const { group, policy } = log;
-    const slice = await this.#options.store
-      .read(group, Math.max(from.offset, 1), CHUNK)
-      .catch(() => undefined);
+    const { store } = this.#options;
+    const reading = policy.conflate
+      ? store.readBefore(group, undefined, 1)
+      : store.read(group, Math.max(from.offset, 1), CHUNK);
+    const slice = await reading.catch(() => undefined);
     if (slice === undefined || stay.over.signal.aborted) return undefined;
     const end = log.position;
     if (slice.top !== undefined && slice.top.epoch !== end.epoch) {

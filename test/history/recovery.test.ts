@@ -588,6 +588,27 @@ describe("what only the latest message counts for", () => {
   });
 });
 
+describe("what only the latest message counts for, when its log is replaced by a shorter one,", () => {
+  test("is given to members who stay and to who comes back", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history, {
+      groups: { "chat.*": { history: { ...POLICY, conflate: true, newcomers: 1 } } },
+    });
+    const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
+    await ann.come(app);
+    await bob.come(app);
+    await say(app, 1, 30);
+    await ann.until(() => ann.seen.includes(30));
+    await bob.until(() => bob.seen.includes(30));
+    await bob.go();
+    history.logs.clear();
+    await say(app, 31);
+    await ann.until(() => ann.seen.includes(31));
+    await bob.come(app);
+    await bob.until(() => bob.seen.includes(31));
+  });
+});
+
 describe("when all have left", () => {
   test("nothing is followed any more, and a stock client never hears of positions", async () => {
     const app = await started(new ScriptedHistory());
