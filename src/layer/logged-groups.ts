@@ -297,7 +297,7 @@ export class LoggedGroups implements GroupLogHost {
         return;
       }
       if (await this.#isCrowded(member)) continue;
-      const next = await this.#replay(log, stay, position);
+      const next = await this.#replay(log, stay, position, isRecovered);
       if (next === undefined) await pause(RETRY_MS);
       else {
         replayed += Math.max(next.offset - position.offset, 0);
@@ -314,7 +314,12 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /** Gives one member some of what it missed; where it is then, or undefined if nothing could be read. */
-  async #replay(log: GroupLog, stay: Stay, from: Position): Promise<Position | undefined> {
+  async #replay(
+    log: GroupLog,
+    stay: Stay,
+    from: Position,
+    isRecovered: boolean,
+  ): Promise<Position | undefined> {
     const { group, policy } = log;
     const { store } = this.#options;
     const reading = policy.conflate
@@ -344,7 +349,7 @@ export class LoggedGroups implements GroupLogHost {
       await log.heal();
       return undefined;
     }
-    if (gap !== undefined && (gap !== "trimmed" || from.id !== "" || from.offset > stay.since)) {
+    if (gap !== undefined && (gap !== "trimmed" || isRecovered || from.offset > stay.since)) {
       this.#tellGap(group, stay, gap, position);
       this.#restate(group, stay, position);
     }

@@ -18,6 +18,8 @@ export interface SayOrder {
 }
 
 const STOP_MS = 8_000;
+/** Of groups that are forgotten soon; longer than nodes take to notice that they have missed something. */
+const POSITION_TTL_MS = 20_000;
 const ORPHAN_MS = 60_000;
 /** How many events the handler of a message sends: a recovery must not tear them apart. */
 const PARTS = 2;
@@ -65,7 +67,7 @@ const app = createApplication({
   routes: [route("/room", Room)],
   middleware: [named],
   backplane: new RedisBackplane({ ...redis, prefix: "faults" }),
-  history: new RedisHistory({ ...redis, prefix: "faults", positionTtlMs: 1_000 }),
+  history: new RedisHistory({ ...redis, prefix: "faults", positionTtlMs: POSITION_TTL_MS }),
   groups: POLICIES,
   secret,
   limits: { newGroupsPerSecond: 10_000 },

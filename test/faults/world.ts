@@ -17,6 +17,8 @@ export interface WorldSettings extends PlanSettings {
 
 /** How long all may take to be well again when nothing is broken any more. */
 const CALM_MS = 40_000;
+/** Runs of at least this length wait until nodes end by themselves, and until Redis has forgotten what it should. */
+const PATIENT_MS = 15_000;
 const GROUPS_AT_FIRST = 4;
 const TRANSPORTS = [["websocket"], ["websocket"], ["polling"], ["polling", "websocket"]] as const;
 
@@ -121,10 +123,7 @@ export class World {
       });
       if (!isFree) faults.push(`node ${i} holds more than when it began: ${left}`);
     }
-    const ends = await Promise.all(this.#slots.map((slot) => slot.end()));
-    for (const end of ends) {
-      if (end !== 0) faults.push(`a node that was stopped ended with ${end ?? "nothing, and went on"}`);
-    }
+    faults.push(...(await this.#end()));
     return [...faults, ...(await this.#leftInRedis())];
   }
 
@@ -349,13 +348,28 @@ export class World {
     return [`${deaf().map(({ name }) => name)} did not hear the last word in ${group} (${number})`];
   }
 
+  /** A short run has no time for what Engine.IO waits for. */
+  async #end(): Promise<readonly string[]> {
+    if (this.#settings.durationMs < PATIENT_MS) {
+      await Promise.all(this.#slots.map((slot) => slot.stop()));
+      return [];
+    }
+    const ends = await Promise.all(this.#slots.map((slot) => slot.end()));
+    return ends
+      .filter((end) => end !== 0)
+      .map((end) => `a node that was stopped ended with ${end ?? "nothing, and went on"}`);
+  }
+
   async #leftInRedis(): Promise<readonly string[]> {
     const faults: string[] = [];
+    const isPatient = this.#settings.durationMs >= PATIENT_MS;
     const wanted = new Set(GROUPS.filter((group) => kindOf(group).history));
     let left: readonly string[] = [];
     const isTidy = await isSoon(async () => {
       const keys = await this.#redis.keys();
-      left = [...keys].filter(([name, ttlMs]) => !isExpected(name, ttlMs, wanted)).map(([name]) => name);
+      left = [...keys]
+        .filter(([name, ttlMs]) => !isExpected(name, ttlMs, wanted, isPatient))
+        .map(([name]) => name);
       return left.length === 0;
     });
     if (!isTidy) faults.push(`Redis keeps ${left.join(", ")}`);
@@ -386,9 +400,10 @@ function outcomeOf(code: string): Publish["outcome"] {
 }
 
 /** A group's log and meta may stay, for a time; of groups whose time is over, nothing. */
-function isExpected(name: string, ttlMs: number, groups: ReadonlySet<string>): boolean {
-  const group = /^faults:\{(.+)\}:(log|meta)$/.exec(name)?.[1];
-  return group !== undefined && groups.has(group) && !group.startsWith("brief.") && ttlMs > 0;
+function isExpected(name: string, ttlMs: number, groups: ReadonlySet<string>, isPatient: boolean): boolean {
+  const [, group = "", key] = /^faults:\{(.+)\}:(log|meta)$/.exec(name) ?? [];
+  const isOver = kindOf(group).isBrief && (key === "log" || isPatient);
+  return groups.has(group) && !isOver && ttlMs > 0;
 }
 
 async function isSoon(holds: () => boolean | Promise<boolean>): Promise<boolean> {

@@ -450,6 +450,19 @@ describe("one order for all", () => {
     expect(ann.seen).toEqual([1, 8, 9, 10, 11]);
   });
 
+  test("who was let in before there was anything, and comes back when its beginning is gone, is told so", async () => {
+    const app = await started(new ScriptedHistory());
+    const ann = new Visitor("/chat/den", { user: "ann" });
+    await ann.come(app);
+    await ann.until(() => ann.joins.length === 1);
+    await ann.go();
+    await say(app, 1, 150);
+    await ann.come(app);
+    await ann.until(() => ann.seen.includes(150));
+    expect(ann.seen).toEqual(range(51, 150));
+    expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 50 }]);
+  });
+
   test("members who stay are told when the log is replaced, and go on with the new one from its beginning", async () => {
     const history = new ScriptedHistory();
     const app = await started(history);
