@@ -70,6 +70,24 @@ export type {
   PresentUser as StoredUser,
   Statement,
 } from "./layer/presence-store.ts";
+export type {
+  Added,
+  BrokerListener,
+  ChildOutcome,
+  ConsumeOptions,
+  Consumption,
+  Delivery,
+  JobHandler,
+  JobOutcome,
+  JobPriority,
+  JobRecord,
+  JobState,
+  NewJob,
+  QueueCounts,
+  SeenWorker,
+  TaskBroker,
+  WorkerReport,
+} from "./layer/task-broker.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export { nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";
