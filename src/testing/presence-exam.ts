@@ -420,6 +420,7 @@ export function presenceExam(makeCluster: () => PresenceCluster | Promise<Presen
       assert.deepEqual((await leaves()).sort(), users.slice(1).sort());
       const told = two.told.filter(({ kind }) => kind === "leave");
       const { entries } = await history.read(LOGGED, 1, 10_000);
+      assert.equal(new Set(entries.map(({ id }) => id)).size, entries.length, "each has an id of its own");
       const byOffset = new Map(entries.map((entry) => [entry.offset, entry]));
       for (const change of told) {
         const { epoch: _epoch, ...entry } = change.appended ?? { epoch: "" };

@@ -205,6 +205,14 @@ describe.each(forms)("%s", (_name, promise, carriers) => {
       await bob.until(() => seenBy(bob).some((text) => text.startsWith("list")));
       expect(seenBy(bob)).toEqual([...[3, 4, 5, 6, 7].map((n) => `said ${n}`), "join bob", "list ann,bob"]);
       expect(bob.gaps).toEqual([]);
+      const guest = await visit(two.app, "/list");
+      await guest.until(() => seenBy(guest).some((text) => text.startsWith("list")));
+      await guest.go();
+      guest.seen.length = 0;
+      await guest.come(one.app);
+      await guest.until(() => guest.seen.length > 0);
+      expect(seenBy(guest)).toEqual(["list ann,bob"]);
+      await guest.go();
       const { messages, more } = await two.app.layer.history("room", { limit: 6 });
       expect([messages.map(({ payload }) => payload), more]).toEqual([[2, 3, 4, 5, 6, 7], true]);
       const read = await bob.client?.emit("sluice.history", { group: "room", limit: 3 });
