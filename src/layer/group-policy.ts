@@ -4,7 +4,7 @@ import { ConfigurationError } from "../errors.ts";
 import { nearest } from "../names.ts";
 
 export interface HistoryPolicy {
-  /** How many messages are kept. */
+  /** How many messages are kept; with presence as many joins and leaves beside them. */
   readonly size: number;
   /** How long after the last message they are kept. */
   readonly ttlMs: number;
@@ -16,6 +16,10 @@ export interface HistoryPolicy {
   readonly conflate?: boolean;
 }
 
+/**
+ * In a group that keeps history (and does not conflate) joins, leaves and updates are told in the order of
+ * its messages, by its log.
+ */
 export interface PresencePolicy {
   /** How long a user may be without a connection before the others are told. Default 0. */
   readonly graceMs?: number;

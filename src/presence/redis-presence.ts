@@ -108,7 +108,10 @@ export class RedisPresence implements PresenceStore {
     return this.#settings.leaseMs;
   }
 
-  /** @throws ConfigurationError when Redis cannot be used, with what to do */
+  /**
+   * @param logs - of a `RedisHistory` with the same Redis and prefix
+   * @throws ConfigurationError when Redis cannot be used, or the logs are elsewhere, with what to do
+   */
   async open(node: string, listener: PresenceListener, logs?: unknown): Promise<void> {
     this.#node = node;
     this.#lives = 1;
@@ -422,11 +425,10 @@ export class RedisPresence implements PresenceStore {
 const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
 /** A lease that is renewed is heartbeat enough. */
 const QUIET_HEARTBEAT = { heartbeatMs: 10_000 };
-/** Its own, and those of its scripts. */
+/** Its own, and those of its scripts, but for what appends. */
 const COMMANDS = [
   ...["sadd", "srem", "smembers", "hget", "hmget", "hset", "hdel", "hlen", "hgetall", "hrandfield", "time"],
   ...["exists", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
-  ...APPEND_COMMANDS.filter((command) => !["time", "hget", "hset"].includes(command)),
 ];
 
 function checkedLogs(logs: unknown, prefix: string): RedisLogs {
@@ -453,7 +455,8 @@ function checked(
     );
   }
   const others = { ...QUIET_HEARTBEAT, ...Object.fromEntries(entries.filter((entry) => !isOurs(entry))) };
-  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: COMMANDS };
+  const needed = new Set([...COMMANDS, ...APPEND_COMMANDS]);
+  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: [...needed] };
   const commands = faults.collect(() => new RedisCommands(others, listener, rights));
   if (settings === undefined || commands === undefined || faults.list.length > 0) {
     throw new ConfigurationError(faults.list);
