@@ -98,7 +98,7 @@ export class RedisHistory implements HistoryStore {
     const { settings, commands } = checked(options);
     this.#settings = settings;
     this.#commands = commands;
-    this.logs = new RedisLogs(settings.prefix, settings.positionTtlMs, (group) => this.#top(group));
+    this.logs = new RedisLogs(settings.positionTtlMs, (group) => this.#top(group));
   }
 
   /** @throws ConfigurationError when Redis cannot be used, with what to do */

@@ -115,7 +115,7 @@ export class RedisPresence implements PresenceStore {
   async open(node: string, listener: PresenceListener, logs?: unknown): Promise<void> {
     this.#node = node;
     this.#lives = 1;
-    this.#logs = logs === undefined ? undefined : checkedLogs(logs, this.#settings.prefix);
+    this.#logs = logs === undefined ? undefined : checkedLogs(logs);
     this.#logFor = (group) => listener.logFor(group);
     await this.#commands.open(() => this.#rehearse());
     this.#listener = listener;
@@ -390,7 +390,7 @@ export class RedisPresence implements PresenceStore {
     await this.#renewNow(true);
   }
 
-  /** Whether the history reads what is appended here. */
+  /** Whether the history reads what is appended here: only then are they in one place. */
   async #checkLogs(made: PresenceChange | "full" | undefined): Promise<void> {
     if (this.#logs === undefined) return;
     const appended = isChange(made) ? made.appended : undefined;
@@ -431,8 +431,8 @@ const COMMANDS = [
   ...["exists", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
 ];
 
-function checkedLogs(logs: unknown, prefix: string): RedisLogs {
-  if (logs instanceof RedisLogs && logs.prefix === prefix) return logs;
+function checkedLogs(logs: unknown): RedisLogs {
+  if (logs instanceof RedisLogs) return logs;
   throw new ConfigurationError([ONE_PLACE]);
 }
 

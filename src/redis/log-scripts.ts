@@ -27,15 +27,13 @@ export function groupKey(prefix: string, group: string, name: string): string {
   return `${prefix}:{${group}}:${name}`;
 }
 
-/** Where a history keeps its logs in Redis, for those who append to the same. */
+/** The logs of a history in Redis, for those who append to the same. */
 export class RedisLogs {
-  readonly prefix: string;
   /** Where a log ends, as the history sees it. */
   readonly top: (group: string) => Promise<{ readonly epoch: string; readonly offset: number } | undefined>;
   readonly #positionTtlMs: number;
 
-  constructor(prefix: string, positionTtlMs: number, top: RedisLogs["top"]) {
-    this.prefix = prefix;
+  constructor(positionTtlMs: number, top: RedisLogs["top"]) {
     this.#positionTtlMs = positionTtlMs;
     this.top = top;
   }

@@ -31,6 +31,9 @@ export interface PresenceCluster {
 /** A group whose joins and leaves are appended to its log. */
 const LOGGED = "logged";
 const KEPT = { size: 500, ttlMs: 60_000 };
+/** Groups in which they are not kept for long, if nothing follows. */
+const BRIEF = "brief";
+const BRIEF_MS = 200;
 
 /** One open node. */
 class Node implements PresenceListener {
@@ -45,7 +48,8 @@ class Node implements PresenceListener {
   }
 
   logFor(group: string): PresenceLog | undefined {
-    return group === LOGGED ? { ...KEPT, header: "who\n" } : undefined;
+    if (group.startsWith(BRIEF)) return { ...KEPT, ttlMs: BRIEF_MS, header: "who\n" };
+    return group.startsWith(LOGGED) ? { ...KEPT, header: "who\n" } : undefined;
   }
 
   down(): void {}
@@ -430,6 +434,35 @@ export function presenceExam(makeCluster: () => PresenceCluster | Promise<Presen
       assert.deepEqual((await leaves()).sort(), users.sort());
     },
   );
+
+  promise("joins keep messages for longer, and messages joins", async (join, _cluster, history) => {
+    const one = await join();
+    const keeping = async (group: string, first: () => Promise<number>, second: () => Promise<number>) => {
+      const [before, after] = [await first(), await second()];
+      // On a machine that paused, the first may have gone before.
+      if (after - before >= BRIEF_MS - 50) return false;
+      await history.append("other", "x", { size: 1, ttlMs: BRIEF_MS + 50 });
+      await until(async () => (await history.read("other", 1, 1)).entries.length === 0);
+      const { entries } = await history.read(group, 1, 10);
+      assert.deepEqual(
+        entries.map(({ offset }) => offset),
+        [1, 2],
+      );
+      return true;
+    };
+    const joining = (group: string) => async () => {
+      const made = (await one.state("ann", 1, {}, group)) as PresenceChange;
+      return made.appended?.at ?? 0;
+    };
+    const saying = (group: string, ttlMs: number) => async () =>
+      (await history.append(group, "x", { ...KEPT, ttlMs })).at;
+    let attempt = 0;
+    let group = "";
+    do group = `${BRIEF}.${attempt++}`;
+    while (!(await keeping(group, joining(group), saying(group, KEPT.ttlMs))));
+    do group = `${LOGGED}.${attempt++}`;
+    while (!(await keeping(group, saying(group, BRIEF_MS), joining(group))));
+  });
 
   promise("logs that are not its own are refused at the start", async (_join, cluster) => {
     const store = cluster.node();

@@ -12,7 +12,7 @@ import {
 } from "sluice";
 import { MemoryHistory, MemoryLogs, RedisHistory } from "sluice/history";
 import { MemoryPresence, MemoryPresenceHub, RedisPresence } from "sluice/presence";
-import { RedisBackplane } from "sluice/redis";
+import { RedisBackplane, RedisCommands } from "sluice/redis";
 import { ScriptedHistory } from "../history/scripted-history.ts";
 import { Visitor } from "../history/visitor.ts";
 import { CuttableWay } from "../redis/cut-off.ts";
@@ -353,6 +353,24 @@ describe.each(forms)("%s", (_name, promise, carriers) => {
     expect(seenBy(guest)).toEqual(["list ", "join ann", "leave ann", "list "]);
     expect(guest.gaps).toEqual([]);
   });
+});
+
+redisTest("entries of which the position was lost are not taken for those of the next log", async () => {
+  const carriers = overRedis();
+  const one = await stranger(carriers);
+  const key = (name: string) => `order-${prefixes}:{room}:${name}`;
+  const commands = new RedisCommands({ url: redis.url });
+  await commands.open();
+  for (const begin of [() => one.withdraw("ann"), () => carriers.history.append("room", "new", HISTORY)]) {
+    await one.state("ann", 1);
+    await carriers.history.append("room", "old", HISTORY);
+    await commands.command("", ["DEL", key("meta")]);
+    await begin();
+    const { top, entries } = await carriers.history.read("room", 1, 10);
+    expect([top?.offset, entries.map(({ offset }) => offset)]).toEqual([1, [1]]);
+  }
+  commands.close();
+  await one.end();
 });
 
 describe("outages", () => {
