@@ -30,7 +30,10 @@ export interface PresenceCluster {
 
 /** A group whose joins and leaves are appended to its log. */
 const LOGGED = "logged";
-const KEPT = { size: 500, ttlMs: 60_000 };
+const KEPT = { size: 1_000, ttlMs: 60_000 };
+/** One of which few are kept. */
+const SMALL = "small";
+const SMALL_SIZE = 20;
 /** Groups in which they are not kept for long, if nothing follows. */
 const BRIEF = "brief";
 const BRIEF_MS = 200;
@@ -49,6 +52,7 @@ class Node implements PresenceListener {
 
   logFor(group: string): PresenceLog | undefined {
     if (group.startsWith(BRIEF)) return { ...KEPT, ttlMs: BRIEF_MS, header: "who\n" };
+    if (group === SMALL) return { ...KEPT, size: SMALL_SIZE, header: "who\n" };
     return group.startsWith(LOGGED) ? { ...KEPT, header: "who\n" } : undefined;
   }
 
@@ -385,25 +389,25 @@ export function presenceExam(makeCluster: () => PresenceCluster | Promise<Presen
     async (join, _cluster, history) => {
       const one = await join();
       const size = 5;
-      for (let i = 1; i <= 3; i++) await history.append(LOGGED, `m${i}`, { ...KEPT, size });
-      for (let i = 0; i < KEPT.size; i++) {
-        await one.state("ann", 1, {}, LOGGED);
-        await one.withdraw("ann", LOGGED);
+      for (let i = 1; i <= 3; i++) await history.append(SMALL, `m${i}`, { ...KEPT, size });
+      for (let i = 0; i < SMALL_SIZE; i++) {
+        await one.state("ann", 1, {}, SMALL);
+        await one.withdraw("ann", SMALL);
       }
       const offsets = (found: readonly LogEntry[]) => found.map(({ offset }) => offset);
-      const all = await history.read(LOGGED, 1, 10_000);
-      const last = 3 + 2 * KEPT.size;
+      const all = await history.read(SMALL, 1, 10_000);
+      const last = 3 + 2 * SMALL_SIZE;
       assert.equal(all.top?.offset, last);
-      assert.deepEqual(offsets(all.entries).slice(0, 4), [1, 2, 3, last - KEPT.size + 1]);
-      assert.equal(all.entries.length, 3 + KEPT.size);
-      assert.deepEqual(offsets((await history.read(LOGGED, 2, 3)).entries), [2, 3, last - KEPT.size + 1]);
-      assert.deepEqual(offsets((await history.readBefore(LOGGED, undefined, 2)).entries), [2, 3]);
-      assert.deepEqual(offsets((await history.readBefore(LOGGED, 3, 2)).entries), [1, 2]);
+      assert.deepEqual(offsets(all.entries).slice(0, 4), [1, 2, 3, last - SMALL_SIZE + 1]);
+      assert.equal(all.entries.length, 3 + SMALL_SIZE);
+      assert.deepEqual(offsets((await history.read(SMALL, 2, 3)).entries), [2, 3, last - SMALL_SIZE + 1]);
+      assert.deepEqual(offsets((await history.readBefore(SMALL, undefined, 2)).entries), [2, 3]);
+      assert.deepEqual(offsets((await history.readBefore(SMALL, 3, 2)).entries), [1, 2]);
       // And the other way round.
-      for (let i = 0; i < 2 * size; i++) await history.append(LOGGED, "m", { ...KEPT, size });
-      const after = (await history.read(LOGGED, 1, 10_000)).entries;
-      assert.equal(after.filter(({ text }) => text.startsWith("who")).length, KEPT.size);
-      assert.equal(after.length, KEPT.size + size);
+      for (let i = 0; i < 2 * size; i++) await history.append(SMALL, "m", { ...KEPT, size });
+      const after = (await history.read(SMALL, 1, 10_000)).entries;
+      assert.equal(after.filter(({ text }) => text.startsWith("who")).length, SMALL_SIZE);
+      assert.equal(after.length, SMALL_SIZE + size);
     },
   );
 

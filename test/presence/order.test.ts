@@ -418,8 +418,9 @@ describe("outages", () => {
     one.way.silence();
     let said = 0;
     while ((await names(two)) !== "") {
-      said += 1;
-      await say(three, said);
+      // No more than is replayed at once.
+      if (said < 300) await say(three, ++said);
+      else await pause(5);
     }
     await say(two, "end");
     for (const visitor of visitors) await visitor.until(() => visitor.seen.includes("end"));
