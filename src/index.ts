@@ -66,6 +66,7 @@ export type {
   PresenceChange,
   PresenceList,
   PresenceListener,
+  PresenceLog,
   PresenceStore,
   PresentUser as StoredUser,
   Statement,

@@ -18,7 +18,7 @@ import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
 import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
-import type { Acknowledge, Budget, DisconnectReason, Frame, Message } from "../types.ts";
+import type { Acknowledge, Budget, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import { type EventRow, type HandlerTable, validateLater } from "./handlers.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -32,8 +32,8 @@ export interface IntakeHost {
   readonly sender: unknown;
   readonly consumer: Consumer | undefined;
   isIn(group: string): boolean;
-  /** The handler of a message of a group's history begins, and has ended. */
-  begins(group: string, position: Position): void;
+  /** The handler of a message of a group's history begins, after this event to the client; and has ended. */
+  begins(group: string, position: Position, preface: OutgoingEvent | undefined): void;
   completes(group: string, position: Position): void;
   /** What the client asks of a group's history. */
   readHistory(payload: unknown): Promise<unknown>;
@@ -66,6 +66,8 @@ interface MessageItem {
   readonly group: string | undefined;
   /** In the group's history, if it keeps one. */
   readonly position: Position | undefined;
+  /** What the client is told first. */
+  readonly preface: OutgoingEvent | undefined;
 }
 
 interface FactItem {
@@ -123,8 +125,8 @@ export class Intake {
   }
 
   /** A message of another consumer. */
-  deliver(message: Message, group?: string, position?: Position): void {
-    if (this.#mailbox.post({ message, group, position })) {
+  deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void {
+    if (this.#mailbox.post({ message, group, position, preface })) {
       if (position !== undefined) this.#pendingLogged += 1;
       return;
     }
@@ -239,12 +241,12 @@ export class Intake {
     }
   }
 
-  async #handleMessage({ message, group, position }: MessageItem): Promise<boolean> {
+  async #handleMessage({ message, group, position, preface }: MessageItem): Promise<boolean> {
     if (group === undefined) return this.#handleOf(message);
     // Otherwise it left the group while the message waited.
     const isMember = this.#host.isIn(group);
     if (position === undefined) return isMember && this.#handleOf(message);
-    if (isMember) this.#host.begins(group, position);
+    if (isMember) this.#host.begins(group, position, preface);
     const isWell = isMember && (await this.#handleOf(message));
     this.#pendingLogged -= 1;
     if (isMember) this.#host.completes(group, position);

@@ -34,6 +34,7 @@ import type {
   Frame,
   FrameCodec,
   Message,
+  OutgoingEvent,
   Scope,
 } from "../types.ts";
 import type {
@@ -225,8 +226,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
   }
 
-  deliver(message: Message, group?: string, position?: Position): void {
-    this.#intake.deliver(message, group, position);
+  deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void {
+    this.#intake.deliver(message, group, position, preface);
   }
 
   writeInTurn(frame: Frame): void {
@@ -346,9 +347,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   sendPresence(group: string): Promise<void> {
-    return this.#context.layer.takePresence(group, (users) =>
-      this.tell(ReservedEvent.presence, { type: "list", group, users }),
-    );
+    return this.#context.layer.sendPresence(group, this.channel, (users, isInTurn) => {
+      const list = { type: "list", group, users };
+      if (!isInTurn) return this.tell(ReservedEvent.presence, list);
+      const encoded = encodePayload(list, this.#context.limits.maxMessageBytes);
+      this.writeInTurn(this.codec.encode({ event: ReservedEvent.presence, ...encoded }));
+    });
   }
 
   updatePresence(group: string, info: unknown): Promise<void> {
@@ -432,14 +436,18 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- what the intake needs --------------------------------------------------------------------
 
   tell(event: string, payload: unknown, maxBytes = this.#context.limits.maxMessageBytes): void {
-    const encoded = encodePayload(payload, maxBytes);
-    const position = this.#nextPart();
-    this.write(this.codec.encode({ event, ...encoded, ...(position && { position }) }));
+    this.#tellEncoded({ event, ...encodePayload(payload, maxBytes) });
   }
 
-  begins(group: string, position: Position): void {
+  #tellEncoded(event: OutgoingEvent): void {
+    const position = this.#nextPart();
+    this.write(this.codec.encode(position === undefined ? event : { ...event, position }));
+  }
+
+  begins(group: string, position: Position, preface: OutgoingEvent | undefined): void {
     // With several handlers at once nobody can say which of them sends.
     if (this.#route.handlers.concurrency === 1) this.#handling = { group, position, parts: 0 };
+    if (preface !== undefined) this.#tellEncoded(preface);
   }
 
   /** The message at that position is done with: a client that comes back need not have it repeated. */

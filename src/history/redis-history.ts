@@ -18,6 +18,7 @@ import {
   groupKeys,
   RedisCommands,
   type RedisCommandsSettings,
+  RedisLogs,
   type RedisOptions,
   RedisScript,
 } from "../redis/index.ts";
@@ -41,27 +42,31 @@ export interface RedisHistoryOptions
     Given<RedisHistorySettings> {}
 
 const APPEND = new RedisScript(`${APPEND_FUNCTION}
-if KEYS[3] then
-  local known = redis.call('HMGET', KEYS[3], 'epoch', 'offset', 'id', 'at')
+if KEYS[4] then
+  local known = redis.call('HMGET', KEYS[4], 'epoch', 'offset', 'id', 'at')
   -- Keys belong to a log: of one that is lost, nothing was appended.
   if known[1] and known[1] == redis.call('HGET', KEYS[1], 'epoch') then
     return {known[1], tonumber(known[2]), known[3], tonumber(known[4]), 1}
   end
 end
-local appended = append(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
-if KEYS[3] then
-  redis.call('HSET', KEYS[3], 'epoch', appended[1], 'offset', string.format('%.0f', appended[2]),
+local appended = append(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+if KEYS[4] then
+  redis.call('HSET', KEYS[4], 'epoch', appended[1], 'offset', string.format('%.0f', appended[2]),
     'id', appended[3], 'at', string.format('%.0f', appended[4]))
-  redis.call('PEXPIRE', KEYS[3], ARGV[7])
+  redis.call('PEXPIRE', KEYS[4], ARGV[7])
 end
 appended[5] = 0
 return appended
 `);
 
+/** KEYS meta, streams; ARGV command, first, last, limit. Returns the top, and what each stream has. */
 const READ = new RedisScript(`
-local top = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
-if not top[1] or ARGV[4] == '0' then return {top, {}} end
-return {top, redis.call(ARGV[1], KEYS[2], ARGV[2], ARGV[3], 'COUNT', ARGV[4])}
+local answer = {redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')}
+for i = 2, #KEYS do
+  if not answer[1][1] or ARGV[4] == '0' then answer[i] = {}
+  else answer[i] = redis.call(ARGV[1], KEYS[i], ARGV[2], ARGV[3], 'COUNT', ARGV[4]) end
+end
+return answer
 `);
 
 const COMMANDS = [...APPEND_COMMANDS, "hmget", "xrange", "xrevrange"];
@@ -84,6 +89,7 @@ const SLICE = 500;
  */
 export class RedisHistory implements HistoryStore {
   readonly isShared = true;
+  readonly logs: RedisLogs;
   readonly #settings: RedisHistorySettings;
   readonly #commands: RedisCommands;
 
@@ -92,6 +98,7 @@ export class RedisHistory implements HistoryStore {
     const { settings, commands } = checked(options);
     this.#settings = settings;
     this.#commands = commands;
+    this.logs = new RedisLogs(settings.positionTtlMs, (group) => this.#top(group));
   }
 
   /** @throws ConfigurationError when Redis cannot be used, with what to do */
@@ -100,24 +107,23 @@ export class RedisHistory implements HistoryStore {
   }
 
   async append(group: string, text: string, options: AppendOptions): Promise<Appended> {
-    const { positionTtlMs, idempotencyTtlMs } = this.#settings;
     const ttls = {
       entries: options.ttlMs,
-      position: Math.max(positionTtlMs, options.ttlMs * 10),
-      key: idempotencyTtlMs,
+      position: this.logs.positionTtlMs(options.ttlMs),
+      key: this.#settings.idempotencyTtlMs,
     };
     return this.#append(group, text, options, ttls);
   }
 
   async read(group: string, from: number, limit: number): Promise<LogSlice> {
-    return this.#read(group, "XRANGE", `${wholeNumber(from)}-0`, "+", limit);
+    const { log, presence } = this.#keys(group);
+    return this.#read(group, [log, presence], "XRANGE", `${wholeNumber(from)}-0`, "+", limit);
   }
 
   async readBefore(group: string, before: number | undefined, limit: number): Promise<LogSlice> {
     // Of Redis 6.2: the parenthesis leaves the border itself out.
     const end = before === undefined ? "+" : `(${Math.max(wholeNumber(before), 1)}-0`;
-    const { top, entries } = await this.#read(group, "XREVRANGE", end, "-", limit);
-    return { top, entries: [...entries].reverse() };
+    return this.#read(group, [this.#keys(group).log], "XREVRANGE", end, "-", limit);
   }
 
   async tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]> {
@@ -138,8 +144,8 @@ export class RedisHistory implements HistoryStore {
     { size, idempotencyKey }: AppendOptions,
     ttls: { readonly entries: number; readonly position: number; readonly key: number },
   ): Promise<Appended> {
-    const { meta, log } = this.#keys(group);
-    const keys = [meta, log];
+    const { meta, log, presence } = this.#keys(group);
+    const keys = [meta, log, presence];
     if (idempotencyKey !== undefined) {
       keys.push(groupKey(this.#settings.prefix, group, `key:${hashed(idempotencyKey)}`));
     }
@@ -151,14 +157,17 @@ export class RedisHistory implements HistoryStore {
 
   async #read(
     group: string,
+    streams: readonly string[],
     command: "XRANGE" | "XREVRANGE",
     first: string,
     last: string,
     limit: number,
   ): Promise<LogSlice> {
-    const { meta, log } = this.#keys(group);
-    const args = [command, first, last, wholeNumber(limit)];
-    return sliceOf(group, await this.#commands.run(READ, [meta, log], args), command);
+    const { meta } = this.#keys(group);
+    const most = wholeNumber(limit);
+    const answer = await this.#commands.run(READ, [meta, ...streams], [command, first, last, most]);
+    const { top, entries } = sliceOf(group, answer);
+    return { top, entries: command === "XRANGE" ? entries.slice(0, most) : entries };
   }
 
   async #top(group: string): Promise<Position | undefined> {
@@ -179,8 +188,8 @@ export class RedisHistory implements HistoryStore {
       position: REHEARSAL_TTL_MS,
       key: REHEARSAL_TTL_MS,
     });
-    await this.#read(group, "XRANGE", "-", "+", 1);
-    await this.#read(group, "XREVRANGE", "+", "-", 1);
+    await this.read(group, 0, 1);
+    await this.readBefore(group, undefined, 1);
     await this.#top(group);
   }
 }
@@ -224,14 +233,14 @@ function topOf(group: string, answer: unknown): Position | undefined {
   throw strange(group, "the position");
 }
 
-function sliceOf(group: string, answer: unknown, command: "XRANGE" | "XREVRANGE"): LogSlice {
-  const [top, found] = isList(answer) ? answer : [];
-  if (!isList(found)) throw strange(group, "the log");
-  const entries = found.map((entry) => entryOf(group, entry));
-  const step = command === "XRANGE" ? 1 : -1;
-  const hasHole = entries.some(({ offset }, i) => i > 0 && offset !== (entries[i - 1]?.offset ?? 0) + step);
-  if (hasHole) throw strange(group, "the log, which has a hole");
-  return { top: topOf(group, top), entries };
+function sliceOf(group: string, answer: unknown): LogSlice {
+  const [top, ...found] = isList(answer) ? answer : [];
+  if (found.length === 0 || !found.every(isList)) throw strange(group, "the log");
+  const entries = found.flat().map((entry) => entryOf(group, entry));
+  entries.sort((a, b) => a.offset - b.offset);
+  const end = topOf(group, top);
+  if ((entries.at(-1)?.offset ?? 0) > (end?.offset ?? 0)) throw strange(group, "the log, which ended before");
+  return { top: end, entries };
 }
 
 function entryOf(group: string, found: unknown): LogEntry {

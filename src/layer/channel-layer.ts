@@ -119,13 +119,19 @@ export class ChannelLayer {
         ...history,
         fanOut: this.#fanOut,
         facts,
+        presence: {
+          follow: (group, json, position) => this.#presence?.follow(group, json, position),
+          tidings: (group, json) => this.#presence?.tidings(group, json),
+          suspect: (group) => this.#presence?.suspect(group),
+        },
         announce: (group, header, json) =>
           this.#publish(groupTopic(group), header, { json, attachments: [] }),
       });
     this.#presence =
       presence &&
       new Presence({
-        ...{ ...presence, node, facts },
+        ...{ ...presence, node, facts, followed: this.#logged, held: this.#fanOut },
+        header: encodeEnvelope(node, { kind: "presence" }, { json: "", attachments: [] }),
         announce: (group, json) =>
           this.#publish(groupTopic(group), { kind: "presence" }, { json, attachments: [] }),
         flush: () => this.#backplane.flush(),
@@ -290,7 +296,7 @@ export class ChannelLayer {
    * @throws InvalidName; NoHandler if its policy keeps no presence; LayerUnavailable
    */
   async presence(group: string): Promise<readonly PresentUser[]> {
-    return this.takePresence(group, (users) => users);
+    return this.#present(group).list(group, (users) => users);
   }
 
   /** How many users are in a group; costs the same for any number. Throws as {@link presence} does. */
@@ -298,9 +304,13 @@ export class ChannelLayer {
     return this.#present(group).count(group);
   }
 
-  /** `take` gets the list in the moment in which it is true. @internal */
-  async takePresence<T>(group: string, take: (users: readonly PresentUser[]) => T): Promise<T> {
-    return this.#present(group).list(group, take);
+  /** See `Presence.send`. @internal */
+  async sendPresence(
+    group: string,
+    channel: string,
+    send: (users: readonly PresentUser[], isInTurn: boolean) => void,
+  ): Promise<void> {
+    return this.#present(group).send(group, channel, send);
   }
 
   /** @internal */
@@ -438,8 +448,9 @@ export class ChannelLayer {
       throw error;
     }
     const logged = this.#logged?.keepsHistory(group) ? this.#logged : undefined;
+    let firstForNewcomers: number | undefined;
     try {
-      await logged?.acquire(group);
+      firstForNewcomers = await logged?.acquire(group);
     } catch (error) {
       if (groups.get(group) === membership) groups.delete(group);
       await this.#subscriptions.release(groupTopic(group));
@@ -453,7 +464,7 @@ export class ChannelLayer {
     membership.held = true;
     this.#presence?.joined(group, member);
     if (logged === undefined) this.#fanOut.add(group, member);
-    else await logged.join(group, member);
+    else await logged.join(group, member, firstForNewcomers);
     this.#facts.groupAdded.announce({ group, channel: member.channel });
   }
 

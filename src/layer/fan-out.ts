@@ -19,8 +19,11 @@ export interface Member {
   readonly info: string;
   /** Whether it has a handler for messages of that type. */
   handles(type: string): boolean;
-  /** To the mailbox; with the group it was sent to, if it was, and its position there, if it keeps history. */
-  deliver(message: Message, group?: string, position?: Position): void;
+  /**
+   * To the mailbox; with the group it was sent to, if it was, and its position there, if it keeps history.
+   * With a preface its client is told that first, when the message's turn has come.
+   */
+  deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void;
   /** Its client is now at this position, without an event of its own; in turn as well. */
   skip(position: EventPosition): void;
   /** What follows is for clients that carry positions; others hear nothing of it. */
@@ -33,6 +36,12 @@ export interface Member {
   readonly backlog: { readonly bytes: number; readonly messages: number };
   /** Ends the connection; the client is told code and reason. */
   close(code: number, reason: string): void;
+}
+
+/** Who came or left: an event for the clients, and a message for consumers that handle it. */
+export interface Tidings {
+  readonly event: OutgoingEvent;
+  readonly message: Message;
 }
 
 /** Events about positions, from the server to clients that carry them. */
@@ -60,6 +69,10 @@ export class FanOut {
 
   all(group: string): Iterable<Member> {
     return this.#groups.get(group)?.values() ?? [];
+  }
+
+  has(group: string, channel: string): boolean {
+    return this.#groups.get(group)?.has(channel) === true;
   }
 
   count(group: string): number {
@@ -103,10 +116,37 @@ export class FanOut {
     for (const member of members.values()) member.deliver(message, group, position);
   }
 
+  /** In turn with the messages of histories; with their position in the log, if they have one. */
+  tell(group: string, tidings: Tidings, position?: Position): void {
+    const frames = new Map<FrameCodec, Frame>();
+    for (const member of this.all(group)) tellMember(member, group, tidings, position, frames);
+  }
+
   /** Something about the group's log to the members' clients. */
   tellPosition(group: string, event: PositionEvent, payload: object): void {
     for (const member of this.#groups.get(group)?.values() ?? []) member.tellPosition(event, payload);
   }
+}
+
+/** @param frames - what was encoded already */
+export function tellMember(
+  member: Member,
+  group: string,
+  { event, message }: Tidings,
+  position: Position | undefined,
+  frames = new Map<FrameCodec, Frame>(),
+): void {
+  const isHandled = member.handles(message.type);
+  // Its handler may send events that belong to the same position.
+  if (isHandled && position !== undefined) return member.deliver(message, group, position, event);
+  const marked: OutgoingEvent =
+    position === undefined
+      ? event
+      : { ...event, position: [group, position.epoch, position.offset, position.id] };
+  const frame = frames.get(member.codec) ?? member.codec.encode(marked);
+  frames.set(member.codec, frame);
+  member.writeInTurn(frame);
+  if (isHandled) member.deliver(message, group);
 }
 
 const NOTHING: Frame = { bytes: 0 };

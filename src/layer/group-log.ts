@@ -40,7 +40,7 @@ export class GroupLog {
   readonly #store: HistoryStore;
   readonly #host: GroupLogHost;
   #position: Position = { epoch: "", offset: 0, id: "" };
-  #isOpen = false;
+  #isOpened = false;
   #isClosed = false;
   /** Came before those before them, by offset. */
   readonly #early = new Map<number, Announced>();
@@ -69,7 +69,7 @@ export class GroupLog {
   /** An entry was appended, here or elsewhere. */
   hear(entry: Announced): void {
     if (this.#isClosed) return;
-    if (!this.#isOpen) return this.#keep(entry);
+    if (!this.#isOpened) return this.#keep(entry);
     if (this.#position.epoch === "" && entry.offset === 1)
       this.#begin({ epoch: entry.epoch, offset: 0, id: "" });
     const { epoch, offset, id } = this.#position;
@@ -90,6 +90,15 @@ export class GroupLog {
     return this.#healing;
   }
 
+  get isOpen(): boolean {
+    return this.#isOpened;
+  }
+
+  /** Whether something came before what is before it. */
+  get hasHole(): boolean {
+    return this.#early.size > 0;
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -99,7 +108,7 @@ export class GroupLog {
   async #open(): Promise<void> {
     const [top] = await this.#store.tops([this.group]);
     if (top !== undefined) this.#position = top;
-    this.#isOpen = true;
+    this.#isOpened = true;
     // What was announced meanwhile.
     const early = [...this.#early.values()];
     this.#early.clear();
@@ -147,7 +156,7 @@ export class GroupLog {
 
   async #healAll(): Promise<void> {
     await this.opened.catch(() => {});
-    while (this.#healAgain && !this.#isClosed && this.#isOpen) {
+    while (this.#healAgain && !this.#isClosed && this.#isOpened) {
       this.#healAgain = false;
       try {
         while (await this.#read()) {
@@ -222,8 +231,11 @@ export function continuation(from: Position, top: Position, entries: readonly Lo
   if (from.id !== "" && same !== from.id && from.offset > 0) return { gap: "id", position: top, entries: [] };
   const newer = entries.filter(({ offset }) => offset > from.offset);
   const first = newer[0]?.offset ?? top.offset + 1;
-  if (first === from.offset + 1) return { gap: undefined, position: from, entries: newer };
+  // Messages, and who came and left, are kept apart: what is behind a hole is another reading's.
+  const hole = newer.findIndex(({ offset }, i) => offset !== first + i);
+  const together = hole < 0 ? newer : newer.slice(0, hole);
+  if (first === from.offset + 1) return { gap: undefined, position: from, entries: together };
   // What is between is not kept any more.
   const position = newer.length === 0 ? top : { epoch: top.epoch, offset: first - 1, id: "" };
-  return { gap: "trimmed", position, entries: newer };
+  return { gap: "trimmed", position, entries: together };
 }

@@ -4,7 +4,7 @@ import { ConfigurationError } from "../errors.ts";
 import { nearest } from "../names.ts";
 
 export interface HistoryPolicy {
-  /** How many messages are kept. */
+  /** How many messages are kept; with presence as many joins and leaves beside them. */
   readonly size: number;
   /** How long after the last message they are kept. */
   readonly ttlMs: number;
@@ -16,6 +16,10 @@ export interface HistoryPolicy {
   readonly conflate?: boolean;
 }
 
+/**
+ * In a group that keeps history (and does not conflate) joins, leaves and updates are told in the order of
+ * its messages, by its log.
+ */
 export interface PresencePolicy {
   /** How long a user may be without a connection before the others are told. Default 0. */
   readonly graceMs?: number;
@@ -41,7 +45,12 @@ export type GroupPolicies = Readonly<Record<string, GroupPolicy>>;
 /** A policy with every default in its place. */
 export interface ResolvedPolicy {
   readonly history: Required<HistoryPolicy> | undefined;
-  readonly presence: Required<PresencePolicy> | undefined;
+  readonly presence: ResolvedPresence | undefined;
+}
+
+export interface ResolvedPresence extends Required<PresencePolicy> {
+  /** Whether who comes and goes is told in the order of the group's messages, by its log. */
+  readonly isLogged: boolean;
 }
 
 const NOTHING: ResolvedPolicy = { history: undefined, presence: undefined };
@@ -63,10 +72,11 @@ export class PolicyTable {
   }
 
   /** Whether any group has one. */
-  get needs(): { readonly history: boolean; readonly presence: boolean } {
+  get needs(): { readonly history: boolean; readonly presence: boolean; readonly loggedPresence: boolean } {
     return {
       history: this.#rows.some(({ policy }) => policy.history !== undefined),
       presence: this.#rows.some(({ policy }) => policy.presence !== undefined),
+      loggedPresence: this.#rows.some(({ policy }) => policy.presence?.isLogged === true),
     };
   }
 
@@ -114,11 +124,12 @@ function resolved(pattern: string, policy: GroupPolicy, faults: string[]): Resol
     return NOTHING;
   }
   unknownNames(policy, ["history", "presence"], where, faults);
-  const { history, presence } = policy;
-  return {
-    history: history === undefined ? undefined : resolvedHistory(history, `${where}.history`, faults),
-    presence: resolvedPresence(presence, `${where}.presence`, faults),
-  };
+  const history =
+    policy.history === undefined ? undefined : resolvedHistory(policy.history, `${where}.history`, faults);
+  const presence = resolvedPresence(policy.presence, `${where}.presence`, faults);
+  // Where only the latest message counts, those who missed some would never hear of who came and left.
+  const isLogged = history?.conflate === false;
+  return { history, presence: presence && { ...presence, isLogged } };
 }
 
 function resolvedHistory(

@@ -27,7 +27,7 @@ export interface LogEntry {
 export interface LogSlice {
   /** The last entry ever appended; undefined when there is no log: nothing was published, or all is forgotten. */
   readonly top: Position | undefined;
-  /** In order of offset, without holes; there may be none. */
+  /** In order of offset; there may be none. */
   readonly entries: readonly LogEntry[];
 }
 
@@ -49,17 +49,26 @@ export interface Appended extends Position {
 /**
  * Every method rejects with LayerUnavailable when the store cannot be reached; an append may have happened
  * all the same.
+ *
+ * A log has entries of two kinds: messages, which this store appends, and who came and left, which a presence
+ * store appends. They are numbered together and kept apart, up to `size` of each, so that however many come
+ * and go, no message is lost by it.
  */
 export interface HistoryStore {
   /** Whether other processes see the same logs; the application then needs a secret that all of them share. */
   readonly isShared: boolean;
+  /**
+   * What a presence store needs to append to the same logs (see `PresenceStore.open`); stores that belong
+   * together know each other's. Without it no group keeps history and presence.
+   */
+  readonly logs?: unknown;
   /** @throws ConfigurationError when it cannot work as it was set up, with what to do */
   open(): Promise<void>;
   /** Appends at the end, atomically, whoever else does; the first append of a group begins its log. */
   append(group: string, text: string, options: AppendOptions): Promise<Appended>;
-  /** Up to `limit` entries from that offset on, oldest first; those no longer kept are left out. */
+  /** Up to `limit` entries of both kinds from that offset on, oldest first; those no longer kept are left out. */
   read(group: string, from: number, limit: number): Promise<LogSlice>;
-  /** The last `limit` entries before that offset (undefined: the very last), oldest first. */
+  /** The last `limit` messages before that offset (undefined: the very last), oldest first. */
   readBefore(group: string, before: number | undefined, limit: number): Promise<LogSlice>;
   /** Where the logs of these groups end, in the same order. */
   tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]>;

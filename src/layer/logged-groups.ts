@@ -10,8 +10,8 @@ import { decodePayload, deepFreeze } from "../payload.ts";
 import type { EventPosition, Message } from "../types.ts";
 import type { Claim } from "./claims.ts";
 import { decodeEnvelope, type Envelope, type Header } from "./envelope.ts";
-import type { FanOut, Member } from "./fan-out.ts";
-import { continuation, type GapReason, GroupLog, type GroupLogHost } from "./group-log.ts";
+import { type FanOut, type Member, type Tidings, tellMember } from "./fan-out.ts";
+import { type Announced, continuation, type GapReason, GroupLog, type GroupLogHost } from "./group-log.ts";
 import type { PolicyTable } from "./group-policy.ts";
 import type { Appended, HistoryStore, LogEntry, Position } from "./history-store.ts";
 import type { Receipts } from "./receipts.ts";
@@ -22,8 +22,19 @@ export interface LoggedGroupsOptions {
   readonly receipts: Receipts;
   readonly fanOut: FanOut;
   readonly facts: Facts;
+  /** Who comes and goes, where the log tells it. */
+  readonly presence: LoggedPresence;
   /** Tells the other nodes that an entry was appended. */
   announce(group: string, header: Header & { readonly kind: "logged" }, text: string): void;
+}
+
+export interface LoggedPresence {
+  /** The next entry: what members who have heard all before it are told, if anything. Throws if it cannot be read. */
+  follow(group: string, json: string, position: Position): Tidings | undefined;
+  /** An entry for whoever missed it. Throws if it cannot be read. */
+  tidings(group: string, json: string): Tidings | undefined;
+  /** Some entries cannot be had. */
+  suspect(group: string): void;
 }
 
 /** A message of a group's history. */
@@ -55,6 +66,8 @@ interface Stay {
   since: number;
   /** Where the log was when it joined: whatever came later it is given, if it is kept. */
   readonly joinedAt: Position;
+  /** To be done when it has heard as much as the others. */
+  whenHeld: (() => void) | undefined;
   readonly over: AbortController;
 }
 
@@ -113,7 +126,7 @@ export class LoggedGroups implements GroupLogHost {
    * @throws LayerUnavailable; whether it was appended all the same is then unknown
    */
   async publish(group: string, text: string, idempotencyKey?: string): Promise<Appended> {
-    const { store, policies, announce } = this.#options;
+    const { store, policies } = this.#options;
     const policy = policies.of(group).history;
     if (policy === undefined) throw new Error(`the group "${group}" keeps no history`);
     const { size, ttlMs, conflate } = policy;
@@ -121,9 +134,38 @@ export class LoggedGroups implements GroupLogHost {
     const appended = await store.append(group, text, { size: conflate ? 1 : size, ttlMs, ...key });
     if (appended.isKnown) return appended;
     const { epoch, offset, id, at } = appended;
-    this.#followed.get(group)?.log.hear({ epoch, offset, id, at, text });
-    announce(group, { kind: "logged", epoch, offset, id, at }, text);
+    this.appended(group, { epoch, offset, id, at, text });
     return appended;
+  }
+
+  /** Tells members here at once, other nodes by the backplane. */
+  appended(group: string, entry: Announced): void {
+    const { epoch, offset, id, at, text } = entry;
+    this.#followed.get(group)?.log.hear(entry);
+    this.#options.announce(group, { kind: "logged", epoch, offset, id, at }, text);
+  }
+
+  /** What a presence store needs. */
+  get logs(): unknown {
+    return this.#options.store.logs;
+  }
+
+  /** Whether the log was heard up to there, without a hole; also if it is not followed. */
+  hasReached(group: string, top: Position | undefined): boolean {
+    const log = this.#followed.get(group)?.log;
+    return log === undefined || (!log.hasHole && (top === undefined || isReached(top, log.position)));
+  }
+
+  /** Reads what is missing of a log. Never rejects. */
+  async heal(group: string): Promise<void> {
+    await this.#followed.get(group)?.log.heal();
+  }
+
+  /** Runs it when the member has heard as much as the others: at once, or after what it is given first. */
+  whenHeld(group: string, channel: string, run: () => void): void {
+    const stay = this.#followed.get(group)?.stays.get(channel);
+    if (stay === undefined || this.#options.fanOut.has(group, channel)) run();
+    else stay.whenHeld = run;
   }
 
   /** Another node has appended. */
@@ -137,11 +179,15 @@ export class LoggedGroups implements GroupLogHost {
     else void this.#followed.get(group)?.log.heal();
   }
 
-  /** Begins to follow a group's log, once for all members here; each needs one `release`. */
-  async acquire(group: string): Promise<void> {
+  /**
+   * Begins to follow a group's log, once for all members here; each needs one `release`.
+   *
+   * @returns the offset of the first message for a newcomer, where that is not simply so many before the end
+   */
+  async acquire(group: string): Promise<number | undefined> {
     const { policies, store } = this.#options;
     const policy = policies.of(group).history;
-    if (policy === undefined) return;
+    if (policy === undefined) return undefined;
     let followed = this.#followed.get(group);
     if (followed === undefined) {
       followed = { log: new GroupLog(group, policy, store, this), users: 0, stays: new Map() };
@@ -151,10 +197,13 @@ export class LoggedGroups implements GroupLogHost {
     followed.users += 1;
     try {
       await followed.log.opened;
+      if (policy.newcomers === 0 || !this.#tellsPresence(group)) return undefined;
+      const { entries } = await store.readBefore(group, undefined, policy.newcomers);
+      return entries[0]?.offset ?? Number.POSITIVE_INFINITY;
     } catch (error) {
       this.release(group);
       // One that could not be opened is of no use to whoever comes next either.
-      if (this.#followed.get(group) === followed) this.#forget(group, followed);
+      if (this.#followed.get(group) === followed && !followed.log.isOpen) this.#forget(group, followed);
       throw error;
     }
   }
@@ -166,8 +215,12 @@ export class LoggedGroups implements GroupLogHost {
     if (followed.users <= 0) this.#forget(group, followed);
   }
 
-  /** Whether the member must be let in by `join`, not by hand. The log must be acquired. */
-  async join(group: string, member: Member): Promise<void> {
+  /**
+   * Lets a member in, now or when it has been given what it missed. The log must be acquired.
+   *
+   * @param firstForNewcomers - what `acquire` returned
+   */
+  async join(group: string, member: Member, firstForNewcomers?: number): Promise<void> {
     const followed = this.#followed.get(group);
     if (followed === undefined) throw new LayerUnavailable(`the log of "${group}" is not followed`);
     const { log, stays } = followed;
@@ -175,12 +228,13 @@ export class LoggedGroups implements GroupLogHost {
     // It may have heard from another node what is not announced here yet.
     if (isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset)
       await log.heal();
-    const start = this.#startOf(log, member, claim);
+    const start = this.#startOf(log, member, claim, firstForNewcomers);
     const stay: Stay = {
       member,
       epoch: start.position.epoch,
       since: start.since,
       joinedAt: log.position,
+      whenHeld: undefined,
       over: new AbortController(),
     };
     stays.set(member.channel, stay);
@@ -229,6 +283,12 @@ export class LoggedGroups implements GroupLogHost {
       }
       case "send":
         return fanOut.send(group, toMessage(envelope), position);
+      case "presence": {
+        const tidings = this.#read("follow", group, envelope, position);
+        if (tidings !== undefined) return fanOut.tell(group, tidings, position);
+        for (const member of fanOut.all(group)) member.skip(eventPosition);
+        return;
+      }
       default:
         this.#unreadable(group);
         fanOut.tellPosition(group, "sluice.position", { group, epoch, offset, id });
@@ -245,13 +305,19 @@ export class LoggedGroups implements GroupLogHost {
       this.#tellGap(group, stay, reason, position);
       this.#restate(group, stay, position);
     }
+    this.#options.presence.suspect(group);
   }
 
   // ---- joining ----------------------------------------------------------------------------------
 
-  #startOf(log: GroupLog, member: Member, claim: Claim | "too_many" | undefined) {
+  #startOf(
+    log: GroupLog,
+    member: Member,
+    claim: Claim | "too_many" | undefined,
+    firstForNewcomers = log.position.offset - log.policy.newcomers + 1,
+  ) {
     const { epoch, offset } = log.position;
-    const oldest = Math.max(offset - log.policy.newcomers, 0);
+    const oldest = Math.min(Math.max(firstForNewcomers - 1, 0), offset);
     const newcomer = {
       position: oldest === offset ? log.position : { epoch, offset: oldest, id: "" },
       since: oldest,
@@ -292,6 +358,7 @@ export class LoggedGroups implements GroupLogHost {
     while (!over.signal.aborted) {
       if (isSame(position, log.position)) {
         this.#options.fanOut.add(group, member);
+        stay.whenHeld?.();
         if (isRecovered)
           this.#options.facts.recovered.announce({ group, channel: member.channel, messages: replayed });
         return;
@@ -338,7 +405,7 @@ export class LoggedGroups implements GroupLogHost {
     if (policy.conflate) {
       const given =
         latest !== undefined && latest.offset <= end.offset && latest.offset > from.offset ? [latest] : [];
-      return this.#give(stay, group, end.epoch, given) ?? end;
+      return this.#give(stay, group, end.epoch, given, isRecovered) ?? end;
     }
     const step = continuation(from, top, slice.entries);
     const { gap, entries } = step;
@@ -349,24 +416,49 @@ export class LoggedGroups implements GroupLogHost {
       await log.heal();
       return undefined;
     }
-    if (gap !== undefined && (gap !== "trimmed" || isRecovered || from.offset > stay.since)) {
+    // What newcomers are not given leaves holes.
+    const isExpected =
+      gap === "trimmed" &&
+      !isRecovered &&
+      (from.offset <= stay.since || (this.#tellsPresence(group) && position.offset <= stay.joinedAt.offset));
+    if (gap !== undefined && !isExpected) {
       this.#tellGap(group, stay, gap, position);
       this.#restate(group, stay, position);
     }
     // What is newer than the others here have heard they are given together.
     const missed = entries.filter(({ offset }) => offset <= end.offset);
-    const last = this.#give(stay, group, end.epoch, missed) ?? position;
+    const last = this.#give(stay, group, end.epoch, missed, isRecovered) ?? position;
     return last.offset > end.offset ? end : last;
   }
 
-  #give({ member }: Stay, group: string, epoch: string, entries: readonly LogEntry[]): Position | undefined {
-    for (const entry of entries) this.#deliverTo(member, group, epoch, entry);
+  /** Newcomers are given messages; who came and left before them they find in the list. */
+  #give(
+    { member, joinedAt }: Stay,
+    group: string,
+    epoch: string,
+    entries: readonly LogEntry[],
+    isRecovered: boolean,
+  ): Position | undefined {
+    let isLastGiven = true;
+    for (const entry of entries) {
+      const envelope = decodeEnvelope(entry.text);
+      const isOld = !isRecovered && entry.offset <= joinedAt.offset;
+      isLastGiven = !(isOld && envelope?.header.kind === "presence");
+      if (isLastGiven) this.#deliverTo(member, group, epoch, entry, envelope);
+    }
     const last = entries.at(-1);
-    return last && { epoch, offset: last.offset, id: last.id };
+    if (last === undefined) return undefined;
+    if (!isLastGiven) member.skip([group, epoch, last.offset, last.id]);
+    return { epoch, offset: last.offset, id: last.id };
   }
 
-  #deliverTo(member: Member, group: string, epoch: string, { offset, id, text }: LogEntry): void {
-    const envelope = decodeEnvelope(text);
+  #deliverTo(
+    member: Member,
+    group: string,
+    epoch: string,
+    { offset, id }: LogEntry,
+    envelope: Envelope | undefined,
+  ): void {
     const position: EventPosition = [group, epoch, offset, id];
     switch (envelope?.header.kind) {
       case "emit": {
@@ -376,6 +468,11 @@ export class LoggedGroups implements GroupLogHost {
       }
       case "send":
         return member.deliver(toMessage(envelope), group, { epoch, offset, id });
+      case "presence": {
+        const tidings = this.#read("tidings", group, envelope, { epoch, offset, id });
+        if (tidings === undefined) return member.skip(position);
+        return tellMember(member, group, tidings, { epoch, offset, id });
+      }
       default:
         this.#unreadable(group);
         member.skip(position);
@@ -406,6 +503,25 @@ export class LoggedGroups implements GroupLogHost {
     const held = new Set(this.#options.fanOut.members(group));
     const stays = this.#followed.get(group)?.stays.values() ?? [];
     return [...stays].filter(({ member }) => held.has(member.channel));
+  }
+
+  #tellsPresence(group: string): boolean {
+    return this.#options.policies.of(group).presence?.isLogged === true;
+  }
+
+  /** What an entry about who came or left tells; nothing if it cannot be read. */
+  #read(
+    how: "follow" | "tidings",
+    group: string,
+    { payload }: Envelope,
+    position: Position,
+  ): Tidings | undefined {
+    try {
+      return this.#options.presence[how](group, payload.json, position);
+    } catch {
+      this.#unreadable(group);
+      return undefined;
+    }
   }
 
   #unreadable(group: string): void {

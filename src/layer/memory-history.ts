@@ -29,7 +29,9 @@ interface Log {
   readonly epoch: string;
   offset: number;
   id: string;
-  entries: LogEntry[];
+  readonly messages: LogEntry[];
+  /** Who came and left. */
+  readonly presence: LogEntry[];
   bytes: number;
   entriesUntil: number;
   until: number;
@@ -86,7 +88,12 @@ export class MemoryLogs {
   }
 
   /** @internal */
-  append(group: string, text: string, { size, ttlMs, idempotencyKey }: AppendOptions): Appended {
+  append(
+    group: string,
+    text: string,
+    { size, ttlMs, idempotencyKey }: AppendOptions,
+    kind: "messages" | "presence" = "messages",
+  ): Appended {
     const now = this.#now();
     const log = this.#find(group, now) ?? newLog();
     const name = idempotencyKey === undefined ? undefined : `${group} ${hashed(idempotencyKey)}`;
@@ -100,9 +107,9 @@ export class MemoryLogs {
     log.id = entry.id;
     log.entriesUntil = now + ttlMs;
     log.until = now + Math.max(this.#settings.positionTtlMs, ttlMs * 10);
-    log.entries.push(entry);
+    log[kind].push(entry);
     this.#count(log, bytesOf(entry));
-    while (log.entries.length > size) this.#dropFirst(log);
+    while (log[kind].length > size) this.#dropFirst(log, log[kind]);
     this.#logs.delete(group);
     this.#logs.set(group, log);
     this.#keepWithinBounds(group, log);
@@ -115,17 +122,20 @@ export class MemoryLogs {
   read(group: string, from: number, limit: number): LogSlice {
     const log = this.#find(group, this.#now());
     if (log === undefined) return { top: undefined, entries: [] };
-    const start = Math.max(from - firstOffset(log), 0);
-    return { top: topOf(log), entries: log.entries.slice(start, start + limit) };
+    const entries = [log.messages, log.presence].flatMap((kept) => {
+      const start = countBefore(kept, from);
+      return kept.slice(start, start + limit);
+    });
+    if (log.presence.length > 0) entries.sort((a, b) => a.offset - b.offset);
+    return { top: topOf(log), entries: entries.slice(0, limit) };
   }
 
   /** @internal */
   readBefore(group: string, before: number, limit: number): LogSlice {
     const log = this.#find(group, this.#now());
     if (log === undefined) return { top: undefined, entries: [] };
-    const end = Math.max(before - firstOffset(log), 0);
-    const start = Math.max(Math.min(end, log.entries.length) - limit, 0);
-    return { top: topOf(log), entries: log.entries.slice(start, end) };
+    const end = countBefore(log.messages, before);
+    return { top: topOf(log), entries: log.messages.slice(Math.max(end - limit, 0), end) };
   }
 
   /** @internal */
@@ -171,7 +181,11 @@ export class MemoryLogs {
       this.#empty(other);
       this.#logs.delete(oldest);
     }
-    while (this.#bytes > maxBytes && log.entries.length > 1) this.#dropFirst(log);
+    while (this.#bytes > maxBytes && log.messages.length + log.presence.length > 1) {
+      const [message, change] = [log.messages[0], log.presence[0]];
+      const isMessage = change === undefined || (message !== undefined && message.offset < change.offset);
+      this.#dropFirst(log, isMessage ? log.messages : log.presence);
+    }
   }
 
   #remember(name: string, appended: Appended, now: number): void {
@@ -184,13 +198,14 @@ export class MemoryLogs {
     }
   }
 
-  #dropFirst(log: Log): void {
-    const first = log.entries.shift();
+  #dropFirst(log: Log, entries: LogEntry[]): void {
+    const first = entries.shift();
     if (first !== undefined) this.#count(log, -bytesOf(first));
   }
 
   #empty(log: Log): void {
-    log.entries = [];
+    log.messages.length = 0;
+    log.presence.length = 0;
     this.#count(log, -log.bytes);
   }
 
@@ -206,13 +221,13 @@ export class MemoryLogs {
  */
 export class MemoryHistory implements HistoryStore {
   readonly isShared = false;
-  readonly #logs: MemoryLogs;
+  readonly logs: MemoryLogs;
   readonly #asked = new Way();
   readonly #answered = new Way();
   #isOpen = false;
 
   constructor(logs: MemoryLogs = new MemoryLogs()) {
-    this.#logs = logs;
+    this.logs = logs;
   }
 
   async open(): Promise<void> {
@@ -220,20 +235,20 @@ export class MemoryHistory implements HistoryStore {
   }
 
   append(group: string, text: string, options: AppendOptions): Promise<Appended> {
-    return this.#ask(() => this.#logs.append(group, text, options));
+    return this.#ask(() => this.logs.append(group, text, options));
   }
 
   read(group: string, from: number, limit: number): Promise<LogSlice> {
-    return this.#ask(() => this.#logs.read(group, wholeNumber(from), wholeNumber(limit)));
+    return this.#ask(() => this.logs.read(group, wholeNumber(from), wholeNumber(limit)));
   }
 
   readBefore(group: string, before: number | undefined, limit: number): Promise<LogSlice> {
     const end = wholeNumber(before ?? Number.POSITIVE_INFINITY);
-    return this.#ask(() => this.#logs.readBefore(group, end, wholeNumber(limit)));
+    return this.#ask(() => this.logs.readBefore(group, end, wholeNumber(limit)));
   }
 
   tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]> {
-    return this.#ask(() => this.#logs.tops(groups));
+    return this.#ask(() => this.logs.tops(groups));
   }
 
   async close(): Promise<void> {
@@ -244,10 +259,10 @@ export class MemoryHistory implements HistoryStore {
 
   async #ask<T>(answer: () => T): Promise<T> {
     this.#checkOpen();
-    await this.#asked.go(this.#logs.drawDelay());
+    await this.#asked.go(this.logs.drawDelay());
     this.#checkOpen();
     const value = answer();
-    await this.#answered.go(this.#logs.drawDelay());
+    await this.#answered.go(this.logs.drawDelay());
     this.#checkOpen();
     return value;
   }
@@ -285,15 +300,22 @@ class Way {
 
 function newLog(): Log {
   const epoch = randomBytes(9).toString("base64url");
-  return { epoch, offset: 0, id: "", entries: [], bytes: 0, entriesUntil: 0, until: 0 };
+  return { epoch, offset: 0, id: "", messages: [], presence: [], bytes: 0, entriesUntil: 0, until: 0 };
 }
 
 function topOf({ epoch, offset, id }: Log): Position {
   return { epoch, offset, id };
 }
 
-function firstOffset({ offset, entries }: Log): number {
-  return offset - entries.length + 1;
+/** How many entries stand before that offset. */
+function countBefore(entries: readonly LogEntry[], offset: number): number {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((entries[middle]?.offset ?? 0) < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function bytesOf({ text }: LogEntry): number {

@@ -1,5 +1,6 @@
-import { LayerUnavailable } from "../errors.ts";
+import { ConfigurationError, LayerUnavailable } from "../errors.ts";
 import type { Delay } from "./memory-backplane.ts";
+import { MemoryLogs } from "./memory-history.ts";
 import type {
   PresenceChange,
   PresenceList,
@@ -19,15 +20,22 @@ interface Group {
   readonly users: Map<string, Row>;
 }
 
+/** A node that has opened. */
+export interface MemoryPresenceNode {
+  readonly name: string;
+  readonly listener: PresenceListener;
+  readonly logs: MemoryLogs | undefined;
+}
+
 /**
  * Where the memory presences of one process meet. With a delay, what is asked and what is answered take
  * that long each, as over a network, so that races show.
  */
 export class MemoryPresenceHub {
   readonly #groups = new Map<string, Group>();
-  readonly #nodes = new Map<string, PresenceListener>();
+  readonly #nodes = new Set<MemoryPresenceNode>();
   /** Nodes that have closed, until what they left is removed. */
-  readonly #leaving = new Map<string, NodeJS.Timeout>();
+  readonly #leaving = new Map<MemoryPresenceNode, NodeJS.Timeout>();
   #version = 0;
   delayMs: Delay;
 
@@ -41,13 +49,13 @@ export class MemoryPresenceHub {
   }
 
   /** @internal */
-  enter(node: string, listener: PresenceListener): void {
-    this.#nodes.set(node, listener);
+  enter(node: MemoryPresenceNode): void {
+    this.#nodes.add(node);
   }
 
   /** @internal */
   state(
-    node: string,
+    node: MemoryPresenceNode,
     name: string,
     user: string,
     { connections, info, isUpdate, maxUsers }: Statement,
@@ -57,34 +65,43 @@ export class MemoryPresenceHub {
     if (row === undefined) {
       if (group.users.size >= maxUsers) return "full";
       this.#groups.set(name, group);
-      group.users.set(user, { info, at: new Map([[node, connections]]) });
-      return this.#changed(group, "join", user);
+      group.users.set(user, { info, at: new Map([[node.name, connections]]) });
+      return this.#changed(node, name, group, "join", user);
     }
     const isOther = isUpdate && row.info !== info;
-    if (!isOther && row.at.get(node) === connections) return undefined;
+    if (!isOther && row.at.get(node.name) === connections) return undefined;
     if (isOther) row.info = info;
-    row.at.set(node, connections);
-    return this.#changed(group, isOther ? "update" : "count", user);
+    row.at.set(node.name, connections);
+    return this.#changed(node, name, group, isOther ? "update" : "count", user);
   }
 
-  /** @internal */
-  withdraw(node: string, name: string, user: string): PresenceChange | undefined {
+  /**
+   * @param by - who appends it, if it is not the node itself
+   * @internal
+   */
+  withdraw(
+    node: MemoryPresenceNode,
+    name: string,
+    user: string,
+    by: MemoryPresenceNode = node,
+  ): PresenceChange | undefined {
     const group = this.#groups.get(name);
     const row = group?.users.get(user);
-    if (group === undefined || !row?.at.delete(node)) return undefined;
-    if (row.at.size > 0) return this.#changed(group, "count", user);
-    const change = this.#changed(group, "leave", user);
+    if (group === undefined || !row?.at.delete(node.name)) return undefined;
+    if (row.at.size > 0) return this.#changed(by, name, group, "count", user);
+    const change = this.#changed(by, name, group, "leave", user);
     group.users.delete(user);
     if (group.users.size === 0) this.#groups.delete(name);
     return change;
   }
 
   /** @internal */
-  list(name: string): PresenceList {
+  list({ logs }: MemoryPresenceNode, name: string): PresenceList {
     const group = this.#groups.get(name);
-    if (group === undefined) return { version: this.#version, users: [] };
+    const top = logs?.tops([name])[0];
+    if (group === undefined) return { version: this.#version, users: [], top };
     const users = [...group.users].map(([user, { info, at }]) => ({ user, info, connections: sum(at) }));
-    return { version: group.version, users };
+    return { version: group.version, users, top };
   }
 
   /** @internal */
@@ -93,7 +110,7 @@ export class MemoryPresenceHub {
   }
 
   /** @internal */
-  leave(node: string, holdMs: number): void {
+  leave(node: MemoryPresenceNode, holdMs: number): void {
     this.#nodes.delete(node);
     if (this.#nodes.size > 0 && holdMs > 0) {
       this.#leaving.set(
@@ -111,22 +128,33 @@ export class MemoryPresenceHub {
     return typeof this.delayMs === "function" ? this.delayMs() : this.delayMs;
   }
 
-  #remove(node: string): void {
+  #remove(node: MemoryPresenceNode): void {
     clearTimeout(this.#leaving.get(node));
     this.#leaving.delete(node);
-    const [teller] = this.#nodes.values();
+    const [teller] = this.#nodes;
     for (const [name, { users }] of [...this.#groups]) {
-      const changes = [...users.keys()].flatMap((user) => this.withdraw(node, name, user) ?? []);
-      if (changes.length > 0) void teller?.removed(name, changes);
+      const changes = [...users.keys()].flatMap((user) => this.withdraw(node, name, user, teller) ?? []);
+      if (changes.length > 0) void teller?.listener.removed(name, changes);
     }
   }
 
-  #changed(group: Group, kind: PresenceChange["kind"], user: string): PresenceChange {
+  #changed(
+    { listener, logs }: MemoryPresenceNode,
+    name: string,
+    group: Group,
+    kind: PresenceChange["kind"],
+    user: string,
+  ): PresenceChange {
     const before = group.version;
     this.#version += 1;
     group.version = this.#version;
     const { info, at } = group.users.get(user) as Row;
-    return { kind, user, info, connections: sum(at), before, version: group.version };
+    const change = { kind, user, info, connections: sum(at), before, version: group.version };
+    const log = kind === "count" ? undefined : listener.logFor(name);
+    if (log === undefined || logs === undefined) return change;
+    const text = `${log.header}${JSON.stringify([change])}`;
+    const { isKnown: _isKnown, ...appended } = logs.append(name, text, log, "presence");
+    return { ...change, appended: { ...appended, text } };
   }
 }
 
@@ -141,7 +169,7 @@ export class MemoryPresence implements PresenceStore {
   readonly leaseMs: number;
   readonly #hub: MemoryPresenceHub;
   readonly #waiting = new Map<NodeJS.Timeout, () => void>();
-  #node: string | undefined;
+  #node: MemoryPresenceNode | undefined;
 
   /** @param leaseMs - how long users of a node that stops are held */
   constructor(hub: MemoryPresenceHub = new MemoryPresenceHub(), leaseMs = 3_000) {
@@ -149,9 +177,14 @@ export class MemoryPresence implements PresenceStore {
     this.leaseMs = leaseMs;
   }
 
-  async open(node: string, listener: PresenceListener): Promise<void> {
-    this.#node = node;
-    this.#hub.enter(node, listener);
+  async open(name: string, listener: PresenceListener, logs?: unknown): Promise<void> {
+    if (logs !== undefined && !(logs instanceof MemoryLogs)) {
+      throw new ConfigurationError([
+        "groups with history and presence need both in one place, and this history is not in memory: give the option presence too, e.g. presence: new RedisPresence({ url }) beside history: new RedisHistory({ url })",
+      ]);
+    }
+    this.#node = { name, listener, logs };
+    this.#hub.enter(this.#node);
   }
 
   state(group: string, user: string, statement: Statement): Promise<PresenceChange | "full" | undefined> {
@@ -163,7 +196,7 @@ export class MemoryPresence implements PresenceStore {
   }
 
   list(group: string): Promise<PresenceList> {
-    return this.#ask(() => this.#hub.list(group));
+    return this.#ask((node) => this.#hub.list(node, group));
   }
 
   count(group: string): Promise<number> {
@@ -181,7 +214,7 @@ export class MemoryPresence implements PresenceStore {
     if (node !== undefined) this.#hub.leave(node, holdMs);
   }
 
-  async #ask<T>(answer: (node: string) => T): Promise<T> {
+  async #ask<T>(answer: (node: MemoryPresenceNode) => T): Promise<T> {
     await this.#pause();
     if (this.#node === undefined) throw new LayerUnavailable("the memory presence is closed");
     const given = answer(this.#node);

@@ -1,7 +1,9 @@
 /**
  * What keeps who is in a group, by user, across nodes. Each node states its own users, in absolute numbers,
- * so that a repeated statement changes nothing; who came or left is decided by the store, in one step.
+ * so that a repeated statement changes nothing; who came or left is decided by the store, in one step. In a
+ * group that keeps history the same step appends it to the group's log.
  */
+import type { LogEntry, Position } from "./history-store.ts";
 
 /** A user in a group, over all nodes. */
 export interface PresentUser {
@@ -20,12 +22,26 @@ export interface PresenceChange extends PresentUser {
   readonly before: number;
   /** Greater than all before, whoever made them, but for a store that has lost its state. */
   readonly version: number;
+  /** What was appended for it, where `logFor` says so. */
+  readonly appended?: LogEntry & { readonly epoch: string };
 }
 
 export interface PresenceList {
   /** That of the last change which the list has; for a group without users greater than all before. */
   readonly version: number;
   readonly users: readonly PresentUser[];
+  /** Where the group's log ended in that moment, if it has one and the store appends to logs. */
+  readonly top?: Position | undefined;
+}
+
+/** How joins, leaves and updates of a group are appended to its log. */
+export interface PresenceLog {
+  /** At most so many are kept, beside the messages; 1 or more. */
+  readonly size: number;
+  /** As of messages: how long after the last append all entries are kept. */
+  readonly ttlMs: number;
+  /** Begins the text of the entry; a list of the one change follows, as JSON. */
+  readonly header: string;
 }
 
 export interface Statement {
@@ -40,6 +56,12 @@ export interface Statement {
 
 /** The node that opened a store. None of these may throw or reject. */
 export interface PresenceListener {
+  /**
+   * Where the group's joins, leaves and updates (what changes only a number of connections is none) must be
+   * appended; undefined for nowhere. Asked also of groups in which this node never had users, and while the
+   * store closes.
+   */
+  logFor(group: string): PresenceLog | undefined;
   /** The store cannot be reached; everything rejects until `restate`. */
   down(): void;
   /**
@@ -68,9 +90,11 @@ export interface PresenceStore {
   readonly leaseMs: number;
   /**
    * @param node - unique, a new one for each start
-   * @throws ConfigurationError when it cannot work as it was set up, with what to do
+   * @param logs - those of the history store (`HistoryStore.logs`), if any group keeps history and presence
+   * @throws ConfigurationError when it cannot work as it was set up, or cannot append to these logs in one
+   * step with its own changes, with what to do
    */
-  open(node: string, listener: PresenceListener): Promise<void>;
+  open(node: string, listener: PresenceListener, logs?: unknown): Promise<void>;
   /**
    * The user is in the group on this node. One call for a user of a group at a time.
    *

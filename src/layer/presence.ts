@@ -2,21 +2,44 @@
  * Who is in the groups whose policy says so: this node's users are stated to the store, and its members are
  * told who comes and goes, wherever that is.
  */
-import { InvalidMessage, LayerUnavailable, MessageTooLarge, NoHandler } from "../errors.ts";
+import {
+  ConfigurationError,
+  InvalidMessage,
+  LayerUnavailable,
+  MessageTooLarge,
+  NoHandler,
+} from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import { ReservedEvent } from "../names.ts";
 import { deepFreeze, encodePayload } from "../payload.ts";
 import type { Message } from "../types.ts";
-import { FanOut, type Member } from "./fan-out.ts";
+import { FanOut, type Member, type Tidings } from "./fan-out.ts";
+import type { Announced } from "./group-log.ts";
 import type { PolicyTable } from "./group-policy.ts";
+import type { Position } from "./history-store.ts";
 import { OwnUsers, type OwnUsersHost } from "./own-users.ts";
 import type {
   PresenceChange,
   PresenceListener,
+  PresenceLog,
   PresenceStore,
   PresentUser as StoredUser,
 } from "./presence-store.ts";
-import { Roster } from "./roster.ts";
+import { Roster, type Told } from "./roster.ts";
+
+/** The logs of groups that keep history, as this node follows them. */
+export interface FollowedLogs {
+  /** Of the store. */
+  readonly logs: unknown;
+  /** An entry was appended here. */
+  appended(group: string, entry: Announced): void;
+  /** Whether the log was heard up to there, without a hole; also if it is not followed. */
+  hasReached(group: string, top: Position | undefined): boolean;
+  /** Reads what is missing. Never rejects. */
+  heal(group: string): Promise<void>;
+  /** Runs it when the member has heard as much as the others: at once, or after what it is given first. */
+  whenHeld(group: string, channel: string, run: () => void): void;
+}
 
 /** A user in a group. */
 export interface PresentUser {
@@ -32,6 +55,12 @@ export interface PresenceOptions {
   readonly store: PresenceStore;
   readonly policies: PolicyTable;
   readonly facts: Facts;
+  /** If any group keeps history. */
+  readonly followed: FollowedLogs | undefined;
+  /** Members who have heard what the log says up to now. */
+  readonly held: FanOut;
+  /** Begins what is appended to a log. */
+  readonly header: string;
   readonly limits: {
     /** Users that a group counts. */
     readonly usersPerGroup: number;
@@ -48,6 +77,7 @@ export interface PresenceOptions {
 interface Watched {
   readonly group: string;
   readonly roster: Roster;
+  readonly isLogged: boolean;
   reading: Promise<void> | undefined;
   readAgain: boolean;
   /** Until it is over, a change that is missing may still come. */
@@ -82,8 +112,15 @@ export class Presence implements PresenceListener, OwnUsersHost {
   }
 
   async open(): Promise<void> {
+    const { policies, store, node, followed } = this.#options;
     this.#state = "open";
-    await this.#options.store.open(this.#options.node, this);
+    if (!policies.needs.loggedPresence) return store.open(node, this);
+    if (followed?.logs === undefined) {
+      throw new ConfigurationError([
+        "groups with history and presence need a history store that lets the presence append (HistoryStore.logs)",
+      ]);
+    }
+    await store.open(node, this, followed.logs);
   }
 
   /** Users who were to be held for a while are left to the other nodes. */
@@ -166,6 +203,33 @@ export class Presence implements PresenceListener, OwnUsersHost {
     return take(watched.roster.users.map(toPresentUser));
   }
 
+  /**
+   * Sends a member's client the list, in order with what else it is told.
+   *
+   * @param send - `isInTurn`: behind what waits for handlers, as all that the log tells
+   * @throws NoHandler, LayerUnavailable, and what `send` throws
+   */
+  async send(
+    group: string,
+    channel: string,
+    send: (users: readonly PresentUser[], isInTurn: boolean) => void,
+  ): Promise<void> {
+    await this.list(group, (users) => {
+      const watched = this.#watched.get(group);
+      if (!watched?.isLogged) return send(users, false);
+      let isLater = false;
+      this.#options.followed?.whenHeld(group, channel, () => {
+        try {
+          send(watched.roster.users.map(toPresentUser), true);
+        } catch (error) {
+          if (!isLater) throw error;
+          this.failed(error);
+        }
+      });
+      isLater = true;
+    });
+  }
+
   /** @throws NoHandler, LayerUnavailable */
   async count(group: string): Promise<number> {
     this.#check(group);
@@ -185,6 +249,32 @@ export class Presence implements PresenceListener, OwnUsersHost {
     else this.#take(group, changes);
   }
 
+  // ---- what logs say ----------------------------------------------------------------------------
+
+  /**
+   * The next entry of a group's log: what the members who have heard all before it are told, if anything.
+   * Throws if it cannot be read.
+   */
+  follow(group: string, json: string, { offset }: Position): Tidings | undefined {
+    const watched = this.#watched.get(group);
+    const change = changeIn(json);
+    if (watched === undefined) return undefined;
+    const told = watched.roster.follow(change, offset);
+    this.#lookForHole(watched);
+    if (told === undefined) return undefined;
+    this.#learn(group, told);
+    return tidingsOf(group, told);
+  }
+
+  /** An entry as it was told when it was new. Throws if it cannot be read. */
+  tidings(group: string, json: string): Tidings {
+    const { kind, ...user } = changeIn(json);
+    if (kind === "count") throw new Error("nothing that is told");
+    return tidingsOf(group, [kind, user]);
+  }
+
+  // ---- what may have been missed ----------------------------------------------------------------
+
   /** Announcements of a group, or of any, may not have been heard. */
   suspect(group?: string): void {
     if (group !== undefined) this.#suspect(group);
@@ -199,6 +289,12 @@ export class Presence implements PresenceListener, OwnUsersHost {
   }
 
   // ---- what the store says ----------------------------------------------------------------------
+
+  logFor(group: string): PresenceLog | undefined {
+    const { history, presence } = this.#options.policies.of(group);
+    if (history === undefined || presence?.isLogged !== true) return undefined;
+    return { size: history.size, ttlMs: history.ttlMs, header: this.#options.header };
+  }
 
   down(): void {
     if (this.#state !== "open") return;
@@ -228,9 +324,11 @@ export class Presence implements PresenceListener, OwnUsersHost {
 
   async removed(group: string, changes: readonly PresenceChange[]): Promise<void> {
     if (this.#state === "closed") return;
-    this.#options.announce(group, JSON.stringify(changes));
-    if (changes.length === 0) this.#suspect(group);
-    else this.#take(group, changes);
+    if (changes.length > 0) this.#spread(group, changes);
+    else {
+      this.#options.announce(group, "[]");
+      this.#suspect(group);
+    }
     await this.#options.flush().catch(() => this.dropped(group));
   }
 
@@ -242,10 +340,7 @@ export class Presence implements PresenceListener, OwnUsersHost {
   }
 
   changed(group: string, change: PresenceChange | undefined, isCertain: boolean): void {
-    if (change !== undefined) {
-      this.#options.announce(group, JSON.stringify([change]));
-      this.#take(group, [change]);
-    }
+    if (change !== undefined) this.#spread(group, [change]);
     if (isCertain) return;
     this.#options.announce(group, "[]");
     this.#suspect(group);
@@ -278,8 +373,13 @@ export class Presence implements PresenceListener, OwnUsersHost {
   }
 
   #watch(group: string): void {
-    const roster = new Roster((type, user) => this.#tell(group, type, user));
-    const watched: Watched = { group, roster, reading: undefined, readAgain: false, waiting: undefined };
+    const isLogged = this.#options.policies.of(group).presence?.isLogged === true;
+    const tell = isLogged ? this.#tellHeld : this.#tell;
+    const roster = new Roster((...told) => tell.call(this, group, told), isLogged);
+    const watched: Watched = {
+      ...{ group, roster, isLogged },
+      ...{ reading: undefined, readAgain: false, waiting: undefined },
+    };
     this.#watched.set(group, watched);
     void this.#read(watched);
   }
@@ -295,8 +395,23 @@ export class Presence implements PresenceListener, OwnUsersHost {
     await this.#own.settled(watched.group);
     if (watched.reading !== undefined) await watched.reading;
     else if (!watched.roster.isKnown || watched.roster.hasHole) await this.#read(watched);
+    // Its own users may have been appended, and something before them not heard yet.
+    if (watched.isLogged && !this.#hasReached(watched, undefined)) {
+      await this.#options.followed?.heal(watched.group);
+    }
     this.#checkUp();
     if (!watched.roster.isKnown) throw new LayerUnavailable("who is present could not be read");
+  }
+
+  /** Tells all nodes, this one included; where there is a log, by it. */
+  #spread(group: string, changes: readonly PresenceChange[]): void {
+    const unlogged = changes.filter(({ appended }) => appended === undefined);
+    for (const { appended } of changes) {
+      if (appended !== undefined) this.#options.followed?.appended(group, appended);
+    }
+    if (unlogged.length === 0) return;
+    this.#options.announce(group, JSON.stringify(unlogged));
+    this.#take(group, unlogged);
   }
 
   #take(group: string, changes: readonly PresenceChange[]): void {
@@ -340,8 +455,10 @@ export class Presence implements PresenceListener, OwnUsersHost {
         watched.readAgain = false;
         roster.beginReading();
         const list = await this.#options.store.list(group);
+        if (!this.#hasReached(watched, list.top)) await this.#options.followed?.heal(group);
         if (this.#watched.get(group) !== watched) return;
-        roster.replace(list);
+        if (!this.#hasReached(watched, list.top)) throw new LayerUnavailable("the log is behind the list");
+        if (!roster.replace(list)) watched.readAgain = true;
       }
       this.#unsure.delete(group);
     } catch (error) {
@@ -354,6 +471,10 @@ export class Presence implements PresenceListener, OwnUsersHost {
       watched.reading = undefined;
       if (this.#watched.get(group) === watched) this.#lookForHole(watched);
     }
+  }
+
+  #hasReached({ group, isLogged }: Watched, top: Position | undefined): boolean {
+    return !isLogged || this.#options.followed?.hasReached(group, top) !== false;
   }
 
   #endSettling(): void {
@@ -388,21 +509,41 @@ export class Presence implements PresenceListener, OwnUsersHost {
 
   // ---- telling ----------------------------------------------------------------------------------
 
-  #tell(group: string, type: "join" | "leave" | "update", { user, info: json }: StoredUser): void {
-    const info = infoOf(json);
-    if (type === "update") this.#own.learn(group, user, json);
-    if (type === "leave") this.#own.roomAgain(group);
-    const outgoing = {
-      event: ReservedEvent.presence,
-      ...encodePayload({ type, group, user, info }, MAX_TOLD),
-    };
-    this.#fanOut.emit(group, outgoing, undefined);
-    const message = deepFreeze({ type: `presence.${type}`, group, user, info }) as Message;
+  /** To all members here. */
+  #tell(group: string, told: Told): void {
+    this.#learn(group, told);
+    const { event, message } = tidingsOf(group, told);
+    this.#fanOut.emit(group, event, undefined);
     for (const member of this.#fanOut.all(group)) {
       if (member.handles(message.type)) member.deliver(message, group);
     }
+  }
+
+  /** What no log could say: the others have not heard what comes before, and find it in the list. */
+  #tellHeld(group: string, told: Told): void {
+    this.#learn(group, told);
+    this.#options.held.tell(group, tidingsOf(group, told));
+  }
+
+  #learn(group: string, [type, { user, info }]: Told): void {
+    if (type === "update") this.#own.learn(group, user, info);
+    if (type === "leave") this.#own.roomAgain(group);
     this.#options.facts.present.announce({ group, type, user });
   }
+}
+
+function tidingsOf(group: string, [type, { user, info: json }]: Told): Tidings {
+  const info = infoOf(json);
+  const payload = encodePayload({ type, group, user, info }, MAX_TOLD);
+  const message = deepFreeze({ type: `presence.${type}`, group, user, info }) as Message;
+  return { event: { event: ReservedEvent.presence, ...payload }, message };
+}
+
+/** The one change that an entry of a log is. */
+function changeIn(json: string): PresenceChange {
+  const [change]: readonly unknown[] = JSON.parse(json);
+  if (!isChange(change)) throw new Error("no change of presence");
+  return change;
 }
 
 /** Never reached: names, users and infos are bounded each. */

@@ -4,23 +4,40 @@ import type { PresenceChange, PresenceList, PresentUser } from "./presence-store
 export type Tell = (type: "join" | "leave" | "update", user: PresentUser) => void;
 
 const MAX_PARKED = 1_000;
+const MAX_FOLLOWED = 10_000;
+
+/** What is told, to whom it may concern. */
+export type Told = readonly [type: "join" | "leave" | "update", user: PresentUser];
+
+/** An entry of the group's log. */
+interface Followed {
+  readonly change: PresenceChange;
+  readonly offset: number;
+}
 
 /**
  * Who is in one group, as this node knows: a list, and the changes after it in their order. A change that
  * comes before its predecessor waits for it; if that does not come, the list must be read again, and the
  * difference is told.
+ *
+ * Of a group with a log it is who was there at the entry that was followed last: the log brings who comes and
+ * goes, in its order; what is heard beside it tells only how many connections a user has.
  */
 export class Roster {
   readonly #tell: Tell;
-  readonly #users = new Map<string, PresentUser>();
+  readonly #isLogged: boolean;
+  #users = new Map<string, PresentUser>();
   /** By the version they follow. */
   readonly #parked = new Map<number, PresenceChange>();
   #version = 0;
   #isKnown = false;
   #isReading = false;
+  /** Since the reading of the list began: it may have them or not. */
+  #followed: Followed[] = [];
 
-  constructor(tell: Tell) {
+  constructor(tell: Tell, isLogged = false) {
     this.#tell = tell;
+    this.#isLogged = isLogged;
   }
 
   /** Whether it has been read. */
@@ -48,59 +65,100 @@ export class Roster {
     if (this.#isKnown && !this.#isReading) this.#drain();
   }
 
+  /**
+   * The next entry of the log.
+   *
+   * @returns what it tells; nothing to those who know it, after the log was lost and all were stated again
+   */
+  follow(change: PresenceChange, offset: number): Told | undefined {
+    if (this.#isReading && this.#followed.length < MAX_FOLLOWED) this.#followed.push({ change, offset });
+    const { kind, before: _before, version: _version, appended: _appended, ...user } = change;
+    if (kind === "count") return undefined;
+    const told = kind === "leave" ? this.#remove(user) : this.#put(user);
+    this.hear(change);
+    return this.#isKnown ? told : [kind, user];
+  }
+
   /** What is heard from now on waits for the list. */
   beginReading(): void {
     this.#isReading = true;
+    this.#followed = [];
   }
 
   /** The list could not be read. */
   giveUpReading(): void {
     this.#isReading = false;
+    this.#followed = [];
   }
 
-  /** The list as the store has it, read after `beginReading`. The first one is not told. */
-  replace({ version, users }: PresenceList): void {
+  /**
+   * The list as the store has it, read after `beginReading`; of a log up to where the list has it must have
+   * been followed. The first one is not told.
+   *
+   * @returns false if so much was followed meanwhile that it must be read again
+   */
+  replace({ version, users, top }: PresenceList): boolean {
+    if (this.#followed.length >= MAX_FOLLOWED) return false;
     const wasKnown = this.#isKnown;
+    const present = new Map(users.map((user) => [user.user, user]));
+    for (const { change, offset } of this.#followed) {
+      if (offset <= (top?.offset ?? 0)) continue;
+      const { kind, before: _before, version: _version, appended: _appended, ...user } = change;
+      if (kind === "leave") present.delete(user.user);
+      else present.set(user.user, user);
+    }
+    this.#followed = [];
     this.#isReading = false;
     this.#isKnown = true;
     this.#version = version;
-    if (wasKnown) this.#difference(users);
-    else for (const user of users) this.#users.set(user.user, user);
+    if (wasKnown) this.#difference(present);
+    else this.#users = present;
     this.#drain();
+    return true;
   }
 
-  #difference(users: readonly PresentUser[]): void {
-    const present = new Set(users.map(({ user }) => user));
-    for (const known of [...this.#users.values()]) if (!present.has(known.user)) this.#remove(known);
-    for (const user of users) this.#put(user);
+  #difference(present: ReadonlyMap<string, PresentUser>): void {
+    for (const known of [...this.#users.values()])
+      if (!present.has(known.user)) this.#say(this.#remove(known));
+    for (const user of present.values()) this.#say(this.#put(user));
   }
 
   #drain(): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) {
       this.#parked.delete(next.before);
-      const { kind, before: _before, version, ...user } = next;
+      const { kind, before: _before, version, appended: _appended, ...user } = next;
       this.#version = version;
-      if (kind === "leave") this.#remove(user);
-      else this.#put(user);
+      if (this.#isLogged) this.#count(user);
+      else this.#say(kind === "leave" ? this.#remove(user) : this.#put(user));
     }
     for (const [before, { version }] of this.#parked)
       if (version <= this.#version) this.#parked.delete(before);
   }
 
   #next(): PresenceChange | undefined {
-    const next =
-      this.#parked.get(this.#version) ?? (this.#users.size === 0 ? this.#parked.get(0) : undefined);
+    // Where nobody was before, nothing before counts; the log may know that nobody is before this does.
+    const isEmpty = this.#isLogged || this.#users.size === 0;
+    const next = this.#parked.get(this.#version) ?? (isEmpty ? this.#parked.get(0) : undefined);
     return next !== undefined && next.version > this.#version ? next : undefined;
   }
 
-  #put(user: PresentUser): void {
+  #put(user: PresentUser): Told | undefined {
     const known = this.#users.get(user.user);
     this.#users.set(user.user, user);
-    if (known === undefined) this.#tell("join", user);
-    else if (known.info !== user.info) this.#tell("update", user);
+    if (known === undefined) return ["join", user];
+    return known.info === user.info ? undefined : ["update", user];
   }
 
-  #remove(user: PresentUser): void {
-    if (this.#users.delete(user.user)) this.#tell("leave", user);
+  #remove(user: PresentUser): Told | undefined {
+    return this.#users.delete(user.user) ? ["leave", user] : undefined;
+  }
+
+  #count({ user, connections }: PresentUser): void {
+    const known = this.#users.get(user);
+    if (known !== undefined) this.#users.set(user, { ...known, connections });
+  }
+
+  #say(told: Told | undefined): void {
+    if (told !== undefined) this.#tell(...told);
   }
 }

@@ -1,17 +1,27 @@
+import { randomBytes } from "node:crypto";
 import {
   ConfigurationError,
   Faults,
   type Given,
   LayerUnavailable,
+  type Position,
   type PresenceChange,
   type PresenceList,
   type PresenceListener,
+  type PresenceLog,
   type PresenceStore,
   resolveOptions,
   type Statement,
   type StoredUser,
 } from "../index.ts";
-import { RedisCommands, type RedisCommandsSettings, type RedisOptions } from "../redis/index.ts";
+import {
+  APPEND_COMMANDS,
+  groupKeys,
+  RedisCommands,
+  type RedisCommandsSettings,
+  RedisLogs,
+  type RedisOptions,
+} from "../redis/index.ts";
 import { BURY, CHANGE, LEAVE, LIST, REMOVE, RENEW, STRANGERS } from "./redis-scripts.ts";
 
 export const redisPresenceDefaults = {
@@ -39,11 +49,16 @@ interface UsedGroup {
 }
 
 const NODES = "sluice.nodes";
+const REHEARSAL = "sluice.rehearsal";
+const ONE_PLACE =
+  "groups with history and presence need both in the same Redis under the same prefix, so that who comes and goes is told in the order of the messages: give RedisHistory and RedisPresence the same options";
 const GONE = -1;
 /** Groups of a dead node that are seen to at once. */
 const AT_ONCE = 32;
 /** Users that one script removes. */
 const SLICE = 200;
+/** Longer than two commands may take: it is read after it was appended. */
+const REHEARSAL_TTL_MS = 5_000;
 /** How long a node that was seen to have a lease is not asked for again. */
 const VOUCHED_MS = 10_000;
 
@@ -66,6 +81,9 @@ export class RedisPresence implements PresenceStore {
   /** A node that was given up comes back under another number, so that what is removed is never what is new. */
   #lives = 0;
   #listener: PresenceListener | undefined;
+  /** Those of the history, if any group keeps both. */
+  #logs: RedisLogs | undefined;
+  #logFor: PresenceListener["logFor"] = () => undefined;
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
   /** When the renewal was sent that succeeded last, by `performance.now()`. */
@@ -90,10 +108,15 @@ export class RedisPresence implements PresenceStore {
     return this.#settings.leaseMs;
   }
 
-  /** @throws ConfigurationError when Redis cannot be used, with what to do */
-  async open(node: string, listener: PresenceListener): Promise<void> {
+  /**
+   * @param logs - of a `RedisHistory` with the same Redis and prefix
+   * @throws ConfigurationError when Redis cannot be used, or the logs are elsewhere, with what to do
+   */
+  async open(node: string, listener: PresenceListener, logs?: unknown): Promise<void> {
     this.#node = node;
     this.#lives = 1;
+    this.#logs = logs === undefined ? undefined : checkedLogs(logs);
+    this.#logFor = (group) => listener.logFor(group);
     await this.#commands.open(() => this.#rehearse());
     this.#listener = listener;
     this.#timer = setInterval(() => void this.#renew(), this.#settings.renewMs);
@@ -124,14 +147,14 @@ export class RedisPresence implements PresenceStore {
   }
 
   async list(group: string): Promise<PresenceList> {
-    const { who, on } = this.#keys(group);
-    const answer = await this.#commands.run(LIST, [who, on], []);
-    const [version, rows, nodes] = isList(answer) ? answer : [];
+    const { who, on, meta } = this.#keys(group);
+    const answer = await this.#commands.run(LIST, [who, on, meta], []);
+    const [version, rows, nodes, top] = isList(answer) ? answer : [];
     if (typeof version !== "number" || !isTextList(rows) || !isTextList(nodes)) throw strange(group);
     const users: StoredUser[] = [];
     for (let i = 0; i < rows.length; i += 2) users.push(userOf(group, rows[i] ?? "", rows[i + 1] ?? ""));
     void this.#lookForStrangers(group, nodes).catch(() => {});
-    return { version, users };
+    return { version, users, top: topOf(group, top) };
   }
 
   async count(group: string): Promise<number> {
@@ -162,10 +185,24 @@ export class RedisPresence implements PresenceStore {
     isUpdate: boolean,
     maxUsers: number,
   ): Promise<PresenceChange | "full" | undefined> {
-    const { who, on } = this.#keys(group);
-    const at = this.#at(group, this.#life);
     const args = [this.#life, user, connections, info, isUpdate ? 1 : 0, maxUsers];
-    return changeOf(group, await this.#commands.run(CHANGE, [who, at, on], args));
+    const { keys, log } = this.#writing(group, this.#life);
+    return changeOf(group, await this.#commands.run(CHANGE, keys, [...log, ...args]));
+  }
+
+  /** What each script that changes a group begins with. */
+  #writing(group: string, life: string) {
+    const { who, on, meta, presence, log } = this.#keys(group);
+    const keys = [who, this.#at(group, life), on, meta, presence, log];
+    const told = this.#logOf(group);
+    if (told === undefined || this.#logs === undefined) return { keys, log: ["", "", "", 0, 0, 0] };
+    const { header, size, ttlMs } = told;
+    const ttls = group === REHEARSAL ? [ttlMs, ttlMs] : [ttlMs, this.#logs.positionTtlMs(ttlMs)];
+    return { keys, log: [randomText(), randomText(), header, size, ...ttls] };
+  }
+
+  #logOf(group: string): PresenceLog | undefined {
+    return group === REHEARSAL ? { size: 1, ttlMs: REHEARSAL_TTL_MS, header: "" } : this.#logFor(group);
   }
 
   // ---- the lease --------------------------------------------------------------------------------
@@ -313,9 +350,9 @@ export class RedisPresence implements PresenceStore {
 
   /** @param isClaimed - another may have begun and not told */
   async #removeFrom(group: string, life: string, isClaimed: boolean): Promise<void> {
-    const { who, on } = this.#keys(group);
     for (let more: unknown = 1, isFirst = true; more === 1; isFirst = false) {
-      const answer = await this.#commands.run(REMOVE, [who, this.#at(group, life), on], [life, SLICE]);
+      const { keys, log } = this.#writing(group, life);
+      const answer = await this.#commands.run(REMOVE, keys, [...log, life, SLICE]);
       const [isMore, made] = isList(answer) ? answer : [];
       if (!isList(made)) throw strange(group);
       more = isMore;
@@ -340,23 +377,34 @@ export class RedisPresence implements PresenceStore {
 
   /** All that will be done, once, so that rights that lack are told now; it ends with the first lease. */
   async #rehearse(): Promise<void> {
-    const group = "sluice.rehearsal";
+    const group = REHEARSAL;
     const key = this.#groupsOf(this.#life);
     await this.#commands.command(key, ["SADD", key, group]);
     await this.#commands.command(key, ["SREM", key, group]);
     await this.#commands.command(key, ["SMEMBERS", key]);
-    await this.#change(group, this.#life, 0, "", false, Number.MAX_SAFE_INTEGER);
+    const made = await this.#change(group, this.#life, 0, "", false, Number.MAX_SAFE_INTEGER);
+    await this.#checkLogs(made);
     await this.list(group);
     await this.count(group);
     await this.#removeFrom(group, this.#life, false);
     await this.#renewNow(true);
   }
 
+  /** Whether the history reads what is appended here: only then are they in one place. */
+  async #checkLogs(made: PresenceChange | "full" | undefined): Promise<void> {
+    if (this.#logs === undefined) return;
+    const appended = isChange(made) ? made.appended : undefined;
+    const top = await this.#logs.top(REHEARSAL);
+    if (appended !== undefined && top?.epoch === appended.epoch && top.offset >= appended.offset) return;
+    throw new ConfigurationError([ONE_PLACE]);
+  }
+
   // ---- names ------------------------------------------------------------------------------------
 
-  #keys(group: string): { readonly who: string; readonly on: string } {
-    const base = `${this.#settings.prefix}:{${group}}:`;
-    return { who: `${base}who`, on: `${base}on` };
+  #keys(group: string) {
+    const { prefix } = this.#settings;
+    const base = `${prefix}:{${group}}:`;
+    return { who: `${base}who`, on: `${base}on`, ...groupKeys(prefix, group) };
   }
 
   #at(group: string, life: string): string {
@@ -377,11 +425,16 @@ export class RedisPresence implements PresenceStore {
 const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
 /** A lease that is renewed is heartbeat enough. */
 const QUIET_HEARTBEAT = { heartbeatMs: 10_000 };
-/** Its own, and those of its scripts. */
+/** Its own, and those of its scripts, but for what appends. */
 const COMMANDS = [
   ...["sadd", "srem", "smembers", "hget", "hmget", "hset", "hdel", "hlen", "hgetall", "hrandfield", "time"],
-  ...["exists", "del", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
+  ...["exists", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
 ];
+
+function checkedLogs(logs: unknown): RedisLogs {
+  if (logs instanceof RedisLogs) return logs;
+  throw new ConfigurationError([ONE_PLACE]);
+}
 
 function checked(
   options: RedisPresenceOptions,
@@ -402,7 +455,8 @@ function checked(
     );
   }
   const others = { ...QUIET_HEARTBEAT, ...Object.fromEntries(entries.filter((entry) => !isOurs(entry))) };
-  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: COMMANDS };
+  const needed = new Set([...COMMANDS, ...APPEND_COMMANDS]);
+  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: [...needed] };
   const commands = faults.collect(() => new RedisCommands(others, listener, rights));
   if (settings === undefined || commands === undefined || faults.list.length > 0) {
     throw new ConfigurationError(faults.list);
@@ -411,13 +465,29 @@ function checked(
 }
 
 function changeOf(group: string, answer: unknown): PresenceChange | "full" | undefined {
-  const [kind, user, info, connections, before, version] = isList(answer) ? answer : [];
+  const [kind, user, info, connections, before, version, ...entry] = isList(answer) ? answer : [];
   if (kind === "none") return undefined;
   if (kind === "full") return kind;
   const isKind = kind === "join" || kind === "leave" || kind === "update" || kind === "count";
   const isRest = typeof connections === "number" && typeof before === "number" && typeof version === "number";
   if (!isKind || !isRest || typeof user !== "string" || typeof info !== "string") throw strange(group);
-  return { kind, user, info, connections, before, version };
+  const change = { kind, user, info, connections, before, version } as const;
+  if (entry.length === 0) return change;
+  const [epoch, offset, id, at, text] = entry;
+  const isPlace = typeof epoch === "string" && typeof offset === "number" && typeof id === "string";
+  if (!isPlace || typeof at !== "number" || typeof text !== "string") throw strange(group);
+  return { ...change, appended: { epoch, offset, id, at, text } };
+}
+
+function topOf(group: string, answer: unknown): Position | undefined {
+  const [epoch, offset, id] = isList(answer) ? answer : [];
+  if (epoch === null && offset === null && id === null) return undefined;
+  if (typeof epoch !== "string" || typeof id !== "string") throw strange(group);
+  return { epoch, offset: Number(offset), id };
+}
+
+function randomText(): string {
+  return randomBytes(9).toString("base64url");
 }
 
 function isChange(change: PresenceChange | "full" | undefined): change is PresenceChange {

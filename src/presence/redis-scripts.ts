@@ -5,7 +5,8 @@
  * - `{prefix}:{group}:at:<node>`, a hash: user -> connections on that node
  * - `{prefix}:{group}:on`, a hash: `version`, and each node that has users there
  *
- * They are gone when the last user is. And of all nodes, under another:
+ * They are gone when the last user is. In groups that keep history what changes is appended to their log in
+ * the same step (see `redis/log-scripts.ts`). And of all nodes, under another hash tag:
  *
  * - `{prefix}:{sluice.nodes}:leases`, a sorted set: node -> when its lease ends
  * - `{prefix}:{sluice.nodes}:dead`, a sorted set: node whose entries must be removed -> from when somebody may
@@ -15,7 +16,7 @@
  * All times are milliseconds by Redis' own clock. A version is that of the last change plus one, or the time
  * in microseconds if that is more, so that it grows also over the life of the keys.
  */
-import { RedisScript } from "../redis/index.ts";
+import { APPEND_FUNCTION, RedisScript } from "../redis/index.ts";
 
 /**
  * Lua: `change(who, at, on, node, user, connections, info, isUpdate, maxUsers)` makes one change, with -1
@@ -69,24 +70,48 @@ local function change(who, at, on, node, user, connections, info, isUpdate, maxU
 end
 `;
 
-/** KEYS who, at, on; ARGV node, user, connections, info, isUpdate, maxUsers. */
-export const CHANGE = new RedisScript(`${CHANGE_FUNCTION}
-return change(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5] == '1', tonumber(ARGV[6]))
+/**
+ * Lua: `told(made, id)` appends a change to the group's log, if the script was told to, and adds
+ * `{epoch, offset, id, at, text}`. It uses KEYS 4 to 6 (meta, presence, log) and ARGV 1 to 6: epoch, id,
+ * header of the text, size (0 for no log), ttl, ttl of the position. After the change, whose first write a
+ * full Redis refuses if it makes anything larger: then nothing has happened.
+ */
+const TOLD_FUNCTION = `${APPEND_FUNCTION}
+local function told(made, number)
+  local kind = made[1]
+  if ARGV[4] == '0' or (kind ~= 'join' and kind ~= 'leave' and kind ~= 'update') then return made end
+  local text = ARGV[3] .. string.format('[{"kind":"%s","user":', kind) .. cjson.encode(made[2])
+    .. ',"info":' .. cjson.encode(made[3])
+    .. string.format(',"connections":%.0f,"before":%.0f,"version":%.0f}]', made[4], made[5], made[6])
+  local entry = append(KEYS[4], KEYS[5], KEYS[6], ARGV[1], ARGV[2] .. number, text, ARGV[4], ARGV[5], ARGV[6])
+  for i = 1, 4 do made[6 + i] = entry[i] end
+  made[11] = text
+  return made
+end
+`;
+
+/** KEYS who, at, on, meta, presence, log; ARGV of `told`, node, user, connections, info, isUpdate, maxUsers. */
+export const CHANGE = new RedisScript(`${CHANGE_FUNCTION}${TOLD_FUNCTION}
+return told(change(KEYS[1], KEYS[2], KEYS[3], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11] == '1',
+  tonumber(ARGV[12])), '')
 `);
 
-/** KEYS who, at, on; ARGV node, how many at most. Returns the changes, and whether there are more. */
-export const REMOVE = new RedisScript(`${CHANGE_FUNCTION}
+/**
+ * KEYS who, at, on, meta, presence, log; ARGV of `told`, node, how many at most. Returns the changes, and
+ * whether there are more.
+ */
+export const REMOVE = new RedisScript(`${CHANGE_FUNCTION}${TOLD_FUNCTION}
 local changes = {}
-for _, user in ipairs(redis.call('HRANDFIELD', KEYS[2], ARGV[2])) do
-  local made = change(KEYS[1], KEYS[2], KEYS[3], ARGV[1], user, -1, '', false, 0)
-  if made[1] ~= 'none' then changes[#changes + 1] = made end
+for i, user in ipairs(redis.call('HRANDFIELD', KEYS[2], ARGV[8])) do
+  local made = change(KEYS[1], KEYS[2], KEYS[3], ARGV[7], user, -1, '', false, 0)
+  if made[1] ~= 'none' then changes[#changes + 1] = told(made, '.' .. i) end
 end
 local more = redis.call('EXISTS', KEYS[2])
-if more == 0 then redis.call('HDEL', KEYS[3], ARGV[1]) end
+if more == 0 then redis.call('HDEL', KEYS[3], ARGV[7]) end
 return {more, changes}
 `);
 
-/** KEYS who, on. Returns the version, users and rows in turn, and the nodes. */
+/** KEYS who, on, meta. Returns the version, users and rows in turn, the nodes, and where the log ends. */
 export const LIST = new RedisScript(`
 local fields = redis.call('HGETALL', KEYS[2])
 local version, nodes = nil, {}
@@ -97,7 +122,8 @@ if not version then
   local time = redis.call('TIME')
   version = time[1] * 1000000 + time[2]
 end
-return {version, redis.call('HGETALL', KEYS[1]), nodes}
+local top = redis.call('HMGET', KEYS[3], 'epoch', 'offset', 'id')
+return {version, redis.call('HGETALL', KEYS[1]), nodes, top}
 `);
 
 /**

@@ -5,6 +5,7 @@ export {
   type GroupKeys,
   groupKey,
   groupKeys,
+  RedisLogs,
 } from "./log-scripts.ts";
 export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
 export {

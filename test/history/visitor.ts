@@ -21,7 +21,7 @@ export class Visitor {
   readonly offsets: number[] = [];
   readonly #auth: object;
   readonly #namespace: string;
-  #parts = { offset: 0, part: 0 };
+  #parts = { epoch: "", offset: 0, part: 0 };
   client: TestClient | undefined;
 
   constructor(namespace: string, auth: object = {}) {
@@ -77,8 +77,9 @@ export class Visitor {
       this.offsets.push(offset);
       this.#move(group, { epoch, offset, id });
     } else {
-      if (offset === this.#parts.offset && part <= this.#parts.part) return;
-      this.#parts = { offset, part };
+      const known = this.#parts;
+      if (epoch === known.epoch && offset === known.offset && part <= known.part) return;
+      this.#parts = { epoch, offset, part };
     }
     this.seen.push(payload);
   }

@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "@jest/globals";
+import { beforeEach, describe, expect, test } from "@jest/globals";
 import type { PresenceChange, PresentUser } from "../../src/layer/presence-store.ts";
 import { Roster } from "../../src/layer/roster.ts";
 
@@ -89,4 +89,73 @@ test("more than can wait leaves a hole, and the list heals it", () => {
   const users = Array.from({ length: 2_000 }, (_, i) => user(`user-${i}`));
   read(2_010, ...users);
   expect([told.length, roster.size, roster.hasHole]).toEqual([2_000, 2_000, false]);
+});
+
+describe("of a group with a log", () => {
+  let logged: Roster;
+  let offset: number;
+  beforeEach(() => {
+    offset = 0;
+    logged = new Roster((type, { user }) => told.push(`${type} ${user}`), true);
+  });
+
+  const list = (version: number, top: number, ...users: PresentUser[]) =>
+    logged.replace({ version, users, top: { epoch: "e", offset: top, id: "i" } });
+  /** What the next entry tells. */
+  const follow = (kind: PresenceChange["kind"], name: string, before: number, version: number, info = "") => {
+    offset += 1;
+    const next = logged.follow(change(kind, name, before, version, info), offset);
+    return next && `${next[0]} ${next[1].user}`;
+  };
+  const count = (name: string, connections: number, before: number, version: number) =>
+    logged.hear({ ...change("count", name, before, version), connections });
+  const users = () => logged.users.map(({ user: name, connections }) => `${name} ${connections}`);
+
+  test("what the log says is told as it comes, and a list that has it already is not told", () => {
+    logged.beginReading();
+    expect(follow("join", "ann", 0, 1)).toBe("join ann");
+    expect(follow("join", "bob", 1, 2)).toBe("join bob");
+    expect(follow("leave", "ann", 2, 3)).toBe("leave ann");
+    list(2, 2, user("ann"), user("bob"), user("cid"));
+    expect(users()).toEqual(["bob 1", "cid 1"]);
+    logged.beginReading();
+    expect(follow("join", "dan", 3, 4)).toBe("join dan");
+    list(4, 4, user("bob"), user("cid"), user("dan"));
+    expect([told, logged.hasHole]).toEqual([[], false]);
+  });
+
+  test("while connections that are counted elsewhere are not known, the log goes on, and then they are", () => {
+    logged.beginReading();
+    list(0, 0);
+    expect(follow("join", "ann", 0, 1)).toBe("join ann");
+    expect(follow("join", "bob", 2, 3)).toBe("join bob");
+    expect([users(), logged.hasHole]).toEqual([["ann 1", "bob 1"], true]);
+    count("bob", 2, 3, 4);
+    count("ann", 3, 1, 2);
+    expect([users(), logged.hasHole]).toEqual([["ann 3", "bob 2"], false]);
+    expect(follow("leave", "ann", 4, 5)).toBe("leave ann");
+    expect(follow("join", "ann", 5, 6)).toBe("join ann");
+    expect([users(), told]).toEqual([["bob 2", "ann 1"], []]);
+  });
+
+  test("a count that was for a former stay does not count for the next", () => {
+    logged.beginReading();
+    list(0, 0);
+    follow("join", "ann", 0, 1);
+    follow("leave", "ann", 2, 3);
+    follow("join", "ann", 0, 5);
+    count("ann", 7, 1, 2);
+    expect([users(), logged.hasHole]).toEqual([["ann 1"], false]);
+  });
+
+  test("who was stated again in a log that began anew is not told again; who is gone is, by the list", () => {
+    logged.beginReading();
+    list(9, 5, user("ann"), user("bob"));
+    expect(follow("join", "ann", 0, 1)).toBeUndefined();
+    expect(follow("join", "cid", 1, 2)).toBe("join cid");
+    expect(follow("update", "ann", 2, 3, "away")).toBe("update ann");
+    logged.beginReading();
+    list(3, 3, user("ann", "away"), user("cid"));
+    expect(told).toEqual(["leave bob"]);
+  });
 });

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { createApplication, MemoryBackplane, MemoryHub, route } from "sluice";
+import { RedisHistory } from "sluice/history";
 import { MemoryPresence, MemoryPresenceHub, RedisPresence } from "sluice/presence";
 import { RedisBackplane, RedisCommands } from "sluice/redis";
 import { untilIdle } from "sluice/testing";
@@ -247,14 +248,19 @@ redisTest(
     await admin.open();
     await admin.command("", ["ACL", "SETUSER", ...rule.split(" ")]);
     const as = { url: redis.url, username: "sluice", password: "password", leaseMs: 300, renewMs: 50 };
-    const listener = { down() {}, async restate() {}, removed: async () => {} };
+    const log = { size: 9, ttlMs: 1_000, header: "" };
+    const listener = { logFor: () => log, down() {}, async restate() {}, removed: async () => {} };
+    const history = new RedisHistory({ url: redis.url, positionTtlMs: 1_000 });
+    await history.open();
     const [one, two] = [new RedisPresence(as), new RedisPresence(as)];
-    await one.open("n1", listener);
-    await two.open("n2", listener);
+    await one.open("n1", listener, history.logs);
+    await two.open("n2", listener, history.logs);
     await one.state("g", "ann", { connections: 1, info: "", isUpdate: false, maxUsers: 9 });
     await one.close(50);
     await until(async () => (await two.count("g")) === 0);
+    expect((await history.read("g", 1, 9)).entries).toHaveLength(2);
     await two.close(0);
+    await history.close();
     await admin.command("", ["ACL", "SETUSER", "sluice", "-hrandfield"]);
     const refused = new RedisPresence(as).open("n3", listener);
     await expect(refused).rejects.toThrow(

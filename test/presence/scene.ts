@@ -52,6 +52,26 @@ export class Room extends Consumer<{ options: { told: Told[] }; user: { id: stri
   }
 }
 
+/** Sends its client the list. */
+export class Lister extends Consumer {
+  override async connect() {
+    await this.groupAdd("room");
+    await this.sendPresence("room");
+  }
+}
+
+/** Sends its client the list when it hears of ann, and three are there. */
+export class Slow extends Consumer {
+  override async connect() {
+    await this.groupAdd("room");
+  }
+  async presenceJoin({ user }: Message) {
+    if (user !== "ann") return;
+    while ((await this.presenceCount("room")) < 3) await new Promise((resolve) => setImmediate(resolve));
+    await this.sendPresence("room");
+  }
+}
+
 /** Hears no messages. */
 export class Quiet extends Consumer {
   override async connect() {
@@ -79,7 +99,12 @@ export interface Node {
 export async function node(options: Omit<ApplicationOptions, "routes">): Promise<Node> {
   const told: Told[] = [];
   const app = createApplication({
-    routes: [route("/room", Room, { options: { told } }), route("/quiet", Quiet)],
+    routes: [
+      route("/room", Room, { options: { told } }),
+      route("/quiet", Quiet),
+      route("/list", Lister),
+      route("/slow", Slow),
+    ],
     middleware: [identify],
     groups: { room: { presence: true } },
     userInfo: (user) => ({ name: (user as { id: string }).id.toUpperCase() }),
