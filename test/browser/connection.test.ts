@@ -5,7 +5,7 @@ import { describeInBrowser, eventually, LATE_POLL, startChat, UNREACHABLE } from
 
 describeInBrowser("The chat's connection, seen in a browser", () => {
   test("the page says that the server is gone, that it is back, and where messages may be missing in a room without history", async () => {
-    const chat = await startChat({ keepsHistory: false });
+    const chat = await startChat({ keeps: false });
     chat.permit(UNREACHABLE);
     const ada = await chat.enter("restart", "Ada");
     const bob = await chat.enter("restart", "Bob");
