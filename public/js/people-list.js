@@ -54,7 +54,7 @@ export class PeopleList {
 
   #row(person) {
     const row = create("li", { "data-testid": "person" }, avatar(person));
-    row.append(create("span", { class: "person-name", dir: "auto" }, person.name));
+    row.append(create("span", { class: "person-name", dir: "auto", title: person.name }, person.name));
     if (person.id === this.#myId) row.append(create("span", { class: "tag" }, "you"));
     return row;
   }

@@ -118,12 +118,12 @@ connection.on("welcome", ({ at }) => {
 here.on("change", () => people.show(here.users, { myId: me.id, isCurrent: here.isCurrent }));
 
 here.on("join", ({ user, info, isLate }) => {
-  if (user !== me.id && !isLate) messages.addSystem("joined", `${info.name} joined`);
+  if (user !== me.id && !isLate) messages.addMove("joined", info.name);
 });
 
 here.on("leave", ({ user, info, isLate }) => {
   typing.forget(user);
-  if (user !== me.id && !isLate) messages.addSystem("left", `${info.name} left`);
+  if (user !== me.id && !isLate) messages.addMove("left", info.name);
 });
 
 here.on("update", ({ user, info, before, isLate }) => {
@@ -177,6 +177,7 @@ async function rename() {
 
 function away() {
   typing.forgetAll();
+  messages.endMoves();
   group = "";
 }
 
