@@ -201,8 +201,12 @@ describeInBrowser("The chat, seen in a browser", () => {
     const chat = await startChat();
     const ada = await chat.enter("reload", "Ada");
     const bob = await chat.enter("reload", "Bob");
+    // Before that the server would notice nothing anyway until the next ping.
+    const isNoticed = () => eventually(() => expect(bob.webSockets.size).toBe(1));
+    await isNoticed();
     await bob.page.reload();
     await bob.is("live");
+    await isNoticed();
     await bob.page.getByRole("link", { name: "back to the lobby" }).click();
     await bob.page.getByRole("link", { name: "reload" }).click();
     await bob.is("live");

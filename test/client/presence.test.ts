@@ -89,7 +89,7 @@ describe("a client that watches who is in a group", () => {
     const here = presence<Info>(socket, "den");
     const told = toldBy(here);
     await connected(socket.connect());
-    (await peer(0)).emit("sluice.presence", say.list("ann", "bob"));
+    (await peer(0)).emit("sluice.presence", say.list("ann", "bob", "eve"));
     await until(() => here.isCurrent, "the list has come");
     const isCurrent: boolean[] = [];
     here.on("change", () => isCurrent.push(here.isCurrent));
@@ -97,19 +97,19 @@ describe("a client that watches who is in a group", () => {
     const back = heard(socket, "connect");
     (await peer(0)).conn.close();
     await back;
-    expect([here.isCurrent, [...here.users.keys()]]).toEqual([false, ["ann", "bob"]]);
+    expect([here.isCurrent, [...here.users.keys()]]).toEqual([false, ["ann", "bob", "eve"]]);
     const server = await peer(1);
     // A history may give again what was missed, before the list.
     server.emit("sluice.presence", say.leave("bob"));
     server.emit("sluice.presence", say.list("ann", "cid"));
     await until(() => here.isCurrent, "the list has come again");
-    expect(told).toEqual(["leave bob (late)", "join cid (late)"]);
+    expect(told).toEqual(["leave bob (late)", "leave eve (late)", "join cid (late)"]);
     expect(isCurrent).toEqual([false, false, true]);
     server.emit("sluice.presence", say.leave("cid"));
     // Asked for once more, in the same connection.
     server.emit("sluice.presence", say.list("ann", "dan"));
     await until(() => here.users.has("dan"), "the last list");
-    expect(told.slice(2)).toEqual(["leave cid", "join dan"]);
+    expect(told.slice(3)).toEqual(["leave cid", "join dan"]);
   });
 
   test("hears the events of a group with history once, on a socket that recovers", async () => {
