@@ -27,7 +27,7 @@ export interface Chat {
   };
   sends: Pick<Lobby["sends"], "node"> & {
     you: Person;
-    welcome: { room: string; at: number };
+    welcome: { room: string; knowsPeople: boolean; at: number };
     message: { id: string; from: Person; text: string; at: number };
     typing: Person & { typing: boolean };
   };
@@ -54,8 +54,8 @@ export class ChatConsumer extends Consumer<Chat> {
     // A room whose name makes no group's name is refused here, with the reason.
     await this.groupAdd(this.group);
     await this.groupAdd(this.doings);
-    await this.sendPresence(this.group).catch(whereNobodyCounts);
-    this.send("welcome", { room: this.room, at: Date.now() });
+    const knowsPeople = await this.sendPresence(this.group).then(() => true, whereNobodyCounts);
+    this.send("welcome", { room: this.room, knowsPeople: knowsPeople ?? false, at: Date.now() });
     this.options.rooms.enter(this.room, this.channel);
     this.#tellLobby();
   }

@@ -108,11 +108,14 @@ connection.recovery.on("gap", () => messages.addSystem("gap", "Some messages cou
 
 connection.on("you", iAm);
 
-// The last of what we are told on entering.
-connection.on("welcome", ({ at }) => {
+connection.on("welcome", ({ knowsPeople, at }) => {
   enteredAt = Math.min(enteredAt, at);
-  if (!here.isCurrent) people.hide();
-  else if (here.users.get(me.id)?.name !== name) rename(); // chosen while we were away, or in the lobby
+  if (!knowsPeople) people.hide();
+});
+
+here.on("list", () => {
+  // Chosen while we were away, or in the lobby: so our other tabs go by another one.
+  if (here.users.get(me.id)?.name !== name) rename();
 });
 
 here.on("change", () => people.show(here.users, { myId: me.id, isCurrent: here.isCurrent }));

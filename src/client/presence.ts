@@ -38,7 +38,8 @@ class Presence<Info> {
   /**
    * - `join`, `leave`, `update`: in turn for each user, also over lost connections. Those who are in the
    *   first list have not joined.
-   * - `change`: after any of them, after each list, and when the connection is lost.
+   * - `list`: the list has come; so in each connection.
+   * - `change`: after any of these, and when the connection is lost.
    *
    * @returns ends the listening
    */
@@ -76,6 +77,7 @@ class Presence<Info> {
     }
     this.#isKnown = true;
     this.#isCurrent = true;
+    this.#ears.tell("list", undefined);
     this.#ears.tell("change", undefined);
   }
 

@@ -49,6 +49,7 @@ export interface PresenceEvents<Info = unknown> {
   readonly join: Somebody<Info>;
   readonly leave: Somebody<Info>;
   readonly update: Somebody<Info> & { readonly before: Info };
+  readonly list: undefined;
   readonly change: undefined;
 }
 

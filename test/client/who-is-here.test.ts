@@ -91,6 +91,8 @@ describe("a client that watches who is in a group", () => {
     await connected(socket.connect());
     (await peer(0)).emit("sluice.presence", say.list("ann", "bob", "eve"));
     await until(() => here.isCurrent, "the list has come");
+    const lists = jest.fn();
+    here.on("list", lists);
     const isCurrent: boolean[] = [];
     here.on("change", () => isCurrent.push(here.isCurrent));
 
@@ -109,6 +111,7 @@ describe("a client that watches who is in a group", () => {
     // Asked for once more, in the same connection.
     server.emit("sluice.presence", say.list("ann", "dan"));
     await until(() => here.users.has("dan"), "the last list");
+    expect(lists).toHaveBeenCalledTimes(2);
     expect(told.slice(3)).toEqual(["leave cid", "join dan"]);
   });
 
