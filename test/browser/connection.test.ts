@@ -36,6 +36,8 @@ describeInBrowser("The chat's connection, seen in a browser", () => {
         await window.page.locator("#people-toggle, #people-panel").filter({ visible: true }).count(),
       ).toBe(0);
     }
+    const lobby = await chat.open("/");
+    await eventually(async () => expect(await lobby.rooms()).toEqual({ restart: "open" }));
     await ada.page.getByRole("button", { name: "Change your name" }).click();
     await ada.page.getByTestId("name-input").fill("Countess");
     await ada.page.keyboard.press("Enter");
