@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { Consumer, type EventTable, event } from "sluice";
+import { Consumer, type EventTable, event, type Message, NoHandler } from "sluice";
 import { z } from "zod";
 import { LOBBY, type Lobby } from "./lobby-consumer.ts";
-import type { Person } from "./room-directory.ts";
+import { Name, type Person } from "./person.ts";
+import { fullest } from "./room-directory.ts";
 
 const Say = z.object({
   /** The client's own, so that it may say it again when it doesn't know whether it was heard. */
@@ -13,21 +14,21 @@ const Say = z.object({
   text: z.string().trim().min(1).max(4000),
 });
 const Typing = z.object({ typing: z.boolean() });
-/** No control characters, private or lone ones, and nothing that turns the direction of text. */
-const PRINTABLE = /^[^\p{Cc}\p{Co}\p{Cs}\u202a-\u202e\u2066-\u2069]+$/u;
-const Auth = z.object({
-  name: z.string().trim().min(1).max(40).regex(PRINTABLE),
-});
+const Rename = z.object({ name: Name });
 
 export interface Chat {
   params: { readonly room: string };
+  user: Person;
   options: Lobby["options"];
-  receives: { say: { id?: string | undefined; text: string }; typing: { typing: boolean } };
-  sends: Lobby["sends"] & {
-    welcome: { room: string; you: Person; people: readonly Person[]; at: number };
+  receives: {
+    say: { id?: string | undefined; text: string };
+    typing: { typing: boolean };
+    rename: { name: string };
+  };
+  sends: Pick<Lobby["sends"], "node"> & {
+    you: Person;
+    welcome: { room: string; knowsPeople: boolean; at: number };
     message: { id: string; from: Person; text: string; at: number };
-    joined: Person & { at: number };
-    left: Person & { at: number };
     typing: Person & { typing: boolean };
   };
 }
@@ -37,29 +38,25 @@ export class ChatConsumer extends Consumer<Chat> {
   static override readonly events = {
     say: event(Say, (chat: ChatConsumer, say) => chat.say(say)),
     typing: event(Typing, (chat: ChatConsumer, { typing }) => chat.typing(typing)),
+    rename: event(Rename, (chat: ChatConsumer, { name }) => chat.rename(name)),
   } satisfies EventTable<ChatConsumer>;
 
   readonly room = this.scope.params.room;
-  /** What is said; it keeps history (routing/groups.ts). */
-  readonly group = `chat.${this.room}`;
-  /** Who comes, goes and types, which is of no interest later. */
+  /** What is said, and who is here; what it keeps stands in routing/groups.ts. */
+  readonly group = groupOf(this.room);
+  /** Who types, which is of no interest later. */
   readonly doings = `doings.${this.room}`;
-  #me: Person | undefined;
+  #name = this.scope.user.name;
 
   override async connect() {
-    const auth = Auth.safeParse(this.scope.auth);
-    if (!auth.success) this.deny(4400, "Choose a name of 1 to 40 characters.");
+    this.send("node", { name: this.options.node });
+    this.send("you", this.me);
     // A room whose name makes no group's name is refused here, with the reason.
     await this.groupAdd(this.group);
     await this.groupAdd(this.doings);
-
-    const me = { id: randomUUID(), name: auth.data.name };
-    this.#me = me;
-    this.options.rooms.enter(this.room, me);
-    this.send("node", { name: this.options.node });
-    const people = this.options.rooms.people(this.room);
-    this.send("welcome", { room: this.room, you: me, people, at: Date.now() });
-    await this.groupEmit(this.doings, "joined", { ...me, at: Date.now() }, { except: this.channel });
+    const knowsPeople = await this.sendPresence(this.group).then(() => true, whereNobodyCounts);
+    this.send("welcome", { room: this.room, knowsPeople: knowsPeople ?? false, at: Date.now() });
+    this.options.rooms.enter(this.room, this.channel);
     this.#tellLobby();
   }
 
@@ -73,23 +70,50 @@ export class ChatConsumer extends Consumer<Chat> {
     await this.groupEmit(this.doings, "typing", { ...this.me, typing }, { except: this.channel });
   }
 
-  override async disconnect() {
-    if (this.#me === undefined) return; // refused before it came in
-    this.options.rooms.leave(this.room, this.me.id);
-    await this.groupEmit(this.doings, "left", { ...this.me, at: Date.now() });
+  async rename(name: string) {
+    await this.updatePresence(this.group, { name });
+    this.#name = name;
+    return { name };
+  }
+
+  presenceJoin() {
     this.#tellLobby();
   }
 
+  presenceLeave() {
+    this.#tellLobby();
+  }
+
+  /** Somebody has a new name; perhaps we, in another tab. */
+  presenceUpdate({ user, info }: Message) {
+    if (user === this.me.id) this.#name = (info as Person).name;
+  }
+
+  override disconnect() {
+    this.options.rooms.leave(this.room, this.channel);
+  }
+
   private get me(): Person {
-    if (this.#me === undefined) throw new Error("nobody speaks before connect");
-    return this.#me;
+    return { id: this.scope.user.id, name: this.#name };
   }
 
   #tellLobby() {
-    const { rooms, node } = this.options;
-    rooms.tellSoon(() => {
-      // The server may have stopped meanwhile; then nobody is left to tell.
-      this.groupSend(LOBBY, { type: "rooms.changed", node, rooms: rooms.own() }).catch(() => {});
+    const { rooms } = this.options;
+    rooms.tellSoon(async (names) => {
+      const counts = names.map((name) => this.presenceCount(groupOf(name)).catch(whereNobodyCounts));
+      const people = await Promise.all(counts);
+      const open = fullest(names.map((name, i) => ({ name, people: people[i] })));
+      rooms.learn(open);
+      await this.groupSend(LOBBY, { type: "rooms.open", rooms: open });
     });
   }
+}
+
+function groupOf(room: string): string {
+  return `chat.${room}`;
+}
+
+/** Several processes without Redis don't know who is here; they chat all the same. */
+function whereNobodyCounts(error: unknown): undefined {
+  if (!(error instanceof NoHandler)) throw error;
 }

@@ -2,6 +2,7 @@ import { Consumer, type Message } from "sluice";
 import type { RoomDirectory, RoomSummary } from "./room-directory.ts";
 
 export const LOBBY = "lobby";
+const LOOK_AGAIN_MS = 1_000;
 
 export interface Lobby {
   options: {
@@ -18,14 +19,30 @@ export interface Lobby {
 /** Shows which rooms there are, on all nodes. Chat consumers tell the group of every change. */
 export class LobbyConsumer extends Consumer<Lobby> {
   static override readonly groups = [LOBBY];
+  #shown = "";
+  #timer: NodeJS.Timeout | undefined;
 
   override connect() {
     this.send("node", { name: this.options.node });
-    this.send("rooms", { rooms: this.options.rooms.list() });
+    this.#show();
+    // Of a room that was left nobody says anything any more.
+    this.#timer = setInterval(() => this.#show(), LOOK_AGAIN_MS).unref();
   }
 
-  roomsChanged({ node, rooms }: Message) {
-    if (node !== this.options.node) this.options.rooms.learn(String(node), rooms as readonly RoomSummary[]);
-    this.send("rooms", { rooms: this.options.rooms.list() });
+  roomsOpen({ rooms }: Message) {
+    this.options.rooms.learn(rooms as readonly RoomSummary[]);
+    this.#show();
+  }
+
+  override disconnect() {
+    clearInterval(this.#timer);
+  }
+
+  #show() {
+    const rooms = this.options.rooms.list();
+    const shown = JSON.stringify(rooms);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.send("rooms", { rooms });
   }
 }

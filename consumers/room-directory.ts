@@ -1,75 +1,63 @@
-/** A person in a room: one connection of one browser tab. */
-export interface Person {
-  readonly id: string;
-  readonly name: string;
-}
-
 export interface RoomSummary {
   readonly name: string;
-  readonly people: number;
+  /** Undefined where nobody counts them. */
+  readonly people?: number | undefined;
 }
 
 /** The lobby shows so many rooms at most, the fullest first. */
 const MOST_ROOMS = 100;
-/** Many joins in a moment are told to the lobby as one change. */
+const MOST_KNOWN = 1_000;
+/** Many changes in a moment are told to the lobby as one. */
 const TELL_AFTER_MS = 50;
-/** A node with people says so this often, and is believed for three times as long: it may have been killed. */
-const TELL_AGAIN_MS = 10_000;
-const MOST_NODES = 1_000;
+/** A node says this often which rooms somebody of its own is in. */
+const TELL_AGAIN_MS = 2_000;
+/** A room of which no node has said anything for so long is closed. */
+const BELIEVED_MS = 5_000;
 
-/** Which rooms of this node have whom in them, and what other nodes say of theirs. */
+/** Which rooms somebody of this node is in, and what all nodes have said of theirs. */
 export class RoomDirectory {
-  readonly #rooms = new Map<string, Map<string, Person>>();
-  readonly #elsewhere = new Map<string, { readonly rooms: readonly RoomSummary[]; readonly at: number }>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #here = new Map<string, Set<string>>();
+  readonly #open = new Map<string, { readonly room: RoomSummary; readonly at: number }>();
+  #soon: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  enter(room: string, person: Person): void {
-    const people = this.#rooms.get(room) ?? new Map<string, Person>();
-    this.#rooms.set(room, people.set(person.id, person));
+  enter(room: string, channel: string): void {
+    const channels = this.#here.get(room) ?? new Set<string>();
+    this.#here.set(room, channels.add(channel));
   }
 
-  leave(room: string, id: string): void {
-    const people = this.#rooms.get(room);
-    if (people?.delete(id) && people.size === 0) this.#rooms.delete(room);
+  leave(room: string, channel: string): void {
+    const channels = this.#here.get(room);
+    if (channels?.delete(channel) && channels.size === 0) this.#here.delete(room);
   }
 
-  people(room: string): readonly Person[] {
-    return [...(this.#rooms.get(room)?.values() ?? [])];
-  }
-
-  /** The rooms of this node. */
-  own(): readonly RoomSummary[] {
-    return fullest([...this.#rooms].map(([name, { size }]) => ({ name, people: size })));
-  }
-
-  /** Another node has said which rooms it has. */
-  learn(node: string, rooms: readonly RoomSummary[]): void {
-    this.#elsewhere.delete(node);
-    if (this.#elsewhere.size < MOST_NODES) this.#elsewhere.set(node, { rooms, at: Date.now() });
-  }
-
-  /** The rooms of all nodes. */
-  list(): readonly RoomSummary[] {
-    const people = new Map(this.own().map((room) => [room.name, room.people]));
-    for (const [node, { rooms, at }] of this.#elsewhere) {
-      if (Date.now() - at > 3 * TELL_AGAIN_MS) this.#elsewhere.delete(node);
-      else for (const room of rooms) people.set(room.name, (people.get(room.name) ?? 0) + room.people);
+  /** A node has said which rooms are open, and how many people are in each, on all nodes. */
+  learn(rooms: readonly RoomSummary[]): void {
+    for (const room of rooms) {
+      this.#open.delete(room.name);
+      if (this.#open.size < MOST_KNOWN) this.#open.set(room.name, { room, at: Date.now() });
     }
-    return fullest([...people].map(([name, count]) => ({ name, people: count })));
   }
 
-  /** Calls `tell` in a moment, once for all changes until then, and now and then while there is anybody. */
-  tellSoon(tell: () => void): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+  list(): readonly RoomSummary[] {
+    for (const [name, { at }] of this.#open) if (Date.now() - at > BELIEVED_MS) this.#open.delete(name);
+    return fullest([...this.#open.values()].map(({ room }) => room));
+  }
+
+  /** Calls `tell` in a moment, once for all changes until then, and now and then while anybody is here. */
+  tellSoon(tell: (rooms: readonly string[]) => Promise<void>): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
       clearTimeout(this.#again);
-      tell();
-      if (this.#rooms.size > 0) this.#again = setTimeout(() => this.tellSoon(tell), TELL_AGAIN_MS).unref();
+      if (this.#here.size === 0) return;
+      // The next time it is told again, so whatever was in the way may be gone by then.
+      tell([...this.#here.keys()]).catch(() => {});
+      this.#again = setTimeout(() => this.tellSoon(tell), TELL_AGAIN_MS).unref();
     }, TELL_AFTER_MS).unref();
   }
 }
 
-function fullest(rooms: readonly RoomSummary[]): readonly RoomSummary[] {
-  return [...rooms].sort((a, b) => b.people - a.people || a.name.localeCompare(b.name)).slice(0, MOST_ROOMS);
+export function fullest(rooms: readonly RoomSummary[]): readonly RoomSummary[] {
+  const sorted = [...rooms].sort((a, b) => (b.people ?? 0) - (a.people ?? 0) || a.name.localeCompare(b.name));
+  return sorted.slice(0, MOST_ROOMS);
 }

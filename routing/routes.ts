@@ -3,6 +3,7 @@ import { route } from "sluice";
 import { ChatConsumer } from "../consumers/chat-consumer.ts";
 import { LobbyConsumer } from "../consumers/lobby-consumer.ts";
 import { RoomDirectory } from "../consumers/room-directory.ts";
+import { guest } from "./guests.ts";
 
 /**
  * The table of the demo; each call has rooms of its own.
@@ -14,6 +15,6 @@ export function chatRoutes({ node = `${process.pid}@${hostname()}` }: { readonly
   const options = { rooms: new RoomDirectory(), node };
   return [
     route("/lobby", LobbyConsumer, { name: "lobby", options }),
-    route("/chat/:room", ChatConsumer, { name: "chat", options }),
+    route("/chat/:room", ChatConsumer, { name: "chat", options, middleware: [guest] }),
   ];
 }

@@ -5,7 +5,7 @@
 // Sluice says why it closes or refuses with a code: 4400-4499 do not come back unchanged, 4500-4599 come back
 // later; sluice/client sees to that, and to what was missed meanwhile.
 
-import { recover } from "/sluice/client/index.js";
+import { presence, recover } from "/sluice/client/index.js";
 import { io } from "/socket.io/socket.io.esm.min.js";
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -22,11 +22,11 @@ export class Connection {
 
   /**
    * `readyEvent` is the event with which the server opens the conversation: only then are we live.
-   * `onState` is called with `{ state, reason, code, lostMs }`.
+   * `auth` says who we are, at each connection anew. `onState` is called with `{ state, reason, code, lostMs }`.
    */
-  constructor(namespace, { readyEvent, onState }) {
+  constructor(namespace, { readyEvent, auth = () => ({}), onState }) {
     this.#onState = onState;
-    this.#socket = io(namespace, { autoConnect: false });
+    this.#socket = io(namespace, { autoConnect: false, auth: (give) => give(auth()) });
     this.recovery = recover(this.#socket);
     this.#socket.on(readyEvent, () => this.#live());
     this.#socket.on("sluice.close", (goodbye) => {
@@ -51,9 +51,13 @@ export class Connection {
     this.#socket.on(event, listener);
   }
 
+  /** Who is in a group. */
+  presence(group) {
+    return presence(this.#socket, group);
+  }
+
   /** Connects, or connects anew when it already was: with a new name, or because someone said "try again". */
-  open(auth = {}) {
-    this.#socket.auth = auth;
+  open() {
     this.#goodbye = null;
     this.#enter("connecting");
     this.#socket.disconnect().connect();

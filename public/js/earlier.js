@@ -12,6 +12,7 @@ export class Earlier {
   #isFollowing;
   #group = ""; // the room's; empty where it keeps no history
   #end = 0; // the offset before which there is nothing (for us)
+  #looked = 0; // before that offset, without having been asked to
   #state = "idle"; // or loading, failed
 
   constructor({ recovery, list, box, button, isOwn, isFollowing }) {
@@ -29,12 +30,20 @@ export class Earlier {
   joined(group) {
     this.#group = group;
     this.#end = 0;
+    this.#looked = 0;
     this.#enter("idle");
   }
 
   /** Lines have come or gone. */
   refresh() {
-    this.#button.hidden = !this.#hasMore();
+    const hasMore = this.#hasMore();
+    // There may be nothing earlier but comings and goings: where nobody has to scroll, that is seen at once.
+    const isAllInSight = this.#box.scrollHeight <= this.#box.clientHeight;
+    if (hasMore && isAllInSight && this.#state === "idle" && this.#looked !== this.#list.oldest.offset) {
+      this.#looked = this.#list.oldest.offset;
+      this.#load();
+    }
+    this.#button.hidden = !hasMore || (isAllInSight && this.#state === "loading");
   }
 
   #scrolled() {

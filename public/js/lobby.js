@@ -27,7 +27,7 @@ connection.on("node", (node) => showNode(byId("node"), node));
 connection.on("rooms", (list) => rooms.show(list.rooms));
 connection.open();
 
-nameField.value = storedName() ?? "";
+nameField.value ||= storedName() ?? ""; // somebody may have been faster than this script
 nameField.addEventListener("change", keepName);
 nameField.addEventListener("input", () => complain(""));
 

@@ -5,6 +5,9 @@ import { dayView, messageView, pendingView, systemView } from "./message-view.js
 const MAX_LINES = 500;
 const MAX_LINES_AT_END = 100; // while nobody looks at older ones; they can be had again
 const GROUP_MS = 5 * 60_000;
+const NAMES_IN_A_LINE = 3;
+
+const list = new Intl.ListFormat("en-GB");
 
 /** Lines from one on, in order: a new day gets a heading, what follows from the same author no head. */
 class Thread {
@@ -49,6 +52,7 @@ export class MessageList {
   #pending = new Map(); // entry of the outbox -> its element
   #shown = new Set(); // ids, so that a message which comes twice is shown once
   #thread = new Thread();
+  #moves = null; // the last line, if it says who came or went: { view, kind, since, names, count }
 
   /**
    * False when this message is already there. `position` is its place in the room's history, if it keeps one;
@@ -100,6 +104,24 @@ export class MessageList {
     this.#append(this.#thread.system(kind, text, at), false);
   }
 
+  /** Somebody has `joined` or `left`; those who do so in a row share a line. */
+  addMove(kind, name) {
+    const at = Date.now();
+    const { view, ...last } = this.#moves ?? {};
+    const goesOn =
+      view && view === this.#lines.lastElementChild && kind === last.kind && at - last.since < GROUP_MS;
+    if (goesOn) view.remove();
+    const { since, names, count } = goesOn ? last : { since: at, names: [], count: 0 };
+    const moves = { kind, since, names: [...names, name].slice(0, NAMES_IN_A_LINE), count: count + 1 };
+    this.addSystem(kind, `${sentenceOf(moves)} ${kind}`, at);
+    this.#moves = { ...moves, view: this.#lines.lastElementChild };
+  }
+
+  /** Who moves from now on gets a line of their own. */
+  endMoves() {
+    this.#moves = null;
+  }
+
   /** Shows an entry of the outbox, or shows it anew when something about it changed. */
   showPending(entry, actions) {
     const view = pendingView(entry, actions);
@@ -126,6 +148,12 @@ export class MessageList {
       this.#lines.firstElementChild.classList.remove("follow"); // its author went with the line before
     }
   }
+}
+
+function sentenceOf({ names, count }) {
+  if (count <= NAMES_IN_A_LINE) return list.format(names);
+  const shown = names.slice(0, NAMES_IN_A_LINE - 1);
+  return list.format([...shown, `${count - shown.length} others`]);
 }
 
 function heading(day, at) {

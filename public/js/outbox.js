@@ -6,6 +6,8 @@
 //
 // So nothing is handed to Socket.IO while we are not live: its own send buffer would replay it all.
 
+import { randomId } from "./random-id.js";
+
 const WAIT_MS = 10_000;
 const ECHO_MS = 3_000; // after the acknowledgement; the message itself comes before it, as a rule
 
@@ -29,7 +31,7 @@ export class Outbox {
   }
 
   say(text) {
-    const entry = { id: newId(), text };
+    const entry = { id: randomId(), text };
     this.#entries.set(entry.id, entry);
     this.#start(entry);
   }
@@ -109,11 +111,4 @@ export class Outbox {
   #waiting() {
     return [...this.#entries.values()].filter(({ phase }) => phase === "waiting");
   }
-}
-
-/** `crypto.randomUUID` is there on secure pages only, and a demo on one's own network is none. */
-function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-    byte.toString(16).padStart(2, "0"),
-  ).join("");
 }

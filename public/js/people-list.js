@@ -11,49 +11,39 @@ export class PeopleList {
   #list = byId("people");
   #count = byId("people-count");
   #narrow = matchMedia("(max-width: 760px)");
-  #people = new Map(); // id -> { id, name }
+  #people = []; // { id, name }
   #myId = "";
   #frame = 0;
 
   constructor() {
-    this.#narrow.addEventListener("change", () => this.#fit());
+    this.#narrow.addEventListener("change", () => this.#toggle.hidden || this.#fit());
     this.#panel.addEventListener("toggle", (event) => this.#expanded(event.newState === "open"));
     this.#toggle.addEventListener("click", () => this.#toggled());
     byId("people-close").addEventListener("click", () => this.#panel.hidePopover());
     this.#fit();
   }
 
-  reset(people, you) {
-    this.#myId = you.id;
-    this.#people = new Map([...people, you].map((person) => [person.id, person]));
-    this.#show();
-  }
-
-  clear() {
-    this.#people.clear();
-    this.#show();
-  }
-
-  add(person) {
-    this.#people.set(person.id, person);
-    this.#show();
-  }
-
-  remove(id) {
-    this.#people.delete(id);
-    this.#show();
-  }
-
-  // The rows wait for the next frame: a hundred joins at once, or a tab nobody sees, cost one drawing.
-  #show() {
-    this.#count.textContent = this.#people.size;
+  /** `people`: id -> `{ name }`. */
+  show(people, { myId, isCurrent }) {
+    this.#people = [...people].map(([id, { name }]) => ({ id, name }));
+    this.#myId = myId;
+    this.#list.setAttribute("aria-busy", !isCurrent);
+    this.#count.textContent = this.#people.length;
     cancelAnimationFrame(this.#frame);
     this.#frame = requestAnimationFrame(() => this.#draw());
+    if (this.#toggle.hidden && isCurrent) this.#fit();
   }
 
+  /** Nobody knows who is here. */
+  hide() {
+    this.#toggle.hidden = true;
+    this.#panel.hidden = true;
+  }
+
+  // In the next frame: a hundred joins at once, or a tab nobody sees, cost one drawing.
   #draw() {
     const rank = ({ id }) => (id === this.#myId ? 0 : 1);
-    const sorted = [...this.#people.values()].sort(
+    const sorted = this.#people.sort(
       (a, b) => rank(a) - rank(b) || collator.compare(a.name, b.name) || collator.compare(a.id, b.id),
     );
     const rows = sorted.slice(0, MAX_ROWS).map((person) => this.#row(person));
@@ -64,7 +54,7 @@ export class PeopleList {
 
   #row(person) {
     const row = create("li", { "data-testid": "person" }, avatar(person));
-    row.append(create("span", { class: "person-name", dir: "auto" }, person.name));
+    row.append(create("span", { class: "person-name", dir: "auto", title: person.name }, person.name));
     if (person.id === this.#myId) row.append(create("span", { class: "tag" }, "you"));
     return row;
   }
@@ -73,6 +63,7 @@ export class PeopleList {
   #fit() {
     this.#panel.popover = this.#narrow.matches ? "auto" : null;
     this.#panel.hidden = false;
+    this.#toggle.hidden = false;
     this.#expanded(!this.#narrow.matches);
   }
 

@@ -21,8 +21,7 @@ export class RoomList {
     }
     sorted.forEach(({ name, people }, index) => {
       const { row, count } = this.#rowOf(name);
-      count.textContent = people === 1 ? "1 person" : `${people} people`;
-      row.dataset.people = people;
+      count.textContent = countText(people);
       if (this.#list.children[index] !== row)
         this.#list.insertBefore(row, this.#list.children[index] ?? null);
     });
@@ -41,4 +40,10 @@ export class RoomList {
     this.#rows.set(name, made);
     return made;
   }
+}
+
+/** Where nobody counts, a room is open because somebody is in it. */
+function countText(people) {
+  if (people === undefined) return "open";
+  return people === 1 ? "1 person" : `${people} people`;
 }

@@ -10,7 +10,6 @@ import { copyLinkButton } from "./copy-link.js";
 import { button, byId, create } from "./dom.js";
 import { Earlier } from "./earlier.js";
 import { MessageList } from "./message-list.js";
-import { MyIds } from "./my-ids.js";
 import { storedName, storeName } from "./name.js";
 import { NameDialog } from "./name-dialog.js";
 import { Notice } from "./notice.js";
@@ -18,6 +17,7 @@ import { Outbox } from "./outbox.js";
 import { PeopleList } from "./people-list.js";
 import { roomOfPath } from "./room-name.js";
 import { Scroller } from "./scroller.js";
+import { browserSecret } from "./secret.js";
 import { TypingLine } from "./typing-line.js";
 import { UnreadTitle } from "./unread-title.js";
 import { followViewport } from "./viewport.js";
@@ -36,13 +36,16 @@ const scroller = new Scroller({
 
 let name = storedName();
 let me = { id: "", name: name ?? "" };
-const myIds = new MyIds();
-const isOwn = (message) => myIds.has(message.from.id);
+const isOwn = (message) => message.from.id === me.id;
 let group = ""; // the room's in this connection, if it keeps history
 let enteredAt = Infinity; // what was said before is nothing new
 
 const connection = new Connection(`/chat/${encodeURIComponent(room)}`, {
   readyEvent: "welcome",
+  auth() {
+    name = storedName() ?? name; // another tab may have changed it
+    return { name, secret: browserSecret() };
+  },
   onState(change) {
     showState(byId("state"), change);
     composer.enable(change.state !== "refused");
@@ -52,6 +55,8 @@ const connection = new Connection(`/chat/${encodeURIComponent(room)}`, {
     if (change.state === "live") live(change.lostMs);
   },
 });
+
+const here = connection.presence(`chat.${room}`);
 
 const earlier = new Earlier({
   recovery: connection.recovery,
@@ -87,7 +92,8 @@ const composer = new Composer({
 const nameDialog = new NameDialog((chosen) => {
   name = chosen;
   storeName(chosen);
-  connection.open({ name });
+  if (connection.isLive && here.isCurrent) rename();
+  else connection.open();
   composer.focus();
 });
 
@@ -100,14 +106,36 @@ connection.recovery.on("joined", (joined) => {
 
 connection.recovery.on("gap", () => messages.addSystem("gap", "Some messages could not be recovered"));
 
-connection.on("welcome", ({ you, people: everyone, at }) => {
+connection.on("you", iAm);
+
+connection.on("welcome", ({ knowsPeople, at }) => {
   enteredAt = Math.min(enteredAt, at);
-  const renamed = me.id && me.name !== you.name;
-  if (renamed) messages.addSystem("renamed", `You are now ${you.name}`);
-  me = you;
-  myIds.add(you.id);
-  people.reset(everyone, you);
-  showMe(you);
+  if (!knowsPeople) people.hide();
+});
+
+here.on("list", () => {
+  // Chosen while we were away, or in the lobby: so our other tabs go by another one.
+  if (here.users.get(me.id)?.name !== name) rename();
+});
+
+here.on("change", () => people.show(here.users, { myId: me.id, isCurrent: here.isCurrent }));
+
+here.on("join", ({ user, info, isLate }) => {
+  if (user !== me.id && !isLate) messages.addMove("joined", info.name);
+});
+
+here.on("leave", ({ user, info, isLate }) => {
+  typing.forget(user);
+  if (user !== me.id && !isLate) messages.addMove("left", info.name);
+});
+
+here.on("update", ({ user, info, before, isLate }) => {
+  if (user === me.id) {
+    name = info.name;
+    iAm({ id: user, name });
+  } else if (!isLate) {
+    messages.addSystem("renamed", `${before.name} is now ${info.name}`);
+  }
 });
 
 connection.on("message", (message) => {
@@ -127,27 +155,32 @@ function show(message, { own }) {
   return isNew;
 }
 
-connection.on("joined", ({ id, name: whose, at }) => {
-  people.add({ id, name: whose });
-  if (!myIds.has(id)) messages.addSystem("joined", `${whose} joined`, at);
-});
-
-connection.on("left", ({ id, name: whose, at }) => {
-  typing.forget(id);
-  if (id !== me.id) people.remove(id);
-  if (!myIds.has(id)) messages.addSystem("left", `${whose} left`, at);
-});
-
 connection.on("typing", (typist) => {
-  if (!myIds.has(typist.id)) typing.set(typist);
+  if (typist.id !== me.id) typing.set(typist);
 });
 
 connection.on("sluice.error", ({ event, message }) => {
   if (event !== "typing") notice.show(message); // nobody misses a lost "is typing"
 });
 
+function iAm(you) {
+  if (me.id && me.name !== you.name) messages.addSystem("renamed", `You are now ${you.name}`);
+  me = you;
+  showMe(you);
+}
+
+/** As the one we go by now, for everybody and in all our tabs. */
+async function rename() {
+  const answer = await connection.ask("rename", { name }).catch(() => null);
+  if (!answer?.error) return;
+  name = me.name;
+  storeName(name);
+  notice.show(`Your name was not changed. ${asSentence(answer.error.message)}`);
+}
+
 function away() {
   typing.forgetAll();
+  messages.endMoves();
   group = "";
 }
 
@@ -161,11 +194,11 @@ function live(lostMs) {
 
 function refused({ reason }) {
   outbox.giveUp();
-  people.clear();
+  people.show(new Map(), { myId: me.id, isCurrent: false });
   showMe({ id: me.id, name });
   const actions = [
     button("Change name", () => nameDialog.open(name), { class: "quiet" }),
-    button("Try again", () => connection.open({ name }), { class: "quiet" }),
+    button("Try again", () => connection.open(), { class: "quiet" }),
     create("a", { class: "quiet", href: "/" }, "Back to the lobby"),
   ];
   notice.show(`You are not connected. ${asSentence(reason)}`, { actions, subject: "refused" });
@@ -211,7 +244,7 @@ if (!room) {
     actions: [create("a", { class: "quiet", href: "/" }, "Back to the lobby")],
   });
 } else if (name) {
-  connection.open({ name });
+  connection.open();
   composer.focus();
 } else {
   nameDialog.open(null);

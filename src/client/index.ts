@@ -1,4 +1,5 @@
 export { HistoryError } from "./history-error.ts";
+export { type Presence, presence } from "./presence.ts";
 export { type Recovery, recover } from "./recovery.ts";
 export type {
   Gap,
@@ -9,8 +10,10 @@ export type {
   Joined,
   Left,
   Position,
+  PresenceEvents,
   RecoverOptions,
   RecoveryEvents,
+  Somebody,
   StockSocket,
   StorageArea,
 } from "./types.ts";

@@ -1,5 +1,6 @@
 import type { Acknowledge } from "./answers.ts";
 import { Comeback } from "./comeback.ts";
+import { Ears } from "./ears.ts";
 import { HistoryError } from "./history-error.ts";
 import { KeptPositions } from "./kept-positions.ts";
 import { fieldsOf, markOf, positionOf, reasonOf, receiptOf } from "./marks.ts";
@@ -15,9 +16,6 @@ import type {
   StockSocket,
 } from "./types.ts";
 
-type Listener<E extends keyof RecoveryEvents> = (event: RecoveryEvents[E]) => void;
-type Listeners = { readonly [E in keyof RecoveryEvents]: Set<Listener<E>> };
-
 const HISTORY_TIMEOUT_MS = 10_000;
 
 /** Made by {@link recover}. */
@@ -26,7 +24,7 @@ class Recovery {
   readonly #positions: Positions;
   readonly #kept: KeptPositions | undefined;
   readonly #comeback: Comeback;
-  readonly #listeners: Listeners = { joined: new Set(), gap: new Set(), left: new Set() };
+  readonly #ears = new Ears<RecoveryEvents>();
   readonly #unhook: () => void;
 
   constructor(socket: StockSocket, { storage }: RecoverOptions) {
@@ -65,10 +63,8 @@ class Recovery {
    *
    * @returns ends the listening
    */
-  on<E extends keyof RecoveryEvents>(event: E, listener: Listener<E>): () => void {
-    const listeners = this.#listeners[event] as Set<Listener<E>>;
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+  on<E extends keyof RecoveryEvents>(event: E, listener: (event: RecoveryEvents[E]) => void): () => void {
+    return this.#ears.on(event, listener);
   }
 
   /**
@@ -108,7 +104,7 @@ class Recovery {
     this.#comeback.cancel();
     this.#unhook();
     this.#kept?.stop();
-    for (const listeners of Object.values(this.#listeners)) listeners.clear();
+    this.#ears.clear();
   }
 
   /** What the application's listeners get of an event: what a stock client's would get. */
@@ -145,25 +141,21 @@ class Recovery {
     const recovered = fieldsOf(payload).recovered === true;
     const isSurplus = this.#positions.join(position, receipt, recovered);
     this.#kept?.writeSoon();
-    if (isSurplus) this.#tell("gap", { ...position, reason: "too_many" });
-    this.#tell("joined", { ...position, recovered });
+    if (isSurplus) this.#ears.tell("gap", { ...position, reason: "too_many" });
+    this.#ears.tell("joined", { ...position, recovered });
   }
 
   #gap(position: Position | undefined, payload: unknown): undefined {
     if (position === undefined) return;
     this.#positions.jump(position);
     this.#kept?.writeSoon();
-    this.#tell("gap", { ...position, reason: reasonOf(payload) });
+    this.#ears.tell("gap", { ...position, reason: reasonOf(payload) });
   }
 
   #left(group: unknown): undefined {
     if (typeof group !== "string") return;
     this.forget(group);
-    this.#tell("left", { group });
-  }
-
-  #tell<E extends keyof RecoveryEvents>(name: E, event: RecoveryEvents[E]): void {
-    for (const listener of [...(this.#listeners[name] as Set<Listener<E>>)]) listener(event);
+    this.#ears.tell("left", { group });
   }
 
   #withoutAnswer(timeoutMs: number): HistoryError {

@@ -16,6 +16,8 @@ interface Inside {
   packet(packet: { readonly type: number; readonly data?: unknown }): void;
   disconnect(): unknown;
   close(): unknown;
+  on(event: string, listener: (payload: unknown) => void): unknown;
+  off(event: string, listener: (payload: unknown) => void): unknown;
   timeout(timeoutMs: number): {
     emit(event: string, payload: unknown, answer: (error: Error | null, answer: unknown) => void): unknown;
   };

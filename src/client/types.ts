@@ -36,6 +36,23 @@ export interface RecoveryEvents {
   readonly left: Left;
 }
 
+/** Somebody who came, went or changed in a group with presence. */
+export interface Somebody<Info = unknown> {
+  readonly user: string;
+  /** Of one who went, the last. */
+  readonly info: Info;
+  /** It happened while this client was away. */
+  readonly isLate: boolean;
+}
+
+export interface PresenceEvents<Info = unknown> {
+  readonly join: Somebody<Info>;
+  readonly leave: Somebody<Info>;
+  readonly update: Somebody<Info> & { readonly before: Info };
+  readonly list: undefined;
+  readonly change: undefined;
+}
+
 export interface HistoryMessage {
   readonly event: string;
   readonly payload: unknown;

@@ -14,6 +14,7 @@ import {
 import { type Application, type ApplicationOptions, createApplication, MemoryHistory } from "sluice";
 import { createServer, type Server } from "sluice/server";
 import { groups } from "../../routing/groups.ts";
+import { guestInfo } from "../../routing/guests.ts";
 import { pages } from "../../routing/pages.ts";
 import { chatRoutes } from "../../routing/routes.ts";
 import { clientFiles } from "./client-files.ts";
@@ -80,8 +81,8 @@ export interface ChatOptions {
   readonly middleware?: ApplicationOptions["middleware"];
   /** What the rooms keep their history in, for each server anew; by default the memory of that server. */
   readonly history?: () => ApplicationOptions["history"];
-  /** False: the rooms keep nothing. */
-  readonly keepsHistory?: boolean;
+  /** False: the rooms keep nothing, and know nobody. */
+  readonly keeps?: boolean;
   /** A server of the test's own, listening already. */
   readonly https?: HttpsServer;
 }
@@ -130,11 +131,12 @@ export class Chat {
 
   /** A new server, where the one before was; `node` is what its pages call it. */
   async startServer(node = "test-node"): Promise<void> {
-    const { https, limits, middleware, keepsHistory = true } = this.#options;
+    const { https, limits, middleware, keeps = true } = this.#options;
     const history = this.#options.history?.() ?? new MemoryHistory();
     const app = createApplication({
       routes: chatRoutes({ node }),
-      ...(keepsHistory && { groups, history, secret }),
+      userInfo: guestInfo,
+      ...(keeps && { groups, history, secret }),
       ...(limits && { limits }),
       ...(middleware && { middleware }),
     });

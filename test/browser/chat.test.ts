@@ -126,7 +126,7 @@ describeInBrowser("The chat, seen in a browser", () => {
     await eventually(async () => expect(await bob.systemLines("renamed")).toEqual(["You are now Robert"]));
     await bob.say("as Robert");
     await eventually(async () => expect(await ada.messages()).toEqual(["Bob: as Bob", "Robert: as Robert"]));
-    expect((await ada.systemLines()).slice(-2)).toEqual(["Bob left", "Robert joined"]);
+    expect(await ada.systemLines()).toEqual(["Bob joined", "Bob is now Robert"]);
     await eventually(async () => expect(await ada.people()).toEqual(["Ada", "Robert"]));
     expect(await bob.page.locator(".message.own").count()).toBe(2);
   });
@@ -154,30 +154,104 @@ describeInBrowser("The chat, seen in a browser", () => {
     await eventually(async () => expect(await bob.typing.textContent()).toBe(""));
   });
 
-  test("comings and goings are told, and the list of people follows, tab by tab", async () => {
+  test("two tabs of a browser are one person, who leaves with the last of them", async () => {
     const chat = await startChat();
     const ada = await chat.enter("people", "Ada");
     expect(await ada.systemLines()).toEqual([]);
     const bob = await chat.enter("people", "Bob");
     const secondTab = await chat.openTab(bob, "/rooms/people");
     await secondTab.is("live");
+    const carol = await chat.enter("people", "Carol");
 
-    await eventually(async () => expect(await ada.systemLines()).toEqual(["Bob joined", "Bob joined"]));
     for (const [window, people] of [
-      [ada, ["Ada", "Bob", "Bob"]],
-      [bob, ["Bob", "Ada", "Bob"]],
-      [secondTab, ["Bob", "Ada", "Bob"]],
+      [ada, ["Ada", "Bob", "Carol"]],
+      [bob, ["Bob", "Ada", "Carol"]],
+      [secondTab, ["Bob", "Ada", "Carol"]],
     ] as const) {
       await eventually(async () => expect(await window.people()).toEqual(people));
       expect(await window.peopleCount()).toBe(3);
     }
+    expect(await ada.systemLines()).toEqual(["Bob and Carol joined"]);
+    expect(await secondTab.systemLines()).toEqual(["Carol joined"]);
 
     await secondTab.close();
-    await eventually(async () => expect(await ada.systemLines("left")).toEqual(["Bob left"]));
+    await carol.close();
     await eventually(async () => expect(await ada.people()).toEqual(["Ada", "Bob"]));
     await bob.close();
-    await eventually(async () => expect(await ada.systemLines("left")).toEqual(["Bob left", "Bob left"]));
     await eventually(async () => expect(await ada.people()).toEqual(["Ada"]));
     expect(await ada.peopleCount()).toBe(1);
+    expect(await ada.systemLines("left")).toEqual(["Carol and Bob left"]);
+  });
+
+  test("of many who come in a row one line tells, until something else happens", async () => {
+    const chat = await startChat();
+    const ada = await chat.enter("crowd", "Ada");
+    for (const name of ["Bob", "Carol", "Dan", "Eve", "Fay"]) await chat.enter("crowd", name);
+    await eventually(async () => expect(await ada.systemLines()).toEqual(["Bob, Carol and 3 others joined"]));
+    await ada.say("welcome");
+    await ada.message("welcome").waitFor();
+    await chat.enter("crowd", "Gus");
+    await eventually(async () =>
+      expect(await ada.systemLines()).toEqual(["Bob, Carol and 3 others joined", "Gus joined"]),
+    );
+    expect(await ada.peopleCount()).toBe(7);
+  });
+
+  test("nobody sees a reload, nor a move to another page and back", async () => {
+    const chat = await startChat();
+    const ada = await chat.enter("reload", "Ada");
+    const bob = await chat.enter("reload", "Bob");
+    // Before that the server would notice nothing anyway until the next ping.
+    const isNoticed = () => eventually(() => expect(bob.webSockets.size).toBeGreaterThan(0));
+    await isNoticed();
+    bob.webSockets.clear();
+    await bob.page.reload();
+    await bob.is("live");
+    await isNoticed();
+    await bob.page.getByRole("link", { name: "back to the lobby" }).click();
+    await bob.page.getByRole("link", { name: "reload" }).click();
+    await bob.is("live");
+    // Who leaves later is told later.
+    const carol = await chat.enter("reload", "Carol");
+    await carol.close();
+    await eventually(async () => expect(await ada.systemLines("left")).toEqual(["Carol left"]));
+    expect(await ada.systemLines("joined")).toEqual(["Bob and Carol joined"]);
+    expect(await bob.people()).toEqual(["Bob", "Ada"]);
+    expect(await bob.systemLines("joined")).toEqual(["Carol joined"]);
+  });
+
+  test("a new name holds in all tabs, wherever it was chosen", async () => {
+    const chat = await startChat();
+    const ada = await chat.enter("names", "Ada");
+    const bob = await chat.enter("names", "Bob");
+    const secondTab = await chat.openTab(bob, "/rooms/names");
+    await secondTab.is("live");
+    await bob.page.getByRole("button", { name: "Change your name" }).click();
+    await bob.page.getByTestId("name-input").fill("Robert");
+    await bob.page.keyboard.press("Enter");
+    for (const window of [bob, secondTab]) {
+      await eventually(async () =>
+        expect(await window.systemLines("renamed")).toEqual(["You are now Robert"]),
+      );
+      await eventually(async () => expect(await window.people()).toEqual(["Robert", "Ada"]));
+    }
+    await secondTab.say("from the second tab");
+    await ada.message("from the second tab").waitFor();
+
+    const lobby = await chat.openTab(bob, "/");
+    await lobby.page.getByTestId("name-input").fill("Bobby");
+    await lobby.page.getByTestId("room-input").fill("names");
+    await lobby.page.keyboard.press("Enter");
+    for (const window of [lobby, bob, secondTab]) {
+      await eventually(async () => expect(await window.people()).toEqual(["Bobby", "Ada"]));
+    }
+    await bob.say("from the first");
+    await eventually(async () =>
+      expect(await ada.messages()).toEqual(["Robert: from the second tab", "Bobby: from the first"]),
+    );
+    await eventually(async () =>
+      expect(await ada.systemLines("renamed")).toEqual(["Bob is now Robert", "Robert is now Bobby"]),
+    );
+    expect(await lobby.page.locator(".message.own").count()).toBe(2);
   });
 });

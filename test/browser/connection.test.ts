@@ -5,7 +5,7 @@ import { describeInBrowser, eventually, LATE_POLL, startChat, UNREACHABLE } from
 
 describeInBrowser("The chat's connection, seen in a browser", () => {
   test("the page says that the server is gone, that it is back, and where messages may be missing in a room without history", async () => {
-    const chat = await startChat({ keepsHistory: false });
+    const chat = await startChat({ keeps: false });
     chat.permit(UNREACHABLE);
     const ada = await chat.enter("restart", "Ada");
     const bob = await chat.enter("restart", "Bob");
@@ -31,8 +31,54 @@ describeInBrowser("The chat's connection, seen in a browser", () => {
         .locator("#lines :is([data-testid=message], [data-kind=gap])")
         .evaluateAll((lines) => lines.map((line) => line.getAttribute("data-testid")));
       expect(kinds).toEqual(["message", "system-line", "message"]);
-      expect((await window.people()).toSorted()).toEqual(["Ada", "Bob"]);
+      // Nobody counts who is here, and the page pretends nothing.
+      expect(
+        await window.page.locator("#people-toggle, #people-panel").filter({ visible: true }).count(),
+      ).toBe(0);
     }
+    const lobby = await chat.open("/");
+    await eventually(async () => expect(await lobby.rooms()).toEqual({ restart: "open" }));
+    await ada.page.getByRole("button", { name: "Change your name" }).click();
+    await ada.page.getByTestId("name-input").fill("Countess");
+    await ada.page.keyboard.press("Enter");
+    await eventually(async () => expect(await ada.systemLines("renamed")).toEqual(["You are now Countess"]));
+    await ada.is("live");
+    await ada.say("renamed");
+    await bob.message("renamed").waitFor();
+    expect((await bob.messages()).at(-1)).toBe("Countess: renamed");
+  });
+
+  test("who came and went while the server was away is right in the list afterwards", async () => {
+    const chat = await startChat();
+    chat.permit(UNREACHABLE);
+    const ada = await chat.enter("restart", "Ada");
+    const bob = await chat.enter("restart", "Bob");
+    await eventually(async () => expect(await ada.people()).toEqual(["Ada", "Bob"]));
+    await bob.close();
+    await chat.stopServer();
+    await ada.is("reconnecting");
+    expect(await ada.page.getByTestId("people").getAttribute("aria-busy")).toBe("true");
+    await chat.startServer();
+    await ada.is("live");
+    await eventually(async () => expect(await ada.people()).toEqual(["Ada"]));
+    expect(await ada.page.getByTestId("people").getAttribute("aria-busy")).toBe("false");
+    await chat.enter("restart", "Carol");
+    await eventually(async () => expect(await ada.people()).toEqual(["Ada", "Carol"]));
+    expect(await ada.systemLines("joined")).toEqual(["Bob joined", "Carol joined"]);
+  });
+
+  test("a new name that the server refuses is not taken", async () => {
+    const chat = await startChat();
+    const ada = await chat.enter("names", "Ada");
+    await ada.page.getByRole("button", { name: "Change your name" }).click();
+    await ada.page.getByTestId("name-input").fill("Ada \u{e000}");
+    await ada.page.keyboard.press("Enter");
+    await ada.error.getByText("Your name was not changed.").waitFor();
+    await ada.say("as ever");
+    await eventually(async () => expect(await ada.messages()).toEqual(["Ada: as ever"]));
+    await ada.page.reload();
+    await ada.is("live");
+    expect(await ada.people()).toEqual(["Ada"]);
   });
 
   test("lobby and room say which node serves them, nobody's name while none does, and then the new one's", async () => {

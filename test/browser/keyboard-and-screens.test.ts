@@ -122,6 +122,22 @@ describeInBrowser("The chat by keyboard and on screens, seen in a browser", () =
     await eventually(async () => expect(await ada.people()).toEqual(["Ada & Co"]));
   });
 
+  test("a new name that was typed before the lobby's script came is not overwritten by the old one", async () => {
+    const chat = await startChat();
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const ada = await chat.open("/", {
+      name: "Ada",
+      prepare: (page) => page.route("**/js/lobby.js", (script) => released.then(() => script.continue())),
+    });
+    await ada.page.getByTestId("name-input").fill("Countess");
+    release();
+    await ada.is("live");
+    expect(await ada.page.getByTestId("name-input").inputValue()).toBe("Countess");
+  });
+
   test("the lobby says what is wrong with a room's name, and where", async () => {
     const chat = await startChat();
     const lobby = await chat.open("/");

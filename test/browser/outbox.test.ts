@@ -99,8 +99,8 @@ describeInBrowser("What is said without a good connection, seen in a browser", (
   test.each([
     ["is shown once, as it was recovered", true],
     ["is not said twice where nothing is kept: the person decides", false],
-  ])("a message that may have arrived %s", async (_what, keepsHistory) => {
-    const chat = await startChat({ keepsHistory });
+  ])("a message that may have arrived %s", async (_what, keeps) => {
+    const chat = await startChat({ keeps });
     let socket: WebSocketRoute | undefined;
     let isUpgraded = false;
     let isDeaf = false;
@@ -129,7 +129,7 @@ describeInBrowser("What is said without a good connection, seen in a browser", (
     await socket?.close({ code: 3001 });
 
     await ada.is("live");
-    if (keepsHistory) {
+    if (keeps) {
       await eventually(async () => expect(await ada.messages()).toEqual(["Ada: only once"]));
     } else {
       await ada.message("only once").getByText("Not sent").waitFor();

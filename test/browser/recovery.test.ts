@@ -164,6 +164,21 @@ describeInBrowser("What was missed, seen in a browser", () => {
     await eventually(async () => expect((await ada.messages()).at(-1)).toBe("Eve: 181"));
   });
 
+  test("where nothing was said before, nothing earlier is offered, whoever came and went", async () => {
+    const chat = await startChat();
+    const ada = await chat.enter("short", "Ada");
+    await chat.enter("short", "Bob");
+    await eventually(async () => expect(await ada.peopleCount()).toBe(2));
+    await ada.say("first");
+    await ada.say("second");
+    await eventually(async () => expect(await ada.messages()).toEqual(["Ada: first", "Ada: second"]));
+    const carol = await chat.enter("short", "Carol");
+    await eventually(async () => expect(await carol.messages()).toEqual(["Ada: first", "Ada: second"]));
+    for (const window of [ada, carol]) {
+      await eventually(async () => expect(await window.page.getByTestId("earlier").isVisible()).toBe(false));
+    }
+  });
+
   test("earlier messages that cannot be loaded can be asked for again", async () => {
     const chat = await startChat();
     chat.permit(UNREACHABLE);

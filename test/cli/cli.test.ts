@@ -93,7 +93,10 @@ test("the demo runs by it, logs what happens, and SIGTERM ends it well", async (
   const program = start(demo());
   const url = await program.url();
   expect(await (await fetch(url)).text()).toContain("Open a room and start talking");
-  const client = io(`${url}/chat/den`, { auth: { name: "Ann" }, reconnection: false });
+  const client = io(`${url}/chat/den`, {
+    auth: { name: "Ann", secret: "what only Ann's browser knows" },
+    reconnection: false,
+  });
   const goodbye = heard(client, "sluice.close");
   await connected(client);
   program.child.kill("SIGTERM");

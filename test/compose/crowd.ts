@@ -48,7 +48,7 @@ export class Crowd {
         extraHeaders,
         forceNew: true,
         withCredentials: true, // in Node that makes a jar for the balancer's cookie, as browsers have
-        auth: { name: `client ${index}` },
+        auth: { name: `client ${index}`, secret: `the secret of client ${index}` },
       });
       keepCookies(socket, extraHeaders);
       socket.io.on("reconnect_error", (error) => {
