@@ -1,17 +1,17 @@
-/** Time, so that tests can move it. */
+/** A timer of a {@link Clock}; what it is, only its clock knows. */
+export type ClockTimer = object;
+
+/** Where time comes from, so that tests can move it. */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
-  /** Returns what `clearTimeout` takes. */
-  setTimeout(run: () => void, ms: number): object;
-  clearTimeout(timer: object): void;
+  setTimeout(run: () => void, ms: number): ClockTimer;
+  clearTimeout(timer: ClockTimer): void;
 }
 
-/** Longer times would overflow Node's timers and fire at once. */
-const MAX_TIMEOUT_MS = 2_147_483_647;
-
+/** The machine's. */
 export const realClock: Clock = {
   now: () => Date.now(),
-  setTimeout: (run, ms) => setTimeout(run, Math.min(ms, MAX_TIMEOUT_MS)),
+  setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
 };

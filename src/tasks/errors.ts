@@ -30,6 +30,12 @@ export class TaskTimeout extends ClientError {
   override readonly closeCode = CloseCode.unavailable;
 }
 
+/** A ticket that is not ours, of another user or run, or whose time is over. */
+export class TicketRefused extends ClientError {
+  readonly code = "ticket_refused";
+  override readonly closeCode = CloseCode.forbidden;
+}
+
 /** No such run: it never was, or is forgotten. */
 export class UnknownTask extends ClientError {
   readonly code = "unknown_task";

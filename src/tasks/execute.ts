@@ -18,7 +18,7 @@ import type { TaskFacts } from "./facts.ts";
 import { plainJson } from "./plain-json.ts";
 import { retryAfter } from "./retry.ts";
 import { Run } from "./run.ts";
-import type { KeptProgress, TaskStatus } from "./status.ts";
+import type { KeptProgress, TaskProgress, TaskStatus } from "./status.ts";
 import { LAST_STEP, statusOf } from "./status.ts";
 import type { Task } from "./task.ts";
 
@@ -136,14 +136,14 @@ export class Executor {
       const result = encodeResult(task, value, this.#options.maxResultBytes);
       await run.end();
       facts.succeeded.announce({ ...fact, attempt: job.attempt, tookMs: clock.now() - startedAt });
-      await this.#tellEnd(job, body, run.hasProgress, {
+      await this.#tellEnd(job, body, run.told, {
         state: "succeeded",
         result: JSON.parse(result) as unknown,
       });
       return { kind: "done", result };
     } catch (error) {
       await run.end();
-      return await this.#failed(job, task, body, whatFailed(error, stop.signal), run.hasProgress);
+      return await this.#failed(job, task, body, whatFailed(error, stop.signal), run.told);
     } finally {
       if (timer !== undefined) clock.clearTimeout(timer);
       job.signal.removeEventListener("abort", lost);
@@ -156,16 +156,16 @@ export class Executor {
     task: AnyTask,
     body: Body,
     error: unknown,
-    isWatched: boolean,
+    told: TaskProgress | undefined,
   ): Promise<JobOutcome> {
     if (error instanceof HandedBack) return { kind: "later", afterMs: 0 };
-    if (error instanceof Cancelled) return this.#giveUp(job, body, error, isWatched);
+    if (error instanceof Cancelled) return this.#giveUp(job, body, error, told);
     const { facts, random } = this.#options;
     const afterMs = retryAfter(task.retry, error, job.attempt, random());
-    if (afterMs === undefined) return this.#giveUp(job, body, error, isWatched);
+    if (afterMs === undefined) return this.#giveUp(job, body, error, told);
     facts.retrying.announce({ ...factOf(job), attempt: job.attempt, afterMs, error });
     const fault = faultOf(error);
-    if (isWatched) {
+    if (told !== undefined) {
       const { code, message } = fault;
       await this.#tell(job, { state: "retrying", step: LAST_STEP - 1, error: { code, message } });
     }
@@ -176,7 +176,7 @@ export class Executor {
     job: Delivery,
     body: Body | undefined,
     error: unknown,
-    isWatched = false,
+    told?: TaskProgress,
   ): Promise<JobOutcome> {
     const { facts } = this.#options;
     const fault = faultOf(error);
@@ -184,18 +184,18 @@ export class Executor {
     if (state === "failed") facts.failed.announce({ ...factOf(job), attempt: job.attempt, error });
     else facts[state].announce(factOf(job));
     const { code, message } = fault;
-    await this.#tellEnd(job, body, isWatched, { state, error: { code, message } });
+    await this.#tellEnd(job, body, told, { state, error: { code, message } });
     return { kind: "failed", error: JSON.stringify(fault) };
   }
 
   async #tellEnd(
     job: Delivery,
     body: Body | undefined,
-    isWatched: boolean,
+    told: TaskProgress | undefined,
     what: Pick<TaskStatus, "state" | "result" | "error">,
   ): Promise<void> {
-    const status = this.#status(job, { ...what, step: LAST_STEP });
-    if (isWatched) await this.#safely(this.#options.announce(status));
+    const status = this.#status(job, { ...what, ...(told && { progress: told }), step: LAST_STEP });
+    if (told !== undefined) await this.#safely(this.#options.announce(status));
     if (body?.notify !== undefined) await this.#safely(this.#options.notify(body.notify, status));
   }
 

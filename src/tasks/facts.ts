@@ -35,6 +35,8 @@ export interface TaskFacts {
   readonly blocking: Signal<{ readonly tasks: readonly string[]; readonly forMs: number }>;
   readonly workerUp: Signal<{ readonly worker: string; readonly queues: Readonly<Record<string, number>> }>;
   readonly workerDown: Signal<{ readonly worker: string }>;
+  /** It has done as many runs, or holds as much memory, as it was given: it should be replaced. */
+  readonly tired: Signal<{ readonly runs: number; readonly memoryBytes: number }>;
   /** A worker has begun to look after a schedule; `next`: its next moments, milliseconds since 1970. */
   readonly scheduled: Signal<{
     readonly schedule: string;
@@ -43,7 +45,7 @@ export interface TaskFacts {
     readonly next: readonly number[];
   }>;
   /** The broker cannot be reached; `brokerUp` follows. */
-  readonly brokerDown: Signal<Record<never, never>>;
+  readonly brokerDown: Signal<{ readonly reason: string }>;
   readonly brokerUp: Signal<Record<never, never>>;
   /** Something of the machinery failed, of which no caller hears. */
   readonly faulted: Signal<{ readonly error: unknown }>;
@@ -67,6 +69,7 @@ export function createTaskFacts(): TaskFacts {
     blocking: signal("blocking"),
     workerUp: signal("workerUp"),
     workerDown: signal("workerDown"),
+    tired: signal("tired"),
     scheduled: signal("scheduled"),
     brokerDown: signal("brokerDown"),
     brokerUp: signal("brokerUp"),

@@ -9,11 +9,14 @@ export {
   TaskFailed,
   type TaskFault,
   TaskTimeout,
+  TicketRefused,
   TimeLimitReached,
   UnknownTask,
 } from "./errors.ts";
 export type { TaskFact, TaskFacts } from "./facts.ts";
 export type { TaskHandle } from "./handle.ts";
+export { logTasks } from "./log.ts";
+export { MemoryBroker } from "./memory-broker.ts";
 export type { RetryOn, RetryOptions } from "./retry.ts";
 export type { TaskRun } from "./run.ts";
 export {
@@ -36,5 +39,6 @@ export {
   task,
 } from "./task.ts";
 export { Tasks, type TasksOptions } from "./tasks.ts";
+export { type EnqueuedTask, type TestTasks, type TestTasksOptions, testTasks } from "./test-tasks.ts";
 export type { TicketOptions } from "./tickets.ts";
 export type { FailurePolicy } from "./workflow.ts";

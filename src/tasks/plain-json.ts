@@ -47,11 +47,11 @@ function checkObject(value: object, path: string, depth: number): void {
   if (prototype !== Object.prototype && prototype !== null) {
     throw refused(path, `a ${value.constructor?.name || "class instance"}`, hintFor(value));
   }
-  for (const [key, part] of Object.entries(value)) {
-    if (part !== undefined) check(part, at(path, key), depth + 1);
-  }
   if (typeof (value as { toJSON?: unknown }).toJSON === "function") {
     throw refused(path, "an object with toJSON", "would become something else");
+  }
+  for (const [key, part] of Object.entries(value)) {
+    if (part !== undefined) check(part, at(path, key), depth + 1);
   }
 }
 

@@ -36,18 +36,12 @@ export function retryPolicy(given: RetryOptions | undefined, where: string): Ret
   if (given === undefined) return { ...retryDefaults, on: NO_AUTOMATIC };
   const { on = () => true, ...options } = given;
   const settings = resolveOptions(retryDefaults, options, `${where}.retry`);
-  const { attempts, minMs, maxMs, factor, jitter } = settings;
+  const { minMs, maxMs } = settings;
   const faults: string[] = [];
   const must = (isTrue: boolean, what: string) => {
     if (!isTrue) faults.push(`${where}.retry.${what}`);
   };
-  must(
-    Number.isInteger(attempts) && attempts >= 1,
-    `attempts must be a whole number from 1, not ${attempts}`,
-  );
-  must(minMs >= 0 && maxMs >= minMs, `maxMs (${maxMs}) must be at least minMs (${minMs})`);
-  must(factor >= 1, `factor must be at least 1, not ${factor}`);
-  must(jitter >= 0 && jitter <= 1, `jitter must be from 0 to 1, not ${jitter}`);
+  must(maxMs >= minMs, `maxMs (${maxMs}) must be at least minMs (${minMs})`);
   must(typeof on === "function" || Array.isArray(on), "on must be a list of error classes or a function");
   if (faults.length > 0) throw new ConfigurationError(faults);
   return { ...settings, on };

@@ -56,6 +56,7 @@ export class Run implements TaskRun {
   readonly #everyMs: number;
   #step = 0;
   #latest: TaskProgress | undefined;
+  #told: TaskProgress | undefined;
   #timer: object | undefined;
   #telling: Promise<void> | undefined;
   #isOver = false;
@@ -92,9 +93,9 @@ export class Run implements TaskRun {
     throw retryLater(afterMs, because);
   }
 
-  /** Whether anybody may be watching a bar. */
-  get hasProgress(): boolean {
-    return this.#step > 0;
+  /** What was told last; then somebody may be watching a bar. */
+  get told(): TaskProgress | undefined {
+    return this.#told;
   }
 
   /** Resolves when the last progress is kept; what the function still says is of no consequence. */
@@ -121,6 +122,7 @@ export class Run implements TaskRun {
 
   async #tellNow(progress: TaskProgress): Promise<void> {
     this.#latest = undefined;
+    this.#told = progress;
     this.#step += 1;
     await this.#host.tell(this.#job, { ...progress, attempt: this.attempt, step: this.#step });
   }

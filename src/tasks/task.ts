@@ -185,7 +185,11 @@ export class Task<Args, Result> {
    * @param given - what of the run the function needs: `layer`, `signal`, `attempt`, ...
    * @throws InvalidMessage, Unencodable, and whatever the function throws
    */
-  async run(args: Args, given: Partial<TaskRun> = {}): Promise<Result> {
+  async run(
+    ...[args, given = {}]: undefined extends Args
+      ? [args?: Args, given?: Partial<TaskRun>]
+      : [args: Args, given?: Partial<TaskRun>]
+  ): Promise<Result> {
     const sent = this.schema === undefined ? args : await validate(this.schema, args);
     const arrived = again(plainJson(sent, "args"));
     const result = await this.work(arrived as never, runHere(this.name, given));

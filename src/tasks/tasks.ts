@@ -15,6 +15,7 @@ import {
   InvalidMessage,
   isGroupName,
   LayerUnavailable,
+  type Logger,
   MessageTooLarge,
   resolveOptions,
   validate,
@@ -26,6 +27,7 @@ import { type AnyTask, Executor } from "./execute.ts";
 import { createTaskFacts, type TaskFacts } from "./facts.ts";
 import { Handle, type TaskHandle } from "./handle.ts";
 import { groupOf, isJobId, newJobId } from "./job-id.ts";
+import { logTasks } from "./log.ts";
 import { plainJson } from "./plain-json.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -57,6 +59,10 @@ export const tasksDefaults = {
   path: "/tasks",
   /** How often the record of a watched run is looked at, as what is told of it may be lost. */
   lookMs: 5_000,
+  /** After so many runs this process is `tired`, and whoever runs it replaces it; 0: never. */
+  maxRuns: 0,
+  /** The same for so much memory, in MiB, as the system counts it; 0: never. */
+  maxMemoryMb: 0,
   /** Of the application, for those who look at workers. */
   version: "",
 };
@@ -75,6 +81,8 @@ export interface TasksOptions extends Given<typeof tasksDefaults> {
   readonly channels?: readonly WorkerChannel[];
   /** Runs at times; each worker looks after all of them, and each moment makes one run. */
   readonly schedules?: readonly Schedule[];
+  /** Hears what happens to tasks here; without it connect receivers to `signals`. */
+  readonly logger?: Logger;
   /** Time, for tests. @internal */
   readonly clock?: Clock;
 }
@@ -149,6 +157,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.#channels = channels;
     this.#clock = clock;
     this.broker = broker;
+    if (logger !== undefined) logTasks(this.signals, logger);
     const { path } = settings;
     const ttlMs = Math.max(3_600_000, ...tasks.map((task) => task.settings.keepMs));
     this.groups = { [TASK_GROUP]: { history: { size: 1, ttlMs, conflate: true } } };
@@ -166,7 +175,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.#tickets = new Tickets(context.secrets);
     const { signals } = this;
     await this.broker.open({
-      down: () => signals.brokerDown.announce({}),
+      down: (reason) => signals.brokerDown.announce({ reason }),
       up: () => signals.brokerUp.announce({}),
       failed: (error) => signals.faulted.announce({ error }),
       stalled: (id) => signals.stalled.announce({ id }),
@@ -302,7 +311,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     if (notify !== undefined && !isGroupName(notify)) {
       throw new InvalidMessage("notify must be the name of a group");
     }
-    if (expiresAt !== undefined && !(expiresAt > runAt)) {
+    if (expiresAt !== undefined && !(expiresAt > Math.max(runAt, now))) {
       throw new InvalidMessage(
         "expiresAt must be a time after the run's start: a Date, or milliseconds since 1970",
       );
@@ -337,7 +346,7 @@ export class Tasks implements ApplicationPart, TaskHost {
   }
 
   async #work({ layer, node }: PartContext): Promise<void> {
-    const { reportMs, blockedMs, version } = this.#settings;
+    const { reportMs, blockedMs, version, maxRuns, maxMemoryMb } = this.#settings;
     const executor = new Executor({
       broker: this.broker,
       layer,
@@ -357,6 +366,8 @@ export class Tasks implements ApplicationPart, TaskHost {
       version,
       reportMs,
       blockedMs,
+      maxRuns,
+      maxMemoryMb,
       handle: executor.handle,
       running: () => executor.running,
       handBack: () => executor.handBack(),

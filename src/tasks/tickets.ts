@@ -1,6 +1,7 @@
 /** Tickets: who shows one may watch a run. Signed, so that any node can check one without asking anybody. */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
-import { ConfigurationError, ConnectionDenied, InvalidMessage } from "../index.ts";
+import { ConfigurationError, InvalidMessage } from "../index.ts";
+import { TicketRefused } from "./errors.ts";
 
 export interface TicketOptions {
   /** Only for this user (see the application's `userId`); left out: for whoever has it. */
@@ -66,14 +67,14 @@ export class Tickets {
 
   /**
    * @param user - who shows it
-   * @throws ConnectionDenied 4403 for one that is not genuine, of another user, or over
+   * @throws TicketRefused for one that is not genuine, of another user, or over
    */
   check(ticket: unknown, user: string | undefined, now: number): Ticket {
     const [, keyId, said = "", signature = ""] =
       typeof ticket === "string" && ticket.length <= MAX_TICKET ? (SHAPE.exec(ticket) ?? []) : [];
     const key = this.#keys.find(({ id }) => id === keyId);
     if (key === undefined || !isSame(signature, sign(key, `t1.${key.id}.${said}`))) {
-      throw new ConnectionDenied(4403, "this is no ticket of ours");
+      throw new TicketRefused("this is no ticket of ours");
     }
     // It is ours, so it is what we made it.
     const [id, expiresAt, owner] = JSON.parse(Buffer.from(said, "base64url").toString()) as [
@@ -81,8 +82,8 @@ export class Tickets {
       number,
       string | null,
     ];
-    if (now >= expiresAt) throw new ConnectionDenied(4403, "the ticket's time is over; ask for another");
-    if (owner !== null && owner !== user) throw new ConnectionDenied(4403, "the ticket is somebody else's");
+    if (now >= expiresAt) throw new TicketRefused("the ticket's time is over; ask for another");
+    if (owner !== null && owner !== user) throw new TicketRefused("the ticket is somebody else's");
     return { id, user: owner ?? undefined, expiresAt };
   }
 }

@@ -6,22 +6,22 @@
  */
 import type { RequestHandler } from "express";
 import {
-  ConnectionDenied,
   Consumer,
   type ConsumerTypes,
-  type EventTable,
   http,
   statusOf as httpStatusOf,
   InvalidMessage,
   type Message,
+  NoHandler,
   RateLimited,
   type RouteEntry,
   route,
+  type Scope,
   sse,
   type TaskBroker,
   verdictOf,
 } from "../index.ts";
-import { UnknownTask } from "./errors.ts";
+import { TicketRefused, UnknownTask } from "./errors.ts";
 import { groupOf } from "./job-id.ts";
 import { isOlder, isOver, statusOf, type TaskStatus } from "./status.ts";
 import type { Ticket } from "./tickets.ts";
@@ -30,7 +30,7 @@ export interface WatchHost {
   readonly broker: TaskBroker;
   /** How often the record is looked at while nothing is heard. */
   readonly lookMs: number;
-  /** @throws ConnectionDenied 4403 */
+  /** @throws TicketRefused */
   check(ticket: unknown, user: unknown): Ticket;
 }
 
@@ -52,12 +52,14 @@ const MAX_WATCHED = 50;
 
 /** Serves `/tasks`: the event `watch` with `{ ticket }` is answered with the run's state; `task` events follow. */
 export class TaskWatcher extends Consumer<Watching> {
-  static override readonly events = {
-    watch: { handler: (watcher, payload) => watcher.watch(ticketIn(payload)) },
-    unwatch: { handler: (watcher, payload) => watcher.unwatch(idIn(payload)) },
-  } satisfies EventTable<TaskWatcher>;
-
   readonly #watched = new Map<string, Watched>();
+
+  override async receive(event: string, payload: unknown): Promise<TaskStatus | undefined> {
+    if (event === "watch") return this.watch(textIn(payload, "ticket", event));
+    if (event !== "unwatch") throw new NoHandler(`there are the events watch and unwatch, not "${event}"`);
+    await this.#end(textIn(payload, "id", event));
+    return undefined;
+  }
 
   async watch(ticket: unknown): Promise<TaskStatus> {
     const { id } = this.options.check(ticket, this.scope.user);
@@ -80,10 +82,6 @@ export class TaskWatcher extends Consumer<Watching> {
     return watched.status;
   }
 
-  async unwatch(id: string): Promise<void> {
-    await this.#end(id);
-  }
-
   async taskTold({ status }: Message & { readonly status: TaskStatus }): Promise<void> {
     if (this.#watched.has(status.id)) await this.#tell(status);
   }
@@ -91,6 +89,9 @@ export class TaskWatcher extends Consumer<Watching> {
   override async disconnect(): Promise<void> {
     for (const id of [...this.#watched.keys()]) this.#forget(id);
   }
+
+  /** A run that was watched is over, and its watcher told. */
+  protected ended(): void {}
 
   /** What comes of itself has nobody to tell of its failure; the next look is due anyhow. */
   async #look(id: string): Promise<void> {
@@ -129,8 +130,9 @@ export class TaskWatcher extends Consumer<Watching> {
       watched.status = status;
       this.send("task", status);
     }
-    if (isOver(status)) await this.#end(id);
-    else this.#lookLater(id);
+    if (!isOver(status)) return this.#lookLater(id);
+    await this.#end(id);
+    this.ended();
   }
 
   #lookLater(id: string): void {
@@ -157,10 +159,16 @@ export class TaskWatcher extends Consumer<Watching> {
 /** One run, for `curl` and `EventSource`: `GET /tasks/<id>/events?ticket=...`; the stream ends with the run. */
 export class TaskStream extends TaskWatcher {
   override async connect(): Promise<void> {
-    const status = await this.watch(
-      ticketOf(this.scope.headers.authorization, this.scope.query.get("ticket")),
-    );
-    if (status.id !== this.scope.params.id) this.deny(4403, "the ticket is for another run");
+    const ticket = ticketOf(this.scope.headers.authorization, this.scope.query.get("ticket"));
+    const status = await this.watch(ticket);
+    if (status.id !== this.scope.params.id) throw new TicketRefused("the ticket is for another run");
+  }
+
+  protected override ended(): void {
+    // One that was over from the start: not before the client was let in.
+    setImmediate(() => {
+      if (!this.scope.closed.aborted) this.close(4404, "the run is over");
+    });
   }
 }
 
@@ -168,11 +176,12 @@ export class TaskStream extends TaskWatcher {
 export function watchRoutes(path: string, host: WatchHost): readonly RouteEntry[] {
   const status: RequestHandler = async (request, response) => {
     response.set("Cache-Control", "no-store");
+    const { scope } = response.locals as { readonly scope: Scope<{ id: string }> };
     try {
       const { ticket } = request.query;
       const given = ticketOf(request.headers.authorization, typeof ticket === "string" ? ticket : undefined);
-      const { id } = host.check(given, response.locals.scope?.user);
-      if (id !== request.params.id) throw new ConnectionDenied(4403, "the ticket is for another run");
+      const { id } = host.check(given, scope.user);
+      if (id !== scope.params.id) throw new TicketRefused("the ticket is for another run");
       const record = await host.broker.find(id);
       if (record === undefined) throw gone(id);
       response.json(statusOf(record));
@@ -193,16 +202,10 @@ function ticketOf(authorization: string | undefined, query: string | null | unde
   return bearer ?? query ?? undefined;
 }
 
-function ticketIn(payload: unknown): unknown {
-  const { ticket } = (payload ?? {}) as { readonly ticket?: unknown };
-  if (typeof ticket === "string") return ticket;
-  throw new InvalidMessage("watch takes { ticket }");
-}
-
-function idIn(payload: unknown): string {
-  const { id } = (payload ?? {}) as { readonly id?: unknown };
-  if (typeof id === "string") return id;
-  throw new InvalidMessage("unwatch takes { id }");
+function textIn(payload: unknown, field: string, event: string): string {
+  const value = (payload as Readonly<Record<string, unknown>> | null | undefined)?.[field];
+  if (typeof value === "string") return value;
+  throw new InvalidMessage(`${event} takes { ${field} }`);
 }
 
 /** Of the same step: a waiting run that was promoted, say. */

@@ -14,6 +14,8 @@ export interface WorkerOptions {
   readonly reportMs: number;
   /** A run that holds the event loop for so long is told of. */
   readonly blockedMs: number;
+  readonly maxRuns: number;
+  readonly maxMemoryMb: number;
   handle: JobHandler;
   /** What runs here: ids and tasks. */
   running(): ReadonlyMap<string, { readonly task: string }>;
@@ -21,6 +23,7 @@ export interface WorkerOptions {
   handBack(): void;
 }
 
+const MIB = 1_048_576;
 const LOOK_MS = 1_000;
 /** Of the time to end, what is left for those who were told to hand back. */
 const HAND_BACK_MS = 2_000;
@@ -34,6 +37,7 @@ export class Worker {
   #reporting: NodeJS.Timeout | undefined;
   #watching: NodeJS.Timeout | undefined;
   #ends: (() => void)[] = [];
+  #isTired = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -78,6 +82,17 @@ export class Worker {
     facts.workerDown.announce({ worker: name });
   }
 
+  /** Said once: whoever runs this process is to replace it. */
+  #rest(): void {
+    const { maxRuns, maxMemoryMb, facts } = this.#options;
+    const { runs } = this;
+    const memoryBytes = process.memoryUsage.rss();
+    const isTired = (maxRuns > 0 && runs >= maxRuns) || (maxMemoryMb > 0 && memoryBytes > maxMemoryMb * MIB);
+    if (!isTired || this.#isTired) return;
+    this.#isTired = true;
+    facts.tired.announce({ runs, memoryBytes });
+  }
+
   async #report(): Promise<void> {
     const { broker, name, queues, version, running } = this.#options;
     try {
@@ -105,6 +120,7 @@ export class Worker {
       const now = this.#clock.now();
       const lateMs = now - expectedAt;
       expectedAt = now + LOOK_MS;
+      this.#rest();
       if (lateMs < blockedMs) return;
       const tasks = [...new Set([...running().values()].map(({ task }) => task))];
       facts.blocking.announce({ tasks, forMs: Math.round(lateMs) });
