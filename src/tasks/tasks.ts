@@ -13,34 +13,22 @@ import {
   ConfigurationError,
   type Given,
   InvalidMessage,
-  isGroupName,
   LayerUnavailable,
   type Logger,
-  MessageTooLarge,
   resolveOptions,
-  validate,
 } from "../index.ts";
-import { BODY_VERSION, type Body, type StepOutcome } from "./body.ts";
+import type { Body, StepOutcome } from "./body.ts";
 import type { WorkerChannel } from "./channels.ts";
 import { type Clock, realClock } from "./clock.ts";
 import { type AnyTask, Executor } from "./execute.ts";
 import { createTaskFacts, type TaskFacts } from "./facts.ts";
 import { Handle, type TaskHandle } from "./handle.ts";
-import { groupOf, isJobId, newJobId } from "./job-id.ts";
+import { groupOf, isJobId } from "./job-id.ts";
 import { logTasks } from "./log.ts";
-import { plainJson } from "./plain-json.ts";
+import { newJob } from "./new-job.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
-import {
-  type EnqueueOptions,
-  isQueueName,
-  priorities,
-  priorityFault,
-  queueFault,
-  type Step,
-  type Task,
-  type TaskHost,
-} from "./task.ts";
+import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
 import { type TicketOptions, Tickets } from "./tickets.ts";
 import { type WatchHost, watchRoutes } from "./watching.ts";
 import { Worker } from "./worker.ts";
@@ -88,8 +76,6 @@ export interface TasksOptions extends Given<typeof tasksDefaults> {
 }
 
 const OWN_CONCURRENCY = 10;
-const MAX_KEY = 200;
-const MAX_AHEAD_MS = 10 * 366 * 24 * 3_600_000;
 /** Of a run; one word of the state of a task, and only the last counts. */
 export const TASK_GROUP = "tasks.*.*";
 
@@ -119,6 +105,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     queues,
     schedules = [],
     channels = [],
+    logger,
     clock = realClock,
     ...options
   }: TasksOptions) {
@@ -299,50 +286,8 @@ export class Tasks implements ApplicationPart, TaskHost {
         `the task "${task.name}" is not of this application; list it in new Tasks({ tasks })`,
       ]);
     }
-    const { queue = task.settings.queue, priority = task.priority, key, notify } = options;
-    const now = this.#clock.now();
-    const runAt = startOf(options, now);
-    const expiresAt = options.expiresAt === undefined ? undefined : Number(options.expiresAt);
-    if (!isQueueName(queue)) throw new InvalidMessage(queueFault(queue));
-    if (!Object.hasOwn(priorities, priority)) throw new InvalidMessage(priorityFault(priority));
-    if (key !== undefined && (typeof key !== "string" || key.length === 0 || key.length > MAX_KEY)) {
-      throw new InvalidMessage(`a key is text of 1 to ${MAX_KEY} characters`);
-    }
-    if (notify !== undefined && !isGroupName(notify)) {
-      throw new InvalidMessage("notify must be the name of a group");
-    }
-    if (expiresAt !== undefined && !(expiresAt > Math.max(runAt, now))) {
-      throw new InvalidMessage(
-        "expiresAt must be a time after the run's start: a Date, or milliseconds since 1970",
-      );
-    }
-    const value =
-      args === undefined || task.schema === undefined ? args?.value : await validate(task.schema, args.value);
-    const json = plainJson(value, "args");
-    const bytes = json === undefined ? 0 : Buffer.byteLength(json);
-    if (bytes > this.#settings.maxArgsBytes) {
-      throw new MessageTooLarge(
-        `the arguments of a run may have ${this.#settings.maxArgsBytes} bytes as JSON (tasks.maxArgsBytes), these have ${bytes}; send a link to large things`,
-      );
-    }
-    const body: Body = {
-      v: BODY_VERSION,
-      ...(json === undefined ? {} : { args: value }),
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-      ...(notify === undefined ? {} : { notify }),
-      ...more,
-    };
-    return {
-      id: newJobId(queue),
-      queue,
-      task: task.name,
-      body: JSON.stringify(body),
-      priority: priorities[priority],
-      runAt,
-      keepMs: task.settings.keepMs,
-      ...(key === undefined ? {} : { key: `${task.name} ${key}` }),
-      ...(children === undefined ? {} : { children, onChildFailure: "run" as const }),
-    };
+    const { maxArgsBytes } = this.#settings;
+    return newJob(task, args, options, { now: this.#clock.now(), maxArgsBytes, more, children });
   }
 
   async #work({ layer, node }: PartContext): Promise<void> {
@@ -420,17 +365,4 @@ export class Tasks implements ApplicationPart, TaskHost {
     if (!this.#isOpen)
       throw new LayerUnavailable("tasks are not open: they begin and end with their application");
   }
-}
-
-function startOf({ delayMs, at }: EnqueueOptions, now: number): number {
-  if (delayMs === undefined && at === undefined) return 0;
-  if (delayMs !== undefined && at !== undefined) throw new InvalidMessage("give delayMs or at, not both");
-  const runAt = at === undefined ? now + (delayMs as number) : Number(at);
-  if (delayMs !== undefined && !(delayMs >= 0)) {
-    throw new InvalidMessage(`delayMs must be milliseconds from 0, not ${String(delayMs)}`);
-  }
-  if (!(runAt >= 0 && runAt - now <= MAX_AHEAD_MS)) {
-    throw new InvalidMessage("a run starts within ten years: at is a Date, or milliseconds since 1970");
-  }
-  return Math.ceil(runAt);
 }
