@@ -83,7 +83,7 @@ export class Application {
   readonly settings: ApplicationSettings;
   readonly #context: RunnerContext;
   readonly #runners = new Set<Runner>();
-  readonly #parts: readonly ApplicationPart[];
+  readonly parts: readonly ApplicationPart[];
   readonly #partContext: PartContext;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
@@ -119,7 +119,7 @@ export class Application {
     const { node, signals: facts } = this;
     const present = who && { presence: { ...who, limits } };
     this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log, ...present });
-    this.#parts = parts;
+    this.parts = parts;
     const secrets = typeof secret === "string" ? [secret] : secret;
     this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
     this.#context = {
@@ -207,7 +207,7 @@ export class Application {
 
   async #start(): Promise<void> {
     await this.layer.open();
-    for (const part of this.#parts) await part.open(this.#partContext);
+    for (const part of this.parts) await part.open(this.#partContext);
     this.signals.started.announce({ node: this.node });
   }
 
@@ -219,7 +219,7 @@ export class Application {
     const deadline = setTimeout(() => {
       for (const runner of runners) runner.abandon();
     }, withinMs);
-    const parts = this.#parts.map(async (part) => part.close(withinMs));
+    const parts = this.parts.map(async (part) => part.close(withinMs));
     await Promise.all(runners.map((runner) => runner.finished));
     await this.#settled(parts);
     clearTimeout(deadline);

@@ -37,7 +37,7 @@ export interface Schedule {
   readonly options: EnqueueOptions;
 }
 
-const ID = /^[A-Za-z0-9_-]{1,60}$/;
+const ID = /^[A-Za-z0-9_-]{1,30}$/;
 const MIN_EVERY_MS = 100;
 const MAX_EVERY_MS = 366 * 24 * 3_600_000;
 const FIELDS = 5;
@@ -103,7 +103,7 @@ export function schedule<Args>(
   const faults: string[] = [];
   const where = `schedule "${String(id)}"`;
   if (typeof id !== "string" || !ID.test(id)) {
-    faults.push(`a schedule's id is 1 to 60 letters, digits, "-" or "_", not "${String(id)}"`);
+    faults.push(`a schedule's id is 1 to 30 letters, digits, "-" or "_", not "${String(id)}"`);
   }
   if (!isTimeZone(tz)) faults.push(`${where}: "${String(tz)}" is no time zone; write one as "Europe/Berlin"`);
   else {

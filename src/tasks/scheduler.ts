@@ -78,7 +78,9 @@ export class Scheduler {
     const { clock, facts, broker } = this.#options;
     try {
       if (!(await this.#isBusy(schedule))) {
-        const job = await this.#options.jobOf(schedule);
+        const made = await this.#options.jobOf(schedule);
+        // The same whoever makes it, so that the broker knows it again.
+        const job = { ...made, id: `${made.queue}.${schedule.id}-${at}` };
         const isOurs = await broker.tick(schedule.id, at, job);
         if (isOurs) facts.queued.announce({ id: job.id, task: job.task, queue: job.queue, isMerged: false });
       }

@@ -71,6 +71,8 @@ export interface TasksOptions extends Given<typeof tasksDefaults> {
   readonly schedules?: readonly Schedule[];
   /** Hears what happens to tasks here; without it connect receivers to `signals`. */
   readonly logger?: Logger;
+  /** Called once when this process is `tired`: see `maxRuns` and `maxMemoryMb`. */
+  readonly onTired?: () => void;
   /** Time, for tests. @internal */
   readonly clock?: Clock;
 }
@@ -106,6 +108,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     schedules = [],
     channels = [],
     logger,
+    onTired,
     clock = realClock,
     ...options
   }: TasksOptions) {
@@ -145,6 +148,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.#clock = clock;
     this.broker = broker;
     if (logger !== undefined) logTasks(this.signals, logger);
+    if (onTired !== undefined) this.signals.tired.connect(() => onTired());
     const { path } = settings;
     const ttlMs = Math.max(3_600_000, ...tasks.map((task) => task.settings.keepMs));
     this.groups = { [TASK_GROUP]: { history: { size: 1, ttlMs, conflate: true } } };

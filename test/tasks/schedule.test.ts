@@ -83,7 +83,7 @@ test("all that is wrong with a schedule is told together", () => {
       missed: "all" as never,
       overlap: "no" as never,
     });
-  expect(declare).toThrow(/id is 1 to 60 letters/);
+  expect(declare).toThrow(/id is 1 to 30 letters/);
   expect(declare).toThrow(/"Europe\/Berlim" is no time zone/);
   expect(declare).toThrow(/missed must be/);
   expect(declare).toThrow(/overlap must be/);
