@@ -91,3 +91,15 @@ test("a time limit is of the test's clock as well", async () => {
   const statuses = kit.advance(5_000);
   expect(await statuses).toMatchObject([{ state: "failed", error: { code: "time_limit" } }]);
 });
+
+test("a rate spreads the starts of its task evenly, and of no other", async () => {
+  const starts: number[] = [];
+  const rated = task("rated", { rate: { max: 3, perMs: 60_000 } }, () => void starts.push(kit.now));
+  kit = await testTasks({ tasks: [rated, note], now: 0 });
+  for (let i = 0; i < 5; i++) await rated.enqueue();
+  await note.enqueue("at once");
+  await kit.drain();
+  expect(ran).toEqual(["at once"]);
+  await kit.advance(100_000);
+  expect(starts.map((at) => at - (starts[0] as number))).toEqual([0, 0, 0, 20_000, 40_000]);
+});
