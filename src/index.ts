@@ -101,3 +101,4 @@ export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";
 export { TokenBucket } from "./token-bucket.ts";
 export type * from "./types.ts";
+export { within } from "./within.ts";

@@ -39,6 +39,8 @@ export interface ConsumerPlace {
 
 /** How long a worker waits for Redis to say that there is something, before it looks by itself. */
 const LOOK_MS = 5_000;
+/** How much later than that Redis is to end the wait by itself. */
+const ALARM_MS = 500;
 /** Between two attempts to reach Redis. */
 const PAUSE_MS = 200;
 /** Jobs that one check forgets, and how many such checks follow each other. */
@@ -161,7 +163,7 @@ export class RedisConsumer implements Consumption {
     while (this.#rows.size > 0) await Promise.all(this.#rows);
     clearInterval(this.#timer);
     // It may have taken the sign that there is something, and nothing with it.
-    await this.#commands.run(WAKE, [this.#base], []).catch(() => {});
+    await this.#wake();
   }
 
   async #abandon(run: Run): Promise<void> {
@@ -213,20 +215,25 @@ export class RedisConsumer implements Consumption {
 
   /** Until there may be something, or it is time to look. */
   async #wait(): Promise<void> {
-    const waitMs = Math.min(this.#dueInMs ?? LOOK_MS, LOOK_MS);
+    const dueInMs = Math.min(this.#dueInMs ?? LOOK_MS, LOOK_MS);
+    // Redis ends a wait up to a tenth of a second late; a sign that there is something ends it at once.
+    const alarm = setTimeout(() => void this.#wake(), dueInMs);
+    const waitMs = dueInMs + ALARM_MS;
     try {
-      if (waitMs > 0) {
-        const args = ["BZPOPMIN", `${this.#base}marker`, (waitMs / 1000).toFixed(3)];
-        const sign = await this.#blocking.command(args, waitMs);
-        if (sign !== null && this.#rows.size >= this.#concurrency) {
-          // Meanwhile this worker is busy with others; somebody else may have room.
-          await this.#commands.run(WAKE, [this.#base], []).catch(() => {});
-        }
-      }
+      const args = ["BZPOPMIN", `${this.#base}marker`, (waitMs / 1000).toFixed(3)];
+      const sign = await this.#blocking.command(args, waitMs);
+      // While this worker was asleep it became busy: somebody else may have room.
+      if (sign !== null && this.#rows.size >= this.#concurrency) await this.#wake();
     } catch {
       await pause(this.#stopping.signal);
+    } finally {
+      clearTimeout(alarm);
     }
     this.#isDrained = false;
+  }
+
+  async #wake(): Promise<void> {
+    await this.#commands.run(WAKE, [this.#base], []).catch(() => {});
   }
 
   #begin(taken: Taken): void {
@@ -320,10 +327,8 @@ export class RedisConsumer implements Consumption {
       return this.#commands.run(POSTPONE, keys, [...ours, ...rest]);
     });
     const taken = takenOf(answer);
-    if (taken.id !== "") return taken;
-    this.#isDrained = true;
-    this.#dueInMs = taken.dueInMs;
-    return undefined;
+    // That there was nothing more is no news: by now there may be, as this very job after its delay.
+    return taken.id === "" ? undefined : taken;
   }
 
   /** Does it until Redis has answered, while the run is not over. */

@@ -1,6 +1,6 @@
 /** The part of a process that works on queues: takes jobs, says that it lives, and ends in order. */
 import { hostname } from "node:os";
-import type { Consumption, JobHandler, TaskBroker } from "../index.ts";
+import { type Consumption, type JobHandler, type TaskBroker, within } from "../index.ts";
 import { type Clock, realClock } from "./clock.ts";
 import type { TaskFacts } from "./facts.ts";
 
@@ -71,10 +71,12 @@ export class Worker {
     clearInterval(this.#watching);
     if (this.#reporting === undefined) return;
     this.#reporting = undefined;
-    const timer = setTimeout(() => this.#options.handBack(), Math.max(withinMs - HAND_BACK_MS, withinMs / 2));
-    const late = new Promise<void>((resolve) => setTimeout(resolve, withinMs).unref());
-    await Promise.race([Promise.all(this.#consumptions.map((consumption) => consumption.stop())), late]);
-    clearTimeout(timer);
+    const handBackMs = Math.max(withinMs - HAND_BACK_MS, withinMs / 2);
+    const ended = Promise.all(this.#consumptions.map((consumption) => consumption.stop()));
+    const handBack = setTimeout(() => this.#options.handBack(), handBackMs);
+    // What does not heed its signal is the broker's to give back.
+    await within(withinMs, ended, () => new Error("late")).catch(() => {});
+    clearTimeout(handBack);
     this.#consumptions = [];
     for (const end of this.#ends) end();
     const { broker, name, facts } = this.#options;
