@@ -45,7 +45,7 @@ export class Scheduler {
       const last = ticks.get(id);
       const due = timing.before(now, tz);
       if (missed === "once" && last !== undefined && last.at < due) await this.#fire(schedule, due);
-      else this.#plan(schedule);
+      else this.#plan(schedule, now);
     }
   }
 
@@ -55,10 +55,14 @@ export class Scheduler {
     this.#timers.clear();
   }
 
-  #plan(schedule: Schedule): void {
+  /** @param from - the moment before: one that passed while it was kept is not left out for that */
+  #plan(schedule: Schedule, from: number): void {
     const { clock } = this.#options;
-    const at = schedule.timing.after(clock.now(), schedule.tz);
-    this.#wait(schedule, at - clock.now(), () => this.#reach(schedule, at));
+    const { timing, tz, missed } = schedule;
+    const now = clock.now();
+    let at = timing.after(from, tz);
+    if (now - at > LATE_MS) at = missed === "once" ? timing.before(now, tz) : timing.after(now, tz);
+    this.#wait(schedule, at - now, () => this.#reach(schedule, at));
   }
 
   /** Timers may be early, and cannot be as long as some waits. */
@@ -85,18 +89,16 @@ export class Scheduler {
         if (isOurs) facts.queued.announce({ id: job.id, task: job.task, queue: job.queue, isMerged: false });
       }
     } catch (error) {
-      const isMissed = schedule.missed === "skip" && clock.now() - at > LATE_MS;
+      // Redis is away. It is kept when that is over, unless it is too late, or another moment has come.
       const isOvertaken = schedule.timing.before(clock.now(), schedule.tz) > at;
-      if (!isMissed && !isOvertaken) {
+      const isTooLate = schedule.missed === "skip" && clock.now() - at > LATE_MS;
+      if (!isOvertaken && !isTooLate) {
         return this.#wait(schedule, RETRY_MS, () => void this.#fire(schedule, at));
       }
       facts.faulted.announce({ error });
-      if (schedule.missed === "once") {
-        const due = schedule.timing.before(clock.now(), schedule.tz);
-        return this.#wait(schedule, RETRY_MS, () => void this.#fire(schedule, due));
-      }
+      return this.#wait(schedule, RETRY_MS, () => this.#plan(schedule, at));
     }
-    if (this.#isOpen) this.#plan(schedule);
+    if (this.#isOpen) this.#plan(schedule, at);
   }
 
   /** Whether the run of the moment before still goes on, and that matters. */

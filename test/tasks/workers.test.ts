@@ -44,7 +44,7 @@ const tick = task("tick", async (_, run) => note(run.id));
 
 export function compose({ tasks, secret, serverOptions, logger }) {
   const broker = new RedisBroker({ url, lockMs: 1500, checkMs: 300, lookMs: 300 });
-  const schedules = Number(TICK) > 0 ? [schedule("tick", every(Number(TICK)), tick, undefined)] : [];
+  const schedules = Number(TICK) > 0 ? [schedule("tick", every(Number(TICK)), tick, undefined, { overlap: "allow" })] : [];
   const part = new Tasks({ ...tasks, broker, schedules, tasks: [steps, tick], lookMs: 300 });
   const app = createApplication({
     routes: [http("/begin", async (request, response) => {
