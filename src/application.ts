@@ -19,10 +19,34 @@ import { type RouteEntry, Router } from "./router.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { Backplane, Budget, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
 
+/** What a part is opened with. */
+export interface PartContext {
+  readonly node: string;
+  readonly layer: ChannelLayer;
+  readonly signals: Facts;
+  /** The application's, for what is signed; may be empty. */
+  readonly secrets: readonly string[];
+  /** As the application's option says. */
+  userId(user: unknown): string | undefined;
+}
+
+/** What lives and ends with an application, and may bring routes and policies of its own: tasks, say. */
+export interface ApplicationPart {
+  readonly groups?: GroupPolicies;
+  /** After the application's own. */
+  readonly routes?: readonly RouteEntry[];
+  /** When the channel layer is open, one part after the other. What it throws ends the start. */
+  open(context: PartContext): Promise<void>;
+  /** While clients are told that the server stops, before the channel layer closes. Idempotent. */
+  close(withinMs: number): Promise<void>;
+}
+
 export interface ApplicationOptions extends Given<ApplicationSettings> {
   readonly routes: readonly RouteEntry[];
   /** Around every route, the first outermost. */
   readonly middleware?: readonly Middleware[];
+  /** What lives with the application beside its routes, e.g. `new Tasks(...)`. */
+  readonly parts?: readonly ApplicationPart[];
   /** What carries groups between nodes; by default this process is the only node. */
   readonly backplane?: Backplane;
   /** What groups keep, by patterns of their names; the same in every process that sends to them. */
@@ -59,6 +83,8 @@ export class Application {
   readonly settings: ApplicationSettings;
   readonly #context: RunnerContext;
   readonly #runners = new Set<Runner>();
+  readonly parts: readonly ApplicationPart[];
+  readonly #partContext: PartContext;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -66,9 +92,10 @@ export class Application {
   constructor({
     routes,
     middleware = [],
+    parts = [],
     backplane = new MemoryBackplane(),
     userId = usualUserId,
-    groups = {},
+    groups: ownGroups = {},
     history,
     secret = [],
     presence,
@@ -76,8 +103,10 @@ export class Application {
     ...options
   }: ApplicationOptions) {
     const faults = new Faults();
+    const groups = Object.assign({}, ...parts.map((part) => part.groups), ownGroups) as GroupPolicies;
+    const allRoutes = [...routes, ...parts.flatMap((part) => part.routes ?? [])];
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
-    const router = faults.collect(() => new Router(routes, middleware));
+    const router = faults.collect(() => new Router(allRoutes, middleware));
     const log = faults.collect(() => historyOptions(groups, history, secret, backplane));
     const who = faults.collect(() => presenceOptions(groups, presence, backplane));
     if (settings === undefined || router === undefined || faults.list.length > 0)
@@ -90,6 +119,9 @@ export class Application {
     const { node, signals: facts } = this;
     const present = who && { presence: { ...who, limits } };
     this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log, ...present });
+    this.parts = parts;
+    const secrets = typeof secret === "string" ? [secret] : secret;
+    this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
     this.#context = {
       layer: this.layer,
       userId,
@@ -99,9 +131,12 @@ export class Application {
     };
   }
 
-  /** Opens the channel layer. A server does this by itself; programs without one call it. Idempotent. */
+  /**
+   * Opens the channel layer and the parts. A server does this by itself; programs without one call it.
+   * Idempotent.
+   */
   start(): Promise<void> {
-    this.#started ??= this.layer.open().then(() => this.signals.started.announce({ node: this.node }));
+    this.#started ??= this.#start();
     return this.#started;
   }
 
@@ -170,6 +205,12 @@ export class Application {
     return new TokenBucket(eventsPerSecond, eventsPerSecond * 2);
   }
 
+  async #start(): Promise<void> {
+    await this.layer.open();
+    for (const part of this.parts) await part.open(this.#partContext);
+    this.signals.started.announce({ node: this.node });
+  }
+
   async #stop(withinMs: number): Promise<void> {
     // A start that failed has said so itself.
     await this.#started?.catch(() => {});
@@ -178,10 +219,20 @@ export class Application {
     const deadline = setTimeout(() => {
       for (const runner of runners) runner.abandon();
     }, withinMs);
+    const parts = this.parts.map(async (part) => part.close(withinMs));
     await Promise.all(runners.map((runner) => runner.finished));
+    await this.#settled(parts);
     clearTimeout(deadline);
     await this.layer.close();
     this.signals.stopped.announce({ node: this.node });
+  }
+
+  /** One that cannot end in order must not keep the others. */
+  async #settled(parts: readonly Promise<void>[]): Promise<void> {
+    for (const outcome of await Promise.allSettled(parts)) {
+      if (outcome.status === "fulfilled") continue;
+      this.signals.failed.announce({ hook: "layer", error: outcome.reason });
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /** The face of the core: what applications import from `sluice`. */
 export { addressKey } from "./address-key.ts";
-export type { Application, ApplicationOptions } from "./application.ts";
+export type { Application, ApplicationOptions, ApplicationPart, PartContext } from "./application.ts";
 export { createApplication } from "./application.ts";
 export type {
   AskOptions,
@@ -15,6 +15,7 @@ export type {
   SendsIn as ServerEvents,
 } from "./consumer/consumer.ts";
 export { Consumer, event } from "./consumer/consumer.ts";
+export { messageTable, validateLater as validate } from "./consumer/handlers.ts";
 export {
   AskTimeout,
   ChannelFull,
@@ -90,7 +91,7 @@ export type {
   WorkerReport,
 } from "./layer/task-broker.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
-export { nearest, printable } from "./names.ts";
+export { isGroupName, nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";
 export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
@@ -100,3 +101,4 @@ export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";
 export { TokenBucket } from "./token-bucket.ts";
 export type * from "./types.ts";
+export { within } from "./within.ts";

@@ -161,6 +161,9 @@ function wrongValue(name: string, usual: unknown, value: unknown): string | unde
   if (name === "livePath" || name === "readyPath") {
     return isPath(value) ? undefined : 'a path such as "/health" without a query, or "" for none';
   }
+  if (typeof usual === "number" && !Number.isInteger(usual)) {
+    return typeof value === "number" && value >= 0 && value <= 1 ? undefined : "a number from 0 to 1";
+  }
   if (typeof usual === "number") {
     const least = Math.min(usual, 1);
     // Timers overflow beyond 31 bits and would fire at once.

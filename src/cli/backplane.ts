@@ -54,7 +54,8 @@ export class NoPresence extends MemoryPresence {
   }
 }
 
-function redisOptions(environment: Environment) {
+/** Where the environment says Redis is; undefined: nowhere. */
+export function redisOptions(environment: Environment) {
   const { REDIS_URL: url, REDIS_USERNAME: username, REDIS_PASSWORD: password } = environment;
   const { REDIS_PREFIX: prefix, REDIS_CA_FILE: ca, REDIS_SENTINEL_PASSWORD: sentinel } = environment;
   if (url === undefined) return undefined;

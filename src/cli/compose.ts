@@ -6,6 +6,7 @@ import type { PresenceStore } from "../layer/presence-store.ts";
 import type { Logger } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
+import type { TasksContext } from "./labour.ts";
 
 /** What `sluice start` has read from the command line and the environment, for a composition root. */
 export interface ComposeContext {
@@ -21,6 +22,12 @@ export interface ComposeContext {
   readonly history: HistoryStore;
   /** For `createApplication`, if some groups keep presence; as `history`. */
   readonly presence: PresenceStore;
+  /**
+   * For `new Tasks({ ...tasks, tasks: [...] })`, if there are tasks: kept in Redis, which `sluice work` works on, or in
+   * this process' memory, and then done here. Several processes without Redis share none; it then refuses to
+   * be opened.
+   */
+  readonly tasks: TasksContext;
   /** For `createApplication`: `SLUICE_SECRET`; empty if it is not set. */
   readonly secret: readonly string[];
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */

@@ -42,6 +42,16 @@ export const VARIABLES = {
     "begins every name in Redis; applications that share one need their own",
     text,
   ),
+  TASKS_REDIS_URL: variable(
+    "",
+    "the Redis that tasks wait in, if it is not that of `REDIS_URL`: a single server, not a Cluster or Sentinel, with its password in the URL",
+    text,
+  ),
+  QUEUES: variable(
+    "default:10",
+    "what `sluice work` works on: queues, and how many runs of each at once, e.g. `default:20,heavy:2`",
+    readQueues,
+  ),
   SLUICE_SECRET: variable(
     "",
     "signs what clients show when they come back to groups with history; the same on all nodes, at least 32 characters; of several, by commas, the first signs and all are believed",
@@ -105,6 +115,25 @@ export function readPort(value: string): number {
 export function readProcesses(value: string): number {
   if (value === "auto") return Math.min(availableParallelism(), MAX_PROCESSES);
   return integer(value, 1, MAX_PROCESSES, `"auto" or a whole number from 1 to ${MAX_PROCESSES}`);
+}
+
+/** From 1. */
+export function readCount(value: string): number {
+  return integer(value, 1, 2_147_483_647);
+}
+
+export function readQueues(value: string): Readonly<Record<string, number>> {
+  const queues = new Map<string, number>();
+  for (const entry of list(value)) {
+    const [, name, count = "10"] = /^([A-Za-z0-9_-]{1,40})(?::(\d{1,5}))?$/.exec(entry) ?? [];
+    const concurrency = Number(count);
+    if (name === undefined || concurrency < 1 || concurrency > 10_000 || queues.has(name)) {
+      throw new Error("queues with a number from 1 to 10000 each, as `default:20,heavy:2`");
+    }
+    queues.set(name, concurrency);
+  }
+  if (queues.size === 0) throw new Error("at least one queue, as `default:20`");
+  return Object.fromEntries(queues);
 }
 
 /** Of all that may stand in an environment, only what is close to a name of ours is our affair. */

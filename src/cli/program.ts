@@ -1,8 +1,9 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { complain, exitCodeOf } from "./complaint.ts";
-import { readEnvironment, readPort, readProcesses, VARIABLES } from "./environment.ts";
+import { readCount, readEnvironment, readPort, readProcesses, readQueues, VARIABLES } from "./environment.ts";
 import type { StartOptions } from "./start.ts";
+import type { WorkOptions } from "./work.ts";
 
 /**
  * The command line: reads it, runs the command, and says what went wrong.
@@ -55,6 +56,22 @@ function commands(): Command {
     });
 
   program
+    .command("work")
+    .summary("work on an application's tasks")
+    .description(
+      "Works on queues of tasks until SIGTERM or SIGINT; serves no clients. Needs REDIS_URL. MODULE is the one that `sluice start` takes. What runs when it is told to end may end within STOP_TIMEOUT_MS; what is left is aborted and given back.",
+    )
+    .argument("<MODULE>", "the file, from the folder you are in")
+    .option("-q, --queues <list>", "queues, and how many runs of each at once (QUEUES)", checked(readQueues))
+    .option("--max-runs <number>", "end after so many runs, to be started anew", checked(readCount))
+    .option("--max-memory-mb <number>", "end when it holds more memory, in MiB", checked(readCount))
+    .addHelpText("after", `\nEnvironment (an option wins over its variable):\n${environmentHelp()}`)
+    .action(async (module: string, options: WorkOptions) => {
+      const { work } = await import("./work.ts");
+      await work(module, options, readEnvironment(process.env));
+    });
+
+  program
     .command("send")
     .summary("send a message to the consumers in a group")
     .description(
@@ -90,6 +107,7 @@ const EXAMPLES = `
 Examples:
   sluice start app.js                                   serve on http://127.0.0.1:3000
   sluice start app.js --host 0.0.0.0 --processes auto   on all interfaces, with all cores
+  sluice work app.js --queues default:20,heavy:2        work on tasks, beside the nodes
   sluice emit news headline '{"text":"hello"}'          tell all clients in the group "news"
 
 What a command takes: sluice help start`;

@@ -1,18 +1,14 @@
 import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
-import { MemoryHistory } from "../layer/memory-history.ts";
-import { MemoryPresence } from "../layer/memory-presence.ts";
-import { createLogger, type Logger, logSignals } from "../logger.ts";
+import { createLogger, type Logger } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
 import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
-import type { Server } from "../server/index.ts";
-import type { Backplane } from "../types.ts";
-import { NoHistory, NoPresence, redisBackplane, redisHistory, redisPresence } from "./backplane.ts";
 import { complain } from "./complaint.ts";
-import { type ComposeContext, loadCompose } from "./compose.ts";
+import { compose, type Part, stopMsOf } from "./composition.ts";
 import { endOnBugs, endOnSignals } from "./ending.ts";
 import type { Environment } from "./environment.ts";
+import { warnOfMemory } from "./labour.ts";
 
 /** What the command line says; it wins over the environment. */
 export interface StartOptions {
@@ -23,8 +19,6 @@ export interface StartOptions {
 
 /** In the environment of a process that a crew's primary has started. */
 const CREW = "SLUICE_CREW";
-/** On top of what a server's `stop` may take. */
-const STOP_MARGIN_MS = 3_000;
 
 /**
  * Runs a composition root until it is told to end. Resolves when it serves.
@@ -48,20 +42,14 @@ export async function start(module: string, options: StartOptions, environment: 
   return leadCrew(where, processes, environment, logger);
 }
 
-interface Part {
-  readonly module: string;
-  readonly environment: Environment;
-  readonly processes: number;
-  readonly where: { readonly host: string; readonly port: number };
-  readonly logger: Logger;
-}
-
 async function serveAlone(part: Part): Promise<void> {
   endOnBugs(part.logger);
-  const server = await compose(part, new MemoryBackplane());
-  endOnSignals({ stop: () => server.stop(), deadlineMs: () => stopMsOf(server) });
+  const { server, tasks } = await compose(part, new MemoryBackplane());
+  const end = endOnSignals({ stop: () => server.stop(), deadlineMs: () => stopMsOf(server) });
+  tasks.whenTired(end);
   const { url } = await server.listen();
   announce(url);
+  warnOfMemory(server.app, part.logger);
 }
 
 /** A process of a crew: it ends when its primary, or anybody else, says SIGTERM. */
@@ -69,7 +57,7 @@ async function serveInCrew(number: number, part: Part): Promise<void> {
   endOnBugs(part.logger);
   // A terminal sends it to the whole group; the primary tells us what it means.
   process.on("SIGINT", () => {});
-  const server = await compose(part, new ProcessBackplane());
+  const { server } = await compose(part, new ProcessBackplane());
   const membership = new Membership(server);
   let isEnding = false;
   process.on("SIGTERM", () => {
@@ -117,38 +105,6 @@ async function leadCrew(
     throw error;
   }
   announce(url);
-}
-
-async function compose(
-  { module, environment, processes, where, logger }: Part,
-  local: Backplane,
-): Promise<Server> {
-  const { ORIGINS, TRUSTED_PROXIES, DRAIN_DELAY_MS, DRAIN_MS, STOP_TIMEOUT_MS } = environment;
-  const composed = await loadCompose(module);
-  const backplane = (await redisBackplane(environment)) ?? local;
-  const context: ComposeContext = {
-    backplane,
-    history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
-    presence: (await redisPresence(environment)) ?? (processes > 1 ? new NoPresence() : new MemoryPresence()),
-    secret: environment.SLUICE_SECRET ?? [],
-    serverOptions: {
-      ...where,
-      ...(ORIGINS === undefined ? {} : { origins: ORIGINS }),
-      ...(TRUSTED_PROXIES === undefined ? {} : { trustedProxies: TRUSTED_PROXIES }),
-      ...(DRAIN_DELAY_MS === undefined ? {} : { drainDelayMs: DRAIN_DELAY_MS }),
-      ...(DRAIN_MS === undefined ? {} : { drainMs: DRAIN_MS }),
-      ...(STOP_TIMEOUT_MS === undefined ? {} : { stopTimeoutMs: STOP_TIMEOUT_MS }),
-    },
-    logger,
-    processes,
-  };
-  const server = await composed(context);
-  logSignals(server.app.signals, logger);
-  return server;
-}
-
-function stopMsOf({ settings }: Server): number {
-  return settings.drainDelayMs + settings.stopTimeoutMs + STOP_MARGIN_MS;
 }
 
 function announce(url: string): void {

@@ -1,6 +1,7 @@
 export { HistoryError } from "./history-error.ts";
 export { type Presence, presence } from "./presence.ts";
 export { type Recovery, recover } from "./recovery.ts";
+export { type TaskWatch, watchTask } from "./task-watch.ts";
 export type {
   Gap,
   GapReason,
@@ -16,4 +17,6 @@ export type {
   Somebody,
   StockSocket,
   StorageArea,
+  TaskEvents,
+  TaskStatus,
 } from "./types.ts";

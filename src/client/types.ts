@@ -106,3 +106,26 @@ export interface StockSocket {
   connect(): unknown;
   disconnect(): unknown;
 }
+
+/** A run of a task, as the server tells it. */
+export interface TaskStatus {
+  readonly id: string;
+  readonly task: string;
+  readonly state: "queued" | "running" | "retrying" | "succeeded" | "failed" | "cancelled" | "expired";
+  /** 0 before the first. */
+  readonly attempt: number;
+  /** Of one attempt a later one is newer. */
+  readonly step: number;
+  /** `total` 0: not known. */
+  readonly progress?: { readonly done: number; readonly total: number; readonly note?: string };
+  readonly result?: unknown;
+  readonly error?: { readonly code: string; readonly message: string };
+  /** Milliseconds since 1970, by the server's clock. */
+  readonly at: number;
+}
+
+export interface TaskEvents {
+  readonly progress: TaskStatus;
+  readonly done: { readonly result: unknown; readonly status: TaskStatus };
+  readonly failed: { readonly code: string; readonly message: string; readonly status: TaskStatus };
+}

@@ -48,6 +48,22 @@ export function handlerTable(consumer: Described, base: object): HandlerTable {
   return table;
 }
 
+/**
+ * Which of a class' methods handle which type of message: `thumbnailMake` is `thumbnail.make`.
+ *
+ * @param base - what it has is never a handler
+ * @throws ConfigurationError
+ */
+export function messageTable(
+  described: { readonly name: string; readonly prototype: object },
+  base: object,
+): HandlerTable["messages"] {
+  const faults: string[] = [];
+  const table = messageHandlers(described, base, faults);
+  if (faults.length > 0) throw new ConfigurationError(faults);
+  return table;
+}
+
 function eventRows({ name, events = {} }: Described, faults: string[]): ReadonlyMap<string, EventRow> {
   const rows = new Map<string, EventRow>();
   if (typeof events !== "object" || events === null) {

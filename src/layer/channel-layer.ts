@@ -1,5 +1,6 @@
 import {
   CloseCode,
+  ConfigurationError,
   ConnectionClosed,
   checkCloseCode,
   InvalidMessage,
@@ -104,6 +105,8 @@ export class ChannelLayer {
   readonly #attached = new Map<string, Attached>();
   /** Channels here by whose they are. */
   readonly #users = new Map<string, Set<string>>();
+  /** Channels that belong to no connection. */
+  readonly #named = new Map<string, (message: Message) => Promise<void>>();
   #downSince: number | undefined;
   #state: "new" | "open" | "closed" = "new";
 
@@ -326,14 +329,39 @@ export class ChannelLayer {
   /**
    * Sends a message to one consumer, wherever it is. At most once: if the channel is gone, the message is
    * dropped and `dropped` says so.
+   *
+   * @param channel - of a connection; or a name that somebody takes messages for (see {@link nameChannel}):
+   * then what it promises holds
+   * @throws InvalidName, InvalidMessage, MessageTooLarge, LayerUnavailable
    */
   async send(channel: string, message: Message): Promise<void> {
+    const named = this.#named.get(channel);
+    if (named !== undefined) {
+      checkMessageType(message?.type);
+      this.#checkOpen();
+      return named(message);
+    }
     checkChannelName(channel);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
     const node = nodeOf(channel);
     if (node === this.node) this.#deliver(channel, toMessage(payload));
     else this.#publish(nodeTopic(node), { kind: "direct", channel }, payload);
+  }
+
+  /**
+   * Takes all that is sent to a channel of this name from this node, e.g. to hand it to workers.
+   *
+   * @returns what ends it
+   * @throws InvalidName; ConfigurationError if somebody takes it already
+   */
+  nameChannel(name: string, take: (message: Message) => Promise<void>): () => void {
+    checkGroupName(name);
+    if (this.#named.has(name)) {
+      throw new ConfigurationError([`the channel "${name}" is taken already; each has one that takes it`]);
+    }
+    this.#named.set(name, take);
+    return () => void this.#named.delete(name);
   }
 
   /**

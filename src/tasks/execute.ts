@@ -1,0 +1,298 @@
+/**
+ * The way of one job through a worker: is it known, wanted, in time and under its rate; then its function
+ * runs; then it is decided what becomes of it. Nothing here throws.
+ */
+import type { ChannelLayer, ChildOutcome, Delivery, JobOutcome, TaskBroker } from "../index.ts";
+import { type Body, readBody, type StepOutcome } from "./body.ts";
+import type { Clock } from "./clock.ts";
+import {
+  Cancelled,
+  DoNotRetry,
+  faultOf,
+  HandedBack,
+  RetryLater,
+  readFault,
+  TimeLimitReached,
+} from "./errors.ts";
+import type { TaskFacts } from "./facts.ts";
+import { plainJson } from "./plain-json.ts";
+import { retryAfter } from "./retry.ts";
+import { Run } from "./run.ts";
+import type { KeptProgress, TaskProgress, TaskStatus } from "./status.ts";
+import { LAST_STEP, statusOf } from "./status.ts";
+import type { Task } from "./task.ts";
+
+export type AnyTask = Task<never, unknown>;
+
+export interface ExecutorOptions {
+  readonly broker: TaskBroker;
+  readonly layer: ChannelLayer;
+  readonly clock: Clock;
+  readonly facts: TaskFacts;
+  readonly tasks: ReadonlyMap<string, AnyTask>;
+  /** Told to those who watch a run. */
+  announce(status: TaskStatus): Promise<void>;
+  /** The outcome, to the group that the run was enqueued with. */
+  notify(group: string, status: TaskStatus): Promise<void>;
+  /** Bytes of a result, as JSON. */
+  readonly maxResultBytes: number;
+  /** From 0 to 1. */
+  random(): number;
+}
+
+/** One whose task nobody knows comes again after so long: another worker may be newer. */
+const STRANGE_MS = 5_000;
+/** Until nobody can be meant. */
+const STRANGE_FOR_MS = 600_000;
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #running = new Map<string, { readonly task: string; readonly stop: AbortController }>();
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+  }
+
+  /** Ids of the runs of this process, and their tasks. */
+  get running(): ReadonlyMap<string, { readonly task: string }> {
+    return this.#running;
+  }
+
+  /** Aborts what runs here; what then ends with an error is handed back, as no attempt. */
+  handBack(): void {
+    for (const { stop } of this.#running.values()) {
+      stop.abort(new HandedBack("the worker ends; the run begins again elsewhere"));
+    }
+  }
+
+  readonly handle = async (job: Delivery): Promise<JobOutcome> => {
+    try {
+      return await this.#handle(job);
+    } catch (error) {
+      // Ours, or the broker's: the task is not to blame.
+      this.#options.facts.faulted.announce({ error });
+      return { kind: "later", afterMs: STRANGE_MS };
+    }
+  };
+
+  async #handle(job: Delivery): Promise<JobOutcome> {
+    const { tasks, clock } = this.#options;
+    const body = readBody(job.body);
+    const task = tasks.get(job.task);
+    if (job.isCancelled) return this.#giveUp(job, body, new Cancelled("the run was cancelled"));
+    if (body === undefined || task === undefined) return this.#strange(job, body);
+    if (body.expiresAt !== undefined && clock.now() >= body.expiresAt) {
+      return this.#giveUp(
+        job,
+        body,
+        new DoNotRetry("its time was over before it began", { code: "expired" }),
+      );
+    }
+    const waitMs = await this.#reserve(task, body);
+    if (waitMs > 0) {
+      return { kind: "later", afterMs: waitMs, body: JSON.stringify({ ...body, reserved: true }) };
+    }
+    return this.#run(job, task, body);
+  }
+
+  async #strange(job: Delivery, body: Body | undefined): Promise<JobOutcome> {
+    const now = this.#options.clock.now();
+    const since = body?.strangeSince ?? (body === undefined ? job.addedAt : now);
+    if (now - since < STRANGE_FOR_MS) {
+      const later = { kind: "later", afterMs: STRANGE_MS } as const;
+      return body === undefined
+        ? later
+        : { ...later, body: JSON.stringify({ ...body, strangeSince: since }) };
+    }
+    const message = `no worker of the queue "${job.queue}" knows the task "${job.task}"; list it in new Tasks({ tasks })`;
+    return this.#giveUp(job, body, new DoNotRetry(message, { code: "unknown_task" }));
+  }
+
+  async #reserve(task: AnyTask, body: Body): Promise<number> {
+    if (task.rate === undefined || body.reserved === true) return 0;
+    return this.#options.broker.reserve(task.name, task.rate.max, task.rate.perMs);
+  }
+
+  async #run(job: Delivery, task: AnyTask, body: Body): Promise<JobOutcome> {
+    const { facts, clock } = this.#options;
+    const stop = new AbortController();
+    const limit = task.settings.timeLimitMs;
+    const timer = limit === 0 ? undefined : clock.setTimeout(() => stop.abort(timeLimit(task)), limit);
+    const lost = () => stop.abort(reasonOf(job.signal));
+    if (job.signal.aborted) lost();
+    else job.signal.addEventListener("abort", lost, { once: true });
+    this.#running.set(job.id, { task: task.name, stop });
+    const run = new Run(job, this.#host(), stop.signal, task.settings.progressMs);
+    const startedAt = clock.now();
+    const fact = factOf(job);
+    facts.started.announce({
+      ...fact,
+      attempt: job.attempt,
+      waitedMs: startedAt - Math.max(job.addedAt, job.runAt),
+    });
+    try {
+      const args = await argsOf(job, body);
+      const value: unknown = await task.work(args as never, run);
+      const result = encodeResult(task, value, this.#options.maxResultBytes);
+      await run.end();
+      facts.succeeded.announce({ ...fact, attempt: job.attempt, tookMs: clock.now() - startedAt });
+      await this.#tellEnd(job, body, run.told, {
+        state: "succeeded",
+        result: JSON.parse(result) as unknown,
+      });
+      return { kind: "done", result };
+    } catch (error) {
+      await run.end();
+      return await this.#failed(job, task, body, whatFailed(error, stop.signal), run.told);
+    } finally {
+      if (timer !== undefined) clock.clearTimeout(timer);
+      job.signal.removeEventListener("abort", lost);
+      this.#running.delete(job.id);
+    }
+  }
+
+  async #failed(
+    job: Delivery,
+    task: AnyTask,
+    body: Body,
+    error: unknown,
+    told: TaskProgress | undefined,
+  ): Promise<JobOutcome> {
+    if (error instanceof HandedBack) return { kind: "later", afterMs: 0 };
+    if (error instanceof Cancelled) return this.#giveUp(job, body, error, told);
+    const { facts, random } = this.#options;
+    const afterMs = retryAfter(task.retry, error, job.attempt, random());
+    if (afterMs === undefined) return this.#giveUp(job, body, error, told);
+    facts.retrying.announce({ ...factOf(job), attempt: job.attempt, afterMs, error });
+    const fault = faultOf(error);
+    if (told !== undefined) {
+      const { code, message } = fault;
+      await this.#tell(job, { state: "retrying", step: LAST_STEP - 1, error: { code, message } });
+    }
+    return { kind: "retry", afterMs, error: JSON.stringify(fault) };
+  }
+
+  async #giveUp(
+    job: Delivery,
+    body: Body | undefined,
+    error: unknown,
+    told?: TaskProgress,
+  ): Promise<JobOutcome> {
+    const { facts } = this.#options;
+    const fault = faultOf(error);
+    const state = fault.code === "cancelled" || fault.code === "expired" ? fault.code : "failed";
+    if (state === "failed") facts.failed.announce({ ...factOf(job), attempt: job.attempt, error });
+    else facts[state].announce(factOf(job));
+    const { code, message } = fault;
+    await this.#tellEnd(job, body, told, { state, error: { code, message } });
+    return { kind: "failed", error: JSON.stringify(fault) };
+  }
+
+  async #tellEnd(
+    job: Delivery,
+    body: Body | undefined,
+    told: TaskProgress | undefined,
+    what: Pick<TaskStatus, "state" | "result" | "error">,
+  ): Promise<void> {
+    const status = this.#status(job, { ...what, ...(told && { progress: told }), step: LAST_STEP });
+    if (told !== undefined) await this.#safely(this.#options.announce(status));
+    if (body?.notify !== undefined) await this.#safely(this.#options.notify(body.notify, status));
+  }
+
+  async #tell(job: Delivery, what: Pick<TaskStatus, "state" | "step"> & Partial<TaskStatus>): Promise<void> {
+    await this.#safely(this.#options.announce(this.#status(job, what)));
+  }
+
+  #status(job: Delivery, what: Pick<TaskStatus, "state"> & Partial<TaskStatus>): TaskStatus {
+    return { ...statusOf(job), ...what, at: this.#options.clock.now() };
+  }
+
+  #host() {
+    const { layer, clock, facts } = this.#options;
+    return {
+      layer,
+      clock,
+      tell: async (job: Delivery, kept: KeptProgress) => {
+        const { done, total, note, step } = kept;
+        const progress = { done, total, ...(note === undefined ? {} : { note }) };
+        facts.progress.announce({ ...factOf(job), ...progress });
+        await this.#safely(job.setProgress(JSON.stringify(kept)));
+        await this.#tell(job, { state: "running", step, progress });
+      },
+      log: (job: Delivery, message: string, details: Readonly<Record<string, unknown>>) => {
+        facts.logged.announce({ ...factOf(job), attempt: job.attempt, message, details });
+      },
+    };
+  }
+
+  /** What tells watchers may fail without the task's failing. */
+  async #safely(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#options.facts.faulted.announce({ error });
+    }
+  }
+}
+
+function factOf({ id, task, queue }: Delivery) {
+  return { id, task, queue };
+}
+
+function timeLimit({ name, settings }: AnyTask): TimeLimitReached {
+  return new TimeLimitReached(`the task "${name}" may take ${settings.timeLimitMs} ms (timeLimitMs)`);
+}
+
+function reasonOf({ reason }: AbortSignal): Error {
+  return reason === "cancelled"
+    ? new Cancelled("the run was cancelled")
+    : new HandedBack("this worker no longer holds the run; another may have begun it");
+}
+
+/** What a function throws once it was told to end is that it was told so; asking for a retry stays that. */
+function whatFailed(error: unknown, signal: AbortSignal): unknown {
+  return signal.aborted && !(error instanceof RetryLater && signal.reason instanceof TimeLimitReached)
+    ? signal.reason
+    : error;
+}
+
+/** @throws DoNotRetry */
+function encodeResult(task: AnyTask, value: unknown, maxBytes: number): string {
+  const refused = (why: string, code: string) =>
+    new DoNotRetry(`what the task "${task.name}" returned cannot be kept: ${why}`, { code });
+  let json: string;
+  try {
+    json = plainJson(value, "result") ?? "null";
+  } catch (error) {
+    throw refused((error as Error).message, "unencodable");
+  }
+  const bytes = Buffer.byteLength(json);
+  if (bytes <= maxBytes) return json;
+  throw refused(
+    `it has ${bytes} bytes as JSON, ${maxBytes} are allowed (tasks.maxResultBytes); store it, and return where`,
+    "message_too_large",
+  );
+}
+
+/** @throws DoNotRetry if a step before it failed that it cannot do without */
+async function argsOf(job: Delivery, { args, takes, after }: Body): Promise<unknown> {
+  if (takes === undefined && after === undefined) return args;
+  const outcomes = (await job.childOutcomes()).map(stepOutcome);
+  if (takes === "outcomes") return outcomes;
+  const values = outcomes.map((outcome) => {
+    if (outcome.ok) return outcome.value;
+    const { code, message } = outcome.error;
+    const isCancel = code === "cancelled";
+    throw new DoNotRetry(`a step before it ${isCancel ? "was cancelled" : `failed: ${message}`}`, {
+      code: isCancel ? code : "step_failed",
+    });
+  });
+  if (takes === "results") return values;
+  return takes === "result" ? values[0] : args;
+}
+
+function stepOutcome(outcome: ChildOutcome): StepOutcome {
+  if ("result" in outcome) return { ok: true, value: JSON.parse(outcome.result) as unknown };
+  const { code, message } = readFault(outcome.error);
+  return { ok: false, error: { code, message } };
+}

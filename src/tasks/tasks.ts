@@ -1,0 +1,372 @@
+/**
+ * Tasks of an application: knows them by name, enqueues their runs, and works on queues where it is told to.
+ */
+import type {
+  ApplicationPart,
+  GroupPolicies,
+  NewJob,
+  PartContext,
+  RouteEntry,
+  TaskBroker,
+} from "../index.ts";
+import {
+  ConfigurationError,
+  type Given,
+  InvalidMessage,
+  LayerUnavailable,
+  type Logger,
+  resolveOptions,
+} from "../index.ts";
+import type { Body, StepOutcome } from "./body.ts";
+import type { WorkerChannel } from "./channels.ts";
+import { type Clock, realClock } from "./clock.ts";
+import { type AnyTask, Executor } from "./execute.ts";
+import { createTaskFacts, type TaskFacts } from "./facts.ts";
+import { Handle, type TaskHandle } from "./handle.ts";
+import { groupOf, isJobId } from "./job-id.ts";
+import { logTasks } from "./log.ts";
+import { newJob } from "./new-job.ts";
+import type { Schedule } from "./schedule.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
+import { type TicketOptions, Tickets } from "./tickets.ts";
+import { type WatchHost, watchRoutes } from "./watching.ts";
+import { Worker } from "./worker.ts";
+import { chain, chord, type FailurePolicy, gather } from "./workflow.ts";
+
+export const tasksDefaults = {
+  /** Bytes of a run's arguments, as JSON. */
+  maxArgsBytes: 262_144,
+  /** Bytes of what a run returns, as JSON. */
+  maxResultBytes: 200_000,
+  /** How often a worker says that it lives. */
+  reportMs: 5_000,
+  /** A run that holds the event loop for so long is told of by `signals.blocking`. */
+  blockedMs: 2_000,
+  /** Where runs are watched: a namespace, and paths below; empty: nowhere. */
+  path: "/tasks",
+  /** How often the record of a watched run is looked at, as what is told of it may be lost. */
+  lookMs: 5_000,
+  /** After so many runs this process is `tired`, and whoever runs it replaces it; 0: never. */
+  maxRuns: 0,
+  /** The same for so much memory, in MiB, as the system counts it; 0: never. */
+  maxMemoryMb: 0,
+  /** Of the application, for those who look at workers. */
+  version: "",
+};
+
+export interface TasksOptions extends Given<typeof tasksDefaults> {
+  /** All of them; web processes and workers have the same list. */
+  readonly tasks: readonly Task<never, unknown>[];
+  /** Where runs wait: `MemoryBroker` in this process, `RedisBroker` (`sluice/tasks/redis`) for many. */
+  readonly broker: TaskBroker;
+  /**
+   * How many runs at once, by queue, this process works on. By default, with a broker of this process' own:
+   * 10 of each queue; with a shared one none: workers do (`sluice work`).
+   */
+  readonly queues?: Readonly<Record<string, number>>;
+  /** Named channels: what is sent to one (`layer.send(name, message)`) exactly one worker handles. */
+  readonly channels?: readonly WorkerChannel[];
+  /** Runs at times; each worker looks after all of them, and each moment makes one run. */
+  readonly schedules?: readonly Schedule[];
+  /** Hears what happens to tasks here; without it connect receivers to `signals`. */
+  readonly logger?: Logger;
+  /** Called once when this process is `tired`: see `maxRuns` and `maxMemoryMb`. */
+  readonly onTired?: () => void;
+  /** Time, for tests. @internal */
+  readonly clock?: Clock;
+}
+
+const OWN_CONCURRENCY = 10;
+/** Of a run; one word of the state of a task, and only the last counts. */
+export const TASK_GROUP = "tasks.*.*";
+
+export class Tasks implements ApplicationPart, TaskHost {
+  /** Facts of tasks in this process. */
+  readonly signals: TaskFacts = createTaskFacts();
+  readonly groups: GroupPolicies;
+  readonly routes: readonly RouteEntry[];
+  readonly broker: TaskBroker;
+  readonly queues: Readonly<Record<string, number>>;
+  readonly #settings: typeof tasksDefaults;
+  readonly #tasks = new Map<string, AnyTask>();
+  readonly #schedules: readonly Schedule[];
+  readonly #channels: readonly WorkerChannel[];
+  readonly #clock: Clock;
+  #tickets: Tickets | undefined;
+  #context: PartContext | undefined;
+  #worker: Worker | undefined;
+  #scheduler: Scheduler | undefined;
+  #isOpen = false;
+  #ends: readonly (() => void)[] = [];
+
+  /** @throws ConfigurationError that lists every fault */
+  constructor({
+    tasks,
+    broker,
+    queues,
+    schedules = [],
+    channels = [],
+    logger,
+    onTired,
+    clock = realClock,
+    ...options
+  }: TasksOptions) {
+    const faults: string[] = [];
+    this.#tasks.set(gather.name, gather as AnyTask);
+    for (const task of [...tasks, ...channels.map((channel) => channel.task)]) {
+      if (this.#tasks.has(task.name)) faults.push(`two tasks are named "${task.name}"; rename one`);
+      this.#tasks.set(task.name, task as AnyTask);
+    }
+    let settings = tasksDefaults;
+    try {
+      settings = resolveOptions(tasksDefaults, options, "tasks");
+    } catch (error) {
+      faults.push(...(error as ConfigurationError).faults);
+    }
+    this.queues = queues ?? (broker.isShared ? {} : this.#ownQueues());
+    for (const [queue, concurrency] of Object.entries(this.queues)) {
+      if (!isQueueName(queue)) faults.push(`tasks.queues: ${queueFault(queue)}`);
+      if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
+        faults.push(
+          `tasks.queues.${queue} must be a whole number from 1 to 10000, not ${String(concurrency)}`,
+        );
+      }
+    }
+    const ids = new Set<string>();
+    for (const { id, task } of schedules) {
+      if (ids.has(id)) faults.push(`two schedules have the id "${id}"; rename one`);
+      if (this.#tasks.get(task.name) !== task) {
+        faults.push(`the schedule "${id}" runs the task "${task.name}", which is not in the list of tasks`);
+      }
+      ids.add(id);
+    }
+    if (faults.length > 0) throw new ConfigurationError(faults);
+    this.#settings = settings;
+    this.#schedules = schedules;
+    this.#channels = channels;
+    this.#clock = clock;
+    this.broker = broker;
+    if (logger !== undefined) logTasks(this.signals, logger);
+    if (onTired !== undefined) this.signals.tired.connect(() => onTired());
+    const { path } = settings;
+    const ttlMs = Math.max(3_600_000, ...tasks.map((task) => task.settings.keepMs));
+    this.groups = { [TASK_GROUP]: { history: { size: 1, ttlMs, conflate: true } } };
+    this.routes = path === "" ? [] : watchRoutes(path, this.#watchHost());
+  }
+
+  /** Opens the broker and, if it is to work on queues, begins. An application does this. @internal */
+  async open(context: PartContext): Promise<void> {
+    if (this.broker.isShared && context.secrets.length === 0) {
+      throw new ConfigurationError([
+        "processes that share tasks need a `secret` that all of them know (SLUICE_SECRET), for tickets; make one by: openssl rand -base64 48",
+      ]);
+    }
+    this.#context = context;
+    this.#tickets = new Tickets(context.secrets);
+    const { signals } = this;
+    await this.broker.open({
+      down: (reason) => signals.brokerDown.announce({ reason }),
+      up: () => signals.brokerUp.announce({}),
+      failed: (error) => signals.faulted.announce({ error }),
+      stalled: (id) => signals.stalled.announce({ id }),
+    });
+    this.#isOpen = true;
+    for (const task of this.#tasks.values()) task.bind(this);
+    this.#ends = this.#channels.map(({ name, task }) =>
+      context.layer.nameChannel(name, async (message) => {
+        await this.enqueue(task, message);
+      }),
+    );
+    if (Object.keys(this.queues).length > 0) await this.#work(context);
+  }
+
+  /** Takes no more; what runs has so long to end before it is handed back. @internal */
+  async close(withinMs: number): Promise<void> {
+    for (const task of this.#tasks.values()) task.unbind(this);
+    for (const end of this.#ends) end();
+    this.#ends = [];
+    const endsAt = performance.now() + withinMs;
+    this.#scheduler?.stop();
+    await this.#worker?.stop(withinMs * 0.9);
+    this.#worker = undefined;
+    this.#isOpen = false;
+    await this.broker.close(Math.max(endsAt - performance.now(), 0));
+  }
+
+  /** How many runs have ended in this process. */
+  get runs(): number {
+    return this.#worker?.runs ?? 0;
+  }
+
+  /** As `task.enqueue`, for processes with several applications. */
+  async enqueue<Args, Result>(
+    task: Task<Args, Result>,
+    args: Args,
+    options: EnqueueOptions = {},
+  ): Promise<TaskHandle<Result>> {
+    const job = await this.job(task, { value: args }, options, {});
+    return this.add<Result>(job);
+  }
+
+  /**
+   * Runs steps one after the other. A step without arguments of its own (`task.step()`) is given the result of
+   * the one before. If one fails, those after it fail with the code `step_failed`.
+   *
+   * @returns the handle of the last; cancelling it cancels all
+   * @throws InvalidMessage, Unencodable, MessageTooLarge, LayerUnavailable: then none was added
+   * @example
+   * await tasks.chain([fetchPage.with({ url }), countWords.step(), store.step()]);
+   */
+  chain<Result>(steps: readonly [...Step[], Step<Result>]): Promise<TaskHandle<Result>> {
+    return chain<Result>(this, steps);
+  }
+
+  /**
+   * Runs steps side by side; all of them end before the group does.
+   *
+   * @returns a handle whose result is the list of theirs, in the order of the steps; with `onFailure:
+   * "collect"` a list of `{ ok: true, value }` and `{ ok: false, error }`
+   */
+  group<Result>(
+    steps: readonly Step<Result>[],
+    options?: { readonly onFailure?: "fail" },
+  ): Promise<TaskHandle<readonly Result[]>>;
+  group<Result>(
+    steps: readonly Step<Result>[],
+    options: { readonly onFailure: FailurePolicy },
+  ): Promise<TaskHandle<readonly StepOutcome<Result>[]>>;
+  group(
+    steps: readonly Step[],
+    { onFailure = "fail" }: { readonly onFailure?: FailurePolicy } = {},
+  ): Promise<TaskHandle<never>> {
+    return chord<never>(this, steps, undefined, onFailure);
+  }
+
+  /** As `group`; the list is handed to a last step (`task.step()`), whose handle this is. */
+  chord<Result>(
+    steps: readonly Step[],
+    last: Step<Result>,
+    { onFailure = "fail" }: { readonly onFailure?: FailurePolicy } = {},
+  ): Promise<TaskHandle<Result>> {
+    return chord<Result>(this, steps, last, onFailure);
+  }
+
+  /** A run by its id, whoever enqueued it. @throws InvalidMessage for what is no id */
+  handle<Result = unknown>(id: string): TaskHandle<Result> {
+    if (!isJobId(id)) throw new InvalidMessage("this is no id of a run");
+    return new Handle<Result>(this.#handleHost, id, false);
+  }
+
+  /** What a browser shows to watch a run; see {@link TaskHandle.ticket}. */
+  ticket(id: string, options: TicketOptions = {}): string {
+    return this.#up.tickets.issue(id, options, this.#clock.now());
+  }
+
+  /** @internal */
+  async add<Result>(job: NewJob): Promise<TaskHandle<Result>> {
+    this.#check();
+    const { id, isMerged } = await this.broker.add(job);
+    this.signals.queued.announce({ id, task: job.task, queue: job.queue, isMerged });
+    return new Handle<Result>(this.#handleHost, id, isMerged);
+  }
+
+  /**
+   * A run as the broker takes it.
+   *
+   * @param more - what its body says beside arguments and options
+   * @throws InvalidMessage, Unencodable, MessageTooLarge
+   * @internal
+   */
+  async job(
+    task: Task<never, unknown>,
+    args: { readonly value: unknown } | undefined,
+    options: EnqueueOptions,
+    more: Partial<Body>,
+    children?: readonly NewJob[],
+  ): Promise<NewJob> {
+    if (this.#tasks.get(task.name) !== task) {
+      throw new ConfigurationError([
+        `the task "${task.name}" is not of this application; list it in new Tasks({ tasks })`,
+      ]);
+    }
+    const { maxArgsBytes } = this.#settings;
+    return newJob(task, args, options, { now: this.#clock.now(), maxArgsBytes, more, children });
+  }
+
+  async #work({ layer, node }: PartContext): Promise<void> {
+    const { reportMs, blockedMs, version, maxRuns, maxMemoryMb } = this.#settings;
+    const executor = new Executor({
+      broker: this.broker,
+      layer,
+      clock: this.#clock,
+      facts: this.signals,
+      tasks: this.#tasks,
+      maxResultBytes: this.#settings.maxResultBytes,
+      random: Math.random,
+      announce: async (status) => layer.groupSend(groupOf(status.id), { type: "task.told", status }),
+      notify: async (group, status) => layer.groupEmit(group, "task", status),
+    });
+    this.#worker = new Worker({
+      name: node,
+      broker: this.broker,
+      facts: this.signals,
+      queues: this.queues,
+      version,
+      reportMs,
+      blockedMs,
+      maxRuns,
+      maxMemoryMb,
+      handle: executor.handle,
+      running: () => executor.running,
+      handBack: () => executor.handBack(),
+    });
+    await this.#worker.start();
+    this.#scheduler = new Scheduler({
+      broker: this.broker,
+      clock: this.#clock,
+      facts: this.signals,
+      schedules: this.#schedules,
+      jobOf: ({ task, args, options }) => this.job(task, { value: args }, options, {}),
+    });
+    await this.#scheduler.start();
+  }
+
+  #watchHost(): WatchHost {
+    return {
+      broker: this.broker,
+      lookMs: this.#settings.lookMs,
+      check: (ticket, user) => {
+        const { tickets, context } = this.#up;
+        return tickets.check(ticket, context.userId(user), this.#clock.now());
+      },
+    };
+  }
+
+  #ownQueues(): Record<string, number> {
+    const queues = [...this.#tasks.values()]
+      .filter((task) => task !== (gather as AnyTask))
+      .map(({ settings }) => settings.queue);
+    return Object.fromEntries(queues.map((queue) => [queue, OWN_CONCURRENCY]));
+  }
+
+  get #up(): { readonly context: PartContext; readonly tickets: Tickets } {
+    if (this.#context === undefined || this.#tickets === undefined) {
+      throw new LayerUnavailable("tasks begin with their application: await app.start()");
+    }
+    return { context: this.#context, tickets: this.#tickets };
+  }
+
+  get #handleHost() {
+    return {
+      broker: this.broker,
+      clock: this.#clock,
+      ticket: (id: string, options: TicketOptions) => this.ticket(id, options),
+    };
+  }
+
+  #check(): void {
+    if (!this.#isOpen)
+      throw new LayerUnavailable("tasks are not open: they begin and end with their application");
+  }
+}
