@@ -26,7 +26,10 @@ export interface NewJob {
   readonly key?: string;
   /** Jobs that must end first, in the order in which their outcomes are handed over; at most 1,000. */
   readonly children?: readonly NewJob[];
-  /** What becomes of a job one of whose children failed or was cancelled: it fails, too, or runs. */
+  /**
+   * What becomes of a job one of whose children failed: when all have ended it fails, too, without running
+   * (its error has the code `child_failed`), or it runs. Default `fail`.
+   */
   readonly onChildFailure?: "fail" | "run";
 }
 
@@ -46,7 +49,10 @@ export interface JobRecord {
   readonly task: string;
   readonly body: string;
   readonly state: JobState;
-  /** Which attempt runs, or ran last: 1, 2, ...; 0 before the first. One whose worker died counts. */
+  /**
+   * Which attempt runs, or ran last: 1, 2, ...; 0 before the first. One whose worker died counts, one that
+   * was handed back does not. Of a job whose workers died too often the error has the code `worker_died`.
+   */
   readonly attempt: number;
   /** Somebody wants it to end: see `cancel`. */
   readonly isCancelled: boolean;
@@ -133,8 +139,8 @@ export interface SeenWorker extends WorkerReport {
 export type QueueCounts = Readonly<Record<JobState, number>> & { readonly isPaused: boolean };
 
 export interface BrokerListener {
-  /** It cannot be reached; `up` follows. */
-  down(): void;
+  /** It cannot be reached; `up` follows. Told again when the reason changes. */
+  down(reason: string): void;
   up(): void;
   /** Something went wrong that no caller hears of. */
   failed(error: unknown): void;
