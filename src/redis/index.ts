@@ -15,4 +15,5 @@ export {
   RedisScript,
 } from "./redis-commands.ts";
 export type { RedisRights } from "./redis-faults.ts";
-export type { RedisNode, RedisOptions, RedisTls } from "./redis-options.ts";
+export { RedisBlocking, RedisHearing } from "./redis-lines.ts";
+export { type RedisNode, type RedisOptions, type RedisTls, redisTarget } from "./redis-options.ts";

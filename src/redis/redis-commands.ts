@@ -90,7 +90,20 @@ export class RedisCommands {
   async open(rehearse: () => Promise<void> = async () => {}): Promise<void> {
     try {
       await this.#kept.open();
-      await rehearse();
+    } catch (error) {
+      throw startFault(error, this.#target, this.#rights);
+    }
+    await this.rehearse(rehearse);
+  }
+
+  /**
+   * More of what {@link open} does, for who looks at Redis first.
+   *
+   * @throws ConfigurationError when Redis cannot be used, with what to do
+   */
+  async rehearse(rehearsal: () => Promise<void>): Promise<void> {
+    try {
+      await rehearsal();
     } catch (error) {
       this.close();
       throw startFault(error, this.#target, this.#rights);
