@@ -95,3 +95,24 @@ export const PAYLOAD = { text: "x".repeat(100 - '{"text":""}'.length) };
 
 /** Socket.IO's namespace where there are two nodes; as long as Sluice's `/chat/0`, so that deliveries are alike. */
 export const SOCKET_IO_CHAT = "/chat/x";
+
+export interface JobsOrder {
+  readonly count: number;
+  /** How many are under way at once, or how many are in one call. */
+  readonly atOnce: number;
+}
+
+/** Who adds jobs and who runs them, in one process. */
+export interface TaskVerbs extends ProcessVerbs {
+  start(at: { readonly redisUrl: string }): Promise<void>;
+  add(order: JobsOrder): Promise<void>;
+  addMany(order: JobsOrder): Promise<void>;
+  /** Runs that many, which wait. */
+  run(order: JobsOrder): Promise<void>;
+  /** Of jobs one after the other: from being added to being run, and of one progress; medians. */
+  latency(order: {
+    readonly count: number;
+  }): Promise<{ readonly startMs: number; readonly progressMs: number }>;
+  /** Forgets all jobs. */
+  clear(): Promise<void>;
+}

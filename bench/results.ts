@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
 
-const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "redis"];
+const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "redis", "bullmq"];
 
 export const RESULTS = fileURLToPath(new URL("bench/results/", ROOT));
 

@@ -1,0 +1,4 @@
+/** No job has a priority. */
+import { serveBullMq } from "./bullmq-queue.ts";
+
+serveBullMq(undefined);
