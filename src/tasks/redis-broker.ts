@@ -15,7 +15,7 @@ import {
   type WorkerReport,
 } from "../index.ts";
 import { RedisBlocking, type RedisCommands, RedisHearing, type RedisOptions } from "../redis/index.ts";
-import { alone, brokerErrors, checkQueue, flattened, queueOf, type TreeNode } from "./job-trees.ts";
+import { alone, checkQueue, flattened, queueOf, type TreeNode } from "./job-trees.ts";
 import {
   checked,
   checkServer,
@@ -184,9 +184,7 @@ export class RedisBroker implements TaskBroker {
   }
 
   remove(id: string): Promise<boolean> {
-    return this.#change(id, (base) =>
-      this.#commands.run(REMOVE, [base, this.#root], [id, brokerErrors.removed]),
-    );
+    return this.#change(id, (base) => this.#commands.run(REMOVE, [base, this.#root], [id]));
   }
 
   async reserve(name: string, max: number, perMs: number): Promise<number> {

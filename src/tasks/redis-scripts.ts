@@ -188,7 +188,7 @@ end
 return 1
 `);
 
-/** KEYS base, root; ARGV id, what its parent is given. Returns whether it is gone. */
+/** KEYS base, root; ARGV id. Returns whether it is gone; its parent does not wait for it any more. */
 export const REMOVE = new RedisScript(`
 ${bull("removeJob", 2)}
 ${NOW}${ERASE_FUNCTION}
@@ -203,13 +203,7 @@ local function runs(base, id)
   return false
 end
 if runs(base, id) then return 0 end
-local parent = redis.call('HGET', job, 'parentKey')
-local isAwaited = parent and redis.call('SISMEMBER', parent .. ':dependencies', job) == 1
-if isAwaited then redis.call('HSET', parent .. ':failed', job, ARGV[2]) end
-if removeJob({job, base .. 'repeat'}, {id, '1', base}) ~= 1 then
-  if isAwaited then redis.call('HDEL', parent .. ':failed', job) end
-  return 0
-end
+if removeJob({job, base .. 'repeat'}, {id, '1', base}) ~= 1 then return 0 end
 redis.call('ZREM', base .. '~ends', id)
 redis.call('SPUBLISH', root .. '#ended:' .. id, 'removed')
 return 1

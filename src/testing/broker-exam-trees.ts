@@ -1,7 +1,10 @@
 /** What every task broker promises of children, of cancelling, and of running again. */
 import assert from "node:assert/strict";
 import type { JobHandler, JobRecord, NewJob } from "../index.ts";
-import { aborted, done, failed, Gate, job, type Prove, until } from "./broker-scene.ts";
+import { aborted, done, failed, Gate, job, type Prove, proof, until } from "./broker-scene.ts";
+
+/** Sooner than a worker looks by itself. */
+const WOKEN_MS = 4_000;
 
 export function proveTrees(prove: Prove): void {
   // ---- children -----------------------------------------------------------------------------------
@@ -220,6 +223,33 @@ export function proveTrees(prove: Prove): void {
     }
   });
 
+  prove("a worker that sleeps is woken by whatever can be run", async (scene) => {
+    let runs = 0;
+    await scene.consume(async ({ isCancelled }) => {
+      runs += 1;
+      return isCancelled ? failed() : done();
+    });
+    const isRun = (count: number) => until(() => runs === count, WOKEN_MS);
+    const id = await scene.add({ runAt: Date.now() + 60_000 });
+    await proof(scene);
+    await scene.broker.cancel(id);
+    await isRun(1);
+    await scene.end(id);
+    await proof(scene);
+    await scene.broker.runAgain(id);
+    await isRun(2);
+    await scene.broker.pause("q");
+    await scene.add();
+    await proof(scene);
+    await scene.broker.resume("q");
+    await isRun(3);
+    const [child, parent] = [job({ runAt: Date.now() + 60_000 }), job()];
+    await scene.broker.add({ ...parent, children: [child], onChildFailure: "run" });
+    await proof(scene);
+    await scene.broker.remove(child.id);
+    await isRun(4);
+  });
+
   prove("a cancelled job that runs hears it, and what it ends with counts", async (scene) => {
     const [obeys, goesOn] = [await scene.add(), await scene.add()];
     const reasons: unknown[] = [];
@@ -327,25 +357,43 @@ export function proveTrees(prove: Prove): void {
   });
 
   prove("a child that runs again while its parent runs is of no consequence to that", async (scene) => {
-    const child = job();
-    const parent = job({ children: [child], onChildFailure: "run" });
-    await scene.broker.add(parent);
-    const gate = new Gate();
-    let runs = 0;
-    await scene.consume(
-      async ({ id }) => {
-        if (id === parent.id) await gate.opened;
-        else runs += 1;
-        return id === child.id && runs === 1 ? failed() : done();
-      },
-      "q",
-      2,
-    );
-    await until(async () => (await scene.state(parent.id)) === "active");
-    assert.equal(await scene.broker.runAgain(child.id), true);
-    await until(async () => (await scene.state(child.id)) === "done");
-    gate.open();
-    assert.equal((await scene.end(parent.id)).state, "done");
+    for (const end of ["done", "failed"] as const) {
+      const child = job({ queue: end });
+      const parent = job({ queue: end, children: [child], onChildFailure: "run" });
+      await scene.broker.add(parent);
+      const [parentGate, childGate] = [new Gate(), new Gate()];
+      let childRuns = 0;
+      let parentRuns = 0;
+      await scene.consume(
+        async ({ id }) => {
+          if (id === child.id) {
+            childRuns += 1;
+            if (childRuns === 2) await childGate.opened;
+            return childRuns < 3 ? failed() : done();
+          }
+          parentRuns += 1;
+          await parentGate.opened;
+          return parentRuns === 1 && end === "failed" ? failed() : done();
+        },
+        end,
+        2,
+      );
+      await until(async () => (await scene.state(parent.id)) === "active");
+      assert.equal(await scene.broker.runAgain(child.id), true);
+      await until(async () => (await scene.state(child.id)) === "active");
+      parentGate.open();
+      assert.equal((await scene.end(parent.id)).state, end);
+      childGate.open();
+      await scene.end(child.id);
+      if (end === "done") continue;
+      // Now that the parent has failed it can wait for the child again.
+      await scene.broker.pause(end);
+      assert.equal(await scene.broker.runAgain(child.id), true);
+      assert.equal(await scene.broker.runAgain(parent.id), true);
+      assert.equal(await scene.state(parent.id), "blocked");
+      await scene.broker.resume(end);
+      assert.equal((await scene.end(parent.id)).state, "done");
+    }
   });
 
   prove("a job is removed with its children, unless one of them runs", async (scene) => {

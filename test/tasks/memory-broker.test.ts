@@ -1,9 +1,12 @@
-import { afterEach, describe, expect, test } from "@jest/globals";
+import { afterEach, describe, expect, jest, test } from "@jest/globals";
 import type { JobOutcome, NewJob } from "sluice";
 import { type BrokerCluster, brokerExam } from "sluice/testing";
 import type { Clock } from "../../src/tasks/clock.ts";
 import { MemoryBroker, type MemoryBrokerOptions } from "../../src/tasks/memory-broker.ts";
 import { until } from "../redis/redis-server.ts";
+
+// Much of it is work for the processor, which others may want, too.
+jest.setTimeout(60_000);
 
 function cluster(): BrokerCluster {
   return { broker: () => new MemoryBroker(), async close() {} };

@@ -169,6 +169,41 @@ redisTest(
   },
 );
 
+redisTest(
+  "who comes first after an outage gives nobody up before he had time to say that he lives",
+  async () => {
+    const scene = await Scene.begin([], { lockMs: 120_000, checkMs: 60_000 });
+    const { opened, open } = gate();
+    const id = await scene.add();
+    await scene.consume(async () => {
+      await opened;
+      return done;
+    });
+    await until(async () => (await scene.broker.find(id))?.state === "active");
+    // As it looks then: the lock has run out, and the job had been marked when somebody looked last.
+    const base = "sluice:tasks:q:";
+    await until(async () => (await scene.ask("GET", `${base}~checked`)) !== null);
+    await scene.ask("DEL", `${base}${id}:lock`, `${base}stalled-check`);
+    await scene.ask("SADD", `${base}stalled`, id);
+    await scene.ask("SET", `${base}~checked`, `${Date.now() - 300_000} 0`);
+    const other = new RedisBroker({ url: scene.redis.url, lockMs: 20_000, checkMs: 2_000 });
+    const stalled: string[] = [];
+    await other.open({ down() {}, up() {}, failed() {}, stalled: (id) => stalled.push(id) });
+    const ran: string[] = [];
+    await other.consume("q", { concurrency: 1 }, async ({ id, attempt }) => {
+      ran.push(`${id} ${attempt}`);
+      return done;
+    });
+    await until(async () => String(await scene.ask("GET", `${base}~checked`)).endsWith(" 1"));
+    expect((await scene.broker.find(id))?.state).toBe("active");
+    // It says nothing; then it is.
+    await until(() => ran.length === 1);
+    expect([ran, stalled]).toEqual([[`${id} 2`], [id]]);
+    open();
+    await other.close(1_000);
+  },
+);
+
 redisTest("a Redis that does not answer counts as away", async () => {
   const scene = await Scene.begin();
   await scene.consume(async () => done);
@@ -282,6 +317,31 @@ redisTest("a job whose giving was cut off goes back when Redis is there again", 
   await scene.end(running);
   expect(await scene.end(given)).toMatchObject({ state: "done", attempt: 1 });
   expect([attempts, scene.stalled]).toEqual([[`${running} 1`, `${given} 1`], []]);
+});
+
+redisTest("a worker that gets a job again that it has has lost it meanwhile", async () => {
+  const scene = await Scene.begin([], { lockMs: 120_000, checkMs: 60_000 });
+  const { opened, open } = gate();
+  const reasons: unknown[] = [];
+  await scene.consume(async ({ attempt, signal }) => {
+    signal.addEventListener("abort", () => reasons.push(signal.reason));
+    if (attempt === 1) await opened;
+    return { kind: "done", result: `${attempt}` };
+  }, 2);
+  const id = await scene.add();
+  await until(async () => (await scene.broker.find(id))?.state === "active");
+  // As somebody does who takes it for dead.
+  const base = "sluice:tasks:q:";
+  await scene.ask("DEL", `${base}${id}:lock`);
+  await scene.ask("LREM", `${base}active`, "1", id);
+  await scene.ask("HDEL", `${base}${id}`, "pb");
+  await scene.ask("RPUSH", `${base}wait`, id);
+  await scene.ask("ZADD", `${base}marker`, "0", "0");
+  expect(await scene.end(id)).toMatchObject({ attempt: 2, result: "2" });
+  expect(reasons).toEqual(["lost"]);
+  open();
+  await scene.end(await scene.add());
+  expect(await scene.broker.find(id)).toMatchObject({ attempt: 2, result: "2" });
 });
 
 redisTest("a Redis that is full refuses new jobs, and takes outcomes when there is room again", async () => {
