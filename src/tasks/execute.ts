@@ -48,14 +48,24 @@ const STRANGE_FOR_MS = 600_000;
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #running = new Map<string, { readonly task: string; readonly stop: AbortController }>();
+  /** Tasks of which a run has ended lately. */
+  readonly #ended = new Set<string>();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
   }
 
-  /** Ids of the runs of this process, and their tasks. */
-  get running(): ReadonlyMap<string, { readonly task: string }> {
-    return this.#running;
+  /** Ids of what runs in this process. */
+  get running(): Iterable<string> {
+    return this.#running.keys();
+  }
+
+  /** Names of tasks that run, or have run since this was asked last. */
+  takeActive(): readonly string[] {
+    const names = new Set(this.#ended);
+    for (const { task } of this.#running.values()) names.add(task);
+    this.#ended.clear();
+    return [...names];
   }
 
   /** Aborts what runs here; what then ends with an error is handed back, as no attempt. */
@@ -148,6 +158,7 @@ export class Executor {
       if (timer !== undefined) clock.clearTimeout(timer);
       job.signal.removeEventListener("abort", lost);
       this.#running.delete(job.id);
+      this.#ended.add(task.name);
     }
   }
 

@@ -319,6 +319,7 @@ export class Tasks implements ApplicationPart, TaskHost {
       maxMemoryMb,
       handle: executor.handle,
       running: () => executor.running,
+      takeActive: () => executor.takeActive(),
       handBack: () => executor.handBack(),
     });
     await this.#worker.start();

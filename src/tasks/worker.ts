@@ -1,7 +1,6 @@
 /** The part of a process that works on queues: takes jobs, says that it lives, and ends in order. */
 import { hostname } from "node:os";
 import { type Consumption, type JobHandler, type TaskBroker, within } from "../index.ts";
-import { type Clock, realClock } from "./clock.ts";
 import type { TaskFacts } from "./facts.ts";
 
 export interface WorkerOptions {
@@ -17,20 +16,21 @@ export interface WorkerOptions {
   readonly maxRuns: number;
   readonly maxMemoryMb: number;
   handle: JobHandler;
-  /** What runs here: ids and tasks. */
-  running(): ReadonlyMap<string, { readonly task: string }>;
+  /** Ids of what runs here. */
+  running(): Iterable<string>;
+  /** Names of tasks that run here, or have run since this was asked last. */
+  takeActive(): readonly string[];
   /** Aborts what runs here. */
   handBack(): void;
 }
 
 const MIB = 1_048_576;
-const LOOK_MS = 1_000;
+const MAX_REPORTED = 100;
 /** Of the time to end, what is left for those who were told to hand back. */
 const HAND_BACK_MS = 2_000;
 
 export class Worker {
   readonly #options: WorkerOptions;
-  readonly #clock: Clock = realClock;
   readonly #startedAt = Date.now();
   readonly #counts = { done: 0, failed: 0, retried: 0 };
   #consumptions: Consumption[] = [];
@@ -105,7 +105,7 @@ export class Worker {
         version,
         startedAt: this.#startedAt,
         queues,
-        active: [...running().keys()].slice(0, 100),
+        active: [...running()].slice(0, MAX_REPORTED),
         ...this.#counts,
         memoryBytes: process.memoryUsage.rss(),
       });
@@ -114,19 +114,19 @@ export class Worker {
     }
   }
 
-  /** A timer that comes late tells who held the event loop. */
+  /** A timer that comes late tells that something held the event loop. */
   #watch(): void {
-    const { blockedMs, facts, running } = this.#options;
-    let expectedAt = this.#clock.now() + LOOK_MS;
+    const { blockedMs, facts, takeActive } = this.#options;
+    const lookMs = Math.ceil(blockedMs / 4);
+    let expectedAt = performance.now() + lookMs;
     this.#watching = setInterval(() => {
-      const now = this.#clock.now();
+      const now = performance.now();
       const lateMs = now - expectedAt;
-      expectedAt = now + LOOK_MS;
+      expectedAt = now + lookMs;
       this.#rest();
-      if (lateMs < blockedMs) return;
-      const tasks = [...new Set([...running().values()].map(({ task }) => task))];
-      facts.blocking.announce({ tasks, forMs: Math.round(lateMs) });
-    }, LOOK_MS);
+      const tasks = takeActive();
+      if (lateMs >= blockedMs) facts.blocking.announce({ tasks, forMs: Math.round(lateMs) });
+    }, lookMs);
     this.#watching.unref();
   }
 }
