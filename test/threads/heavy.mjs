@@ -91,6 +91,11 @@ export function reportAndSpin(counter) {
   spin(counter);
 }
 
+/** @param {Int32Array} counter */
+export function countLater(counter) {
+  setTimeout(() => Atomics.add(counter, 0, 1), 20);
+}
+
 /** @param {number} code */
 export function exit(code) {
   process.exit(code);

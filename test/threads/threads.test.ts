@@ -282,7 +282,7 @@ test("closing ends what runs and what waits, and takes no more", async () => {
 });
 
 test("closing can wait for what was begun", async () => {
-  const { run, close } = heavy();
+  const { run, close, pool } = heavy();
   const gate = words(2);
   const [held, waiting] = [run.hold(gate, "held"), run.add(1, 1)];
   const closed = close({ withinMs: 20_000 });
@@ -290,6 +290,7 @@ test("closing can wait for what was begun", async () => {
   openGate(gate);
   expect([await held, await waiting]).toEqual(["held", 2]);
   await closed;
+  expect(pool.counts.threads).toBe(0);
 });
 
 test("a thread that has nothing to do ends after a while", async () => {
@@ -297,6 +298,13 @@ test("a thread that has nothing to do ends after a while", async () => {
   await run.add(1, 1);
   await until(() => pool.counts.threads === 0);
   expect(await run.add(1, 1)).toBe(2);
+});
+
+test("what a module has begun goes on in a thread that waits for work", async () => {
+  const { run } = heavy();
+  const counter = words(1);
+  await run.countLater(counter);
+  await until(() => Atomics.load(counter, 0) === 1);
 });
 
 test("modules can share threads; closing one leaves them", async () => {
