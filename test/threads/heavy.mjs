@@ -63,7 +63,15 @@ export function returnFunction() {
 export function bytes(length) {
   const made = new Uint8Array(length).fill(7);
   inside().transfers.set(made, [made.buffer]);
+  last = made;
   return made;
+}
+
+let last = new Uint8Array();
+
+/** What this thread still has of the last `bytes`. */
+export function left() {
+  return last.length;
 }
 
 export function bytesThatAreGone() {

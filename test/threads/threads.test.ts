@@ -185,7 +185,7 @@ test("parts of arguments and results are handed over where that is asked for", a
   await expect(run.bytesThatAreGone()).rejects.toThrow(Unencodable);
   await expect(withOptions({ onReport: () => {} }).bytesThatAreGone()).rejects.toThrow(Unencodable);
   const made = await run.bytes(10_000);
-  expect([made.length, made[9_999]]).toEqual([10_000, 7]);
+  expect([made.length, made[9_999], await run.left()]).toEqual([10_000, 7, 0]);
 });
 
 test("reports are heard in order and before the result, and a flood of them is bounded", async () => {
