@@ -25,7 +25,7 @@ export interface SourceTaker {
 
 /** One connection. */
 export interface SourceLink {
-  /** Brings no more; what it brought can still be settled. */
+  /** Brings no more, if the carrier can; what it brought can still be settled. What comes now is left unsettled. */
   pause(): Promise<void>;
   /** Ends it, after all that was settled is written. What was not settled goes back to the queue. Idempotent. */
   close(): Promise<void>;
