@@ -3,11 +3,11 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "@jest/globals";
 import { freePort, until } from "../redis/redis-server.ts";
+import { Door } from "./door.ts";
 
 const HOME = process.env.ACTIVEMQ_HOME ?? "/usr/share/activemq";
 
@@ -46,7 +46,7 @@ export class ActivemqServer {
     );
     await until(() => {
       if (child.exitCode !== null) throw new Error(`activemq ended with ${child.exitCode}`);
-      return answers(port);
+      return Door.leadsSomewhere(port);
     });
     return new ActivemqServer(port, folder, child);
   }
@@ -56,17 +56,5 @@ export class ActivemqServer {
     this.#process.kill("SIGTERM");
     await ended;
     await rm(this.#folder, { recursive: true, force: true });
-  }
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
   }
 }

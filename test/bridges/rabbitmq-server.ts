@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect as connectTcp, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "@jest/globals";
 import { freePort, until } from "../redis/redis-server.ts";
+import { Door } from "./door.ts";
 
 /** The script itself: the one in the PATH changes the user. */
 const SCRIPT = scriptIn("/usr/lib/rabbitmq/lib") ?? scriptIn("/opt/homebrew/opt/rabbitmq");
@@ -62,7 +62,7 @@ export class RabbitmqServer {
     await writeFile(join(folder, "plugins"), "[rabbitmq_stomp].\n");
     // Its own, in the foreground: otherwise Erlang starts one that nobody ends.
     const epmd = spawn("epmd", ["-address", "127.0.0.1", "-port", String(epmdPort)], { stdio: "ignore" });
-    await until(() => answers(epmdPort));
+    await until(() => Door.leadsSomewhere(epmdPort));
     const server = spawn(String(SCRIPT), [], {
       stdio: ["ignore", "pipe", "pipe"],
       env: {
@@ -105,66 +105,5 @@ export class RabbitmqServer {
       await ended;
     }
     await rm(this.#folder, { recursive: true, force: true });
-  }
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connectTcp(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
-
-/** A door in front of a server that can be slammed: all who are inside are cut off, and may come again. */
-export class Door {
-  readonly port: number;
-  readonly #server: ReturnType<typeof createServer>;
-  readonly #inside = new Set<() => void>();
-  #isShut = false;
-
-  private constructor(port: number, server: ReturnType<typeof createServer>) {
-    this.port = port;
-    this.#server = server;
-  }
-
-  static async before(port: number): Promise<Door> {
-    const mine = await freePort();
-    const server = createServer();
-    const door = new Door(mine, server);
-    server.on("connection", (outer) => {
-      if (door.#isShut) return void outer.destroy();
-      const inner = connectTcp(port, "127.0.0.1");
-      const end = () => {
-        outer.destroy();
-        inner.destroy();
-        door.#inside.delete(end);
-      };
-      door.#inside.add(end);
-      for (const socket of [outer, inner]) socket.on("error", end).on("close", end);
-      outer.pipe(inner).pipe(outer);
-    });
-    server.listen(mine, "127.0.0.1");
-    await once(server, "listening");
-    return door;
-  }
-
-  slam({ stayShut = false } = {}): void {
-    this.#isShut = stayShut;
-    for (const end of [...this.#inside]) end();
-  }
-
-  open(): void {
-    this.#isShut = false;
-  }
-
-  async close(): Promise<void> {
-    this.slam({ stayShut: true });
-    this.#server.close();
-    await once(this.#server, "close");
   }
 }

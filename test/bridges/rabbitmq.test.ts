@@ -4,7 +4,8 @@ import { ConfigurationError } from "sluice";
 import { type Bridge, type BridgedMessage, bridge, type ExamQueue, sourceExam } from "sluice/bridges";
 import { RabbitmqSource } from "sluice/bridges/rabbitmq";
 import { freePort, until } from "../redis/redis-server.ts";
-import { Door, hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
+import { Door } from "./door.ts";
+import { hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
 
 jest.setTimeout(60_000);
 

@@ -8,7 +8,8 @@ import { StompSource } from "sluice/bridges/stomp";
 import { TcpSocket } from "../../src/bridges/tcp-socket.ts";
 import { until } from "../redis/redis-server.ts";
 import { ActivemqServer, activemqTest, hasActivemq } from "./activemq-server.ts";
-import { Door, hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
+import { Door } from "./door.ts";
+import { hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
 
 jest.setTimeout(60_000);
 
