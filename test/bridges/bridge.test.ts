@@ -232,6 +232,24 @@ test("a source that is down at the start, or later, is tried until it is back", 
   expect(told).toContain("down: memory queue was cut");
 });
 
+test("a lost connection aborts what is under way, and the message comes again", async () => {
+  const heard: [boolean, AbortSignal][] = [];
+  const { queue, bridge } = await running({
+    to: ({ isRedelivered, signal }) => {
+      heard.push([isRedelivered, signal]);
+      return heard.length === 1 ? new Promise(() => {}) : undefined;
+    },
+  });
+  queue.put("1");
+  await until(() => heard.length === 1);
+  queue.cut();
+  await until(() => bridge.counts.done === 1);
+  expect(heard.map(([isRedelivered]) => isRedelivered)).toEqual([false, true]);
+  expect(heard[0]?.[1].reason).toMatchObject({ message: "memory queue was cut" });
+  await until(() => bridge.counts.inHand === 0);
+  expect([queue.waiting, queue.inHand]).toEqual([0, 0]);
+});
+
 test("what can never work stops the start", async () => {
   const refused = new ConfigurationError(['there is no queue "orders"']);
   const source: Source = { name: "broken", connect: () => Promise.reject(refused) };
