@@ -23,6 +23,8 @@ import {
 
 type Ending = "done" | "failed" | "aborted" | "timedOut" | "crashed";
 
+const LEAST_HEAP_MB = 16;
+
 const threadDefaults = {
   /** How many at most; by default as many as the machine lets this process have cores. */
   threads: availableParallelism(),
@@ -32,7 +34,7 @@ const threadDefaults = {
   timeLimitMs: 60_000,
   /** How long a thread stays that has nothing to do. */
   idleMs: 30_000,
-  /** JavaScript's memory in one thread, in MiB; a function that wants more ends with its thread. 0: Node's default. */
+  /** JavaScript's memory in one thread, in MiB, from 16; what wants more ends with its thread. 0: Node's default. */
   heapMb: 0,
 };
 
@@ -113,6 +115,11 @@ export class ThreadPool {
   /** @throws ConfigurationError that lists every wrong option */
   constructor(options: ThreadOptions = {}) {
     this.settings = resolveOptions(threadDefaults, options, "threads");
+    const { heapMb } = this.settings;
+    if (heapMb > 0 && heapMb < LEAST_HEAP_MB) {
+      // With less than it needs to begin, V8 ends the process instead of the thread.
+      throw new ConfigurationError([`threads.heapMb must be 0 or at least ${LEAST_HEAP_MB}, not ${heapMb}`]);
+    }
   }
 
   get counts(): ThreadCounts {

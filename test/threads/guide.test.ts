@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -26,6 +26,21 @@ test("the guide's program runs as it stands, and ends by itself", async () => {
   const { stdout } = await run(process.execPath, ["main.js"], { cwd: installed.folder, timeout: 30_000 });
   expect(stdout).toMatch(/^78498 primes\nthe last report said \d+ %\n$/);
   expect(stdout).not.toContain("said 0 %");
+});
+
+test("threads that cannot even begin fail the call instead of leaving it waiting", async () => {
+  const { folder, dist } = installed;
+  const program = `
+    import { inThread } from "sluice/threads";
+    const module = inThread(new URL("./reports.js", import.meta.url));
+    await module.ready().catch((error) => console.log(error.name, error.cause.code));`;
+  await writeFile(join(folder, "bundled.js"), program);
+  // As where a bundler has left it out.
+  const inner = join(dist, "src/threads/thread.js");
+  await rename(inner, `${inner}.away`);
+  const { stdout } = await run(process.execPath, ["bundled.js"], { cwd: folder, timeout: 30_000 });
+  await rename(`${inner}.away`, inner);
+  expect(stdout).toBe("ThreadCrashed ERR_MODULE_NOT_FOUND\n");
 });
 
 test("modules keep their types, for a stranger's TypeScript, too", async () => {
