@@ -34,7 +34,10 @@ const threadDefaults = {
   timeLimitMs: 60_000,
   /** How long a thread stays that has nothing to do. */
   idleMs: 30_000,
-  /** JavaScript's memory in one thread, in MiB, from 16; what wants more ends with its thread. 0: Node's default. */
+  /**
+   * JavaScript's memory in one thread, in MiB, from 16; 0: Node's default. Best effort: what grows beyond it ends
+   * with its thread, but one huge allocation can end the process.
+   */
   heapMb: 0,
 };
 
