@@ -43,6 +43,7 @@ export {
   verdictOf,
 } from "./errors.ts";
 export type { ConnectionFact, Facts } from "./facts.ts";
+export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
 export type {
   GroupPolicies,

@@ -1,10 +1,23 @@
 /** The HTTP side: `http` routes behind their middleware, and how errors look in JSON. */
+import type { ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { type Application, createScope } from "../application.ts";
 import { ConnectionDenied, isForClient, statusOf, verdictOf } from "../errors.ts";
 import { connectionLost } from "../reasons.ts";
 import type { Scope } from "../types.ts";
 import { handshakeOf } from "./scope.ts";
+
+/**
+ * Aborts when the client has left, or the answer is complete. For Express routes of your own; in an `http` route
+ * it is `scope.closed`.
+ */
+export function closedOf(response: ServerResponse): AbortSignal {
+  const closed = new AbortController();
+  const close = () => closed.abort(connectionLost("answered, or the client has left"));
+  if (response.closed) close();
+  else response.once("close", close);
+  return closed.signal;
+}
 
 /** Answers `{ error: { code, message, closeCode? } }`, or ends the answer if it has begun. */
 export function sendError(response: Response, error: unknown): void {
@@ -19,10 +32,8 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
   return async (request, response, next) => {
     const match = app.router.httpAt(request.method, request.path);
     if (match === undefined) return next();
-    const closed = new AbortController();
-    response.once("close", () => closed.abort(connectionLost("answered")));
     const handshake = handshakeOf(request, "http", request.path, {}, trustedProxies);
-    const scope = createScope(handshake, match.params, closed.signal);
+    const scope = createScope(handshake, match.params, closedOf(response));
     try {
       await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
     } catch (error) {
@@ -42,8 +53,7 @@ export function lastErrors(app: Application): ErrorRequestHandler {
       // Express's own parsers say so: malformed JSON, a body too large.
       return void response.status(status).json({ error: status === 413 ? TOO_LARGE : UNREADABLE });
     }
-    app.signals.failed.announce({ hook: "http", error });
-    sendError(response, error);
+    fail(app, response, error);
   };
 }
 

@@ -25,7 +25,7 @@ import type { ConsumerRoute, Match } from "../router.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Carrier } from "./draining.ts";
-import { fail, sendError } from "./http.ts";
+import { closedOf, fail, sendError } from "./http.ts";
 import type { Origins } from "./origins.ts";
 import { handshakeOf } from "./scope.ts";
 
@@ -242,10 +242,8 @@ export class StreamCarrier implements Carrier {
       const { event, payload } = bodyOf(request);
       const { channel, secret } = keyOf(request);
       const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
-      const closed = new AbortController();
-      response.once("close", () => closed.abort(connectionLost("answered")));
       let user = "";
-      await route.admit(createScope(handshake, params, closed.signal), async (scope) => {
+      await route.admit(createScope(handshake, params, closedOf(response)), async (scope) => {
         user = userKey(scope);
       });
       const post: PostBody = { channel, secret, path: request.path, user, event, payload };

@@ -1,6 +1,6 @@
 import { expect, jest, test } from "@jest/globals";
 import { createApplication, deny, http, include, type Middleware, type Scope } from "sluice";
-import { createServer } from "sluice/server";
+import { closedOf, createServer } from "sluice/server";
 import { atEnd, serve, until } from "./live-server.ts";
 
 const requireUser: Middleware = ({ headers }, next) => {
@@ -95,6 +95,46 @@ test("a page of your own that throws is 500 without a stack, whenever it was add
   expect(after.status).toBe(500);
   expect(await after.text()).not.toMatch(/secret|http-routes/);
   await until(() => said.mock.calls.length > 0, "the stack is in the log");
+});
+
+test("async middleware and pages of your own that reject are 500 alike, and announced", async () => {
+  const app = createApplication({ routes: [] });
+  const server = createServer(app, { port: 0 });
+  atEnd(() => server.stop());
+  const hooks: string[] = [];
+  app.signals.failed.connect(({ hook }) => void hooks.push(hook));
+  const broken = () => Promise.reject(new Error("a secret"));
+  server.express.use("/guarded", broken, (_request, response) => void response.send("never"));
+  server.express.get("/page", broken);
+  server.express.get("/denied", async () => deny(4403, "no"));
+  const { url } = await server.listen();
+  for (const path of ["/guarded/x", "/page"]) {
+    const answer = await fetch(url + path);
+    expect([answer.status, await answer.json()]).toEqual([500, INTERNAL]);
+  }
+  expect((await fetch(`${url}/denied`)).status).toBe(403);
+  expect(hooks).toEqual(["http", "http"]);
+});
+
+test("a page of your own hears when its client leaves, and when it has answered", async () => {
+  const server = createServer(createApplication({ routes: [] }), { port: 0 });
+  atEnd(() => server.stop());
+  const signals = new Map<string, AbortSignal>();
+  server.express.get("/:what", (request, response) => {
+    signals.set(request.params.what, closedOf(response));
+    if (request.params.what !== "never") response.send("here");
+  });
+  const { url } = await server.listen();
+  const client = new AbortController();
+  const left = fetch(`${url}/never`, { signal: client.signal });
+  const isOpen = await until(() => signals.get("never"), "it is asked").then(({ aborted }) => !aborted);
+  client.abort();
+  await expect(left).rejects.toThrow();
+  await until(() => signals.get("never")?.aborted, "it hears that the client has left");
+  expect(isOpen).toBe(true);
+  expect(signals.get("never")?.reason).toMatchObject({ kind: "transport", code: 4001 });
+  await (await fetch(`${url}/answered`)).text();
+  await until(() => signals.get("answered")?.aborted, "it ends with the answer");
 });
 
 test("a handler that denies, or says next, is told in JSON", async () => {

@@ -1,0 +1,87 @@
+import { execFile } from "node:child_process";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
+import { ThreadPool } from "sluice/threads";
+import { type InstalledPackage, installPackage, root } from "../installed-package.ts";
+
+jest.setTimeout(60_000);
+
+const run = promisify(execFile);
+let installed: InstalledPackage;
+
+beforeAll(async () => {
+  installed = await installPackage();
+});
+
+afterAll(() => installed.remove());
+
+test("the guide's program runs as it stands, and ends by itself", async () => {
+  const text = await readFile(join(root, "docs/threads.md"), "utf8");
+  const [heavy, main] = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => String(code));
+  await writeFile(join(installed.folder, "reports.js"), heavy ?? "");
+  await writeFile(join(installed.folder, "main.js"), main ?? "");
+  const { stdout } = await run(process.execPath, ["main.js"], { cwd: installed.folder, timeout: 30_000 });
+  expect(stdout).toMatch(/^78498 primes\nthe last report said \d+ %\n$/);
+  expect(stdout).not.toContain("said 0 %");
+});
+
+test("threads that cannot even begin fail the call instead of leaving it waiting", async () => {
+  const { folder, dist } = installed;
+  const program = `
+    import { inThread } from "sluice/threads";
+    const module = inThread(new URL("./reports.js", import.meta.url));
+    await module.ready().catch((error) => console.log(error.name, error.cause.code));`;
+  await writeFile(join(folder, "bundled.js"), program);
+  // As where a bundler has left it out.
+  const inner = join(dist, "src/threads/thread.js");
+  await rename(inner, `${inner}.away`);
+  const { stdout } = await run(process.execPath, ["bundled.js"], { cwd: folder, timeout: 30_000 });
+  await rename(`${inner}.away`, inner);
+  expect(stdout).toBe("ThreadCrashed ERR_MODULE_NOT_FOUND\n");
+});
+
+test("modules keep their types, for a stranger's TypeScript, too", async () => {
+  const { folder } = installed;
+  const code = `
+    import { inThread } from "sluice/threads";
+    import type * as heavy from "./typed-module.js";
+    const module = inThread<typeof heavy>(new URL("./typed-module.js", import.meta.url));
+    const sum: Promise<number> = module.run.add(1, 2);
+    const later: Promise<string> = module.with({ timeLimitMs: 5 }).later("x");
+    // @ts-expect-error
+    module.run.add("1");
+    // @ts-expect-error
+    module.run.LIMIT;
+    // @ts-expect-error
+    module.run.Klass();
+    export { sum, later };`;
+  const module = `
+    export const LIMIT = 7;
+    export class Klass {}
+    export const add = (x: number, y: number): number => x + y;
+    export async function later(text: string): Promise<string> { return text; }`;
+  await writeFile(join(folder, "typed-module.ts"), module);
+  await writeFile(join(folder, "typed.ts"), code);
+  const options = { strict: true, noEmit: true, target: "es2022", module: "nodenext", skipLibCheck: true };
+  const types = { types: ["node"], typeRoots: [join(root, "node_modules/@types")] };
+  await writeFile(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: { ...options, ...types }, files: ["typed.ts"] }),
+  );
+  const compiler = [join(root, "node_modules/typescript/bin/tsc"), "-p", folder];
+  const { stdout } = await run(process.execPath, compiler).catch((error) => error);
+  expect(stdout).toBe("");
+});
+
+test("the guide's table has every option with its default", async () => {
+  const text = await readFile(join(root, "docs/threads.md"), "utf8");
+  const { settings } = new ThreadPool();
+  expect(settings.threads).toBe(availableParallelism());
+  for (const [name, value] of Object.entries(settings)) {
+    const [, shown] = new RegExp(`^\\| \`${name}\` +\\| ([0-9a-z, ]+?) +\\|`, "m").exec(text) ?? [];
+    expect([name, shown]).toEqual([name, name === "threads" ? "all cores" : value.toLocaleString("en-US")]);
+  }
+});
