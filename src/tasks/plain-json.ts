@@ -44,7 +44,8 @@ function checkList(list: readonly unknown[], path: string, depth: number): void 
 
 function checkObject(value: object, path: string, depth: number): void {
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) {
+  // Of whichever realm: objects from a thread or a sandbox have an Object.prototype of their own.
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
     throw refused(path, `a ${value.constructor?.name || "class instance"}`, hintFor(value));
   }
   if (typeof (value as { toJSON?: unknown }).toJSON === "function") {

@@ -76,22 +76,23 @@ export class Run implements TaskRun {
     return this.#host.layer;
   }
 
-  progress(done: number, total = 0, note?: string): void {
+  /** Like the others below a function of its own, so that it can be taken out of the run. */
+  readonly progress = (done: number, total = 0, note?: string): void => {
     if (!(Number.isFinite(done) && Number.isFinite(total) && done >= 0 && total >= 0)) {
       throw new InvalidMessage(`progress is told in numbers from 0, not (${String(done)}, ${String(total)})`);
     }
     if (this.#isOver) return;
     this.#latest = { done, total, ...(note === undefined ? {} : { note: String(note).slice(0, MAX_NOTE) }) };
     if (this.#timer === undefined && this.#telling === undefined) this.#tell();
-  }
+  };
 
-  log(message: string, details: Readonly<Record<string, unknown>> = {}): void {
+  readonly log = (message: string, details: Readonly<Record<string, unknown>> = {}): void => {
     this.#host.log(this.#job, message, details);
-  }
+  };
 
-  retry(afterMs?: number, because?: string): never {
+  readonly retry = (afterMs?: number, because?: string): never => {
     throw retryLater(afterMs, because);
-  }
+  };
 
   /** What was told last; then somebody may be watching a bar. */
   get told(): TaskProgress | undefined {

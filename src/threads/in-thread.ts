@@ -24,12 +24,30 @@ export interface CallOptions {
   readonly onReport?: (value: unknown) => void;
 }
 
+/** What a task's function is given that threads need of it. */
+export interface TaskRunLike {
+  readonly signal: AbortSignal;
+  progress(done: number, total?: number, note?: string): void;
+}
+
+type TaskWork<Call> = Call extends (args: infer Args) => infer Outcome
+  ? (args: Args, run: TaskRunLike) => Outcome
+  : never;
+
 /** A module whose functions run in threads. */
 export interface ModuleInThreads<Module> {
   /** Its functions: `await module.run.primes(1_000_000)`. */
   readonly run: InThread<Module>;
   /** The same, with options for these calls. */
   with(options: CallOptions): InThread<Module>;
+  /**
+   * A function of it as the work of a task (`sluice/tasks`): its signal ends the thread, so that a time limit
+   * and `cancel` hold for what never looks; and what it `report`s as `{ done, total, note }` is its progress.
+   *
+   * @example
+   * const countPrimes = task("primes.count", { timeLimitMs: 10_000 }, heavy.task("primes"));
+   */
+  task<Name extends keyof InThread<Module>>(name: Name): TaskWork<InThread<Module>[Name]>;
   /**
    * Starts a thread and loads the module, so that what is wrong with it stops the start.
    *
@@ -80,6 +98,15 @@ export function inThread<Module extends object>(
   return {
     run: functions(pool, url, {}),
     with: (options) => functions(pool, url, checked(options)),
+    task: (name) =>
+      ((args: unknown, run: TaskRunLike) => {
+        const onReport = (value: unknown) => {
+          const { done, total, note } = (value ?? {}) as Readonly<Record<string, unknown>>;
+          if (!isCount(done)) return;
+          run.progress(done, isCount(total) ? total : 0, typeof note === "string" ? note : undefined);
+        };
+        return pool.run({ module: url, name: String(name), args: [args], signal: run.signal, onReport });
+      }) as never,
     ready: async () => (await pool.run({ module: url, name: undefined, args: [] })) as readonly string[],
     close: async (options) => (isShared ? undefined : pool.close(options)),
     pool,
@@ -104,4 +131,8 @@ function checked(options: CallOptions): CallOptions {
   if (timeLimitMs === undefined || isLimit) return options;
   const fault = `timeLimitMs must be a whole number from 0 (below 2^31), not ${inspect(timeLimitMs)}`;
   throw new ConfigurationError([fault]);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && value >= 0 && Number.isFinite(value);
 }

@@ -7,7 +7,13 @@ export {
   ThreadsClosed,
   ThreadTimeLimit,
 } from "./errors.ts";
-export { type CallOptions, type InThread, inThread, type ModuleInThreads } from "./in-thread.ts";
+export {
+  type CallOptions,
+  type InThread,
+  inThread,
+  type ModuleInThreads,
+  type TaskRunLike,
+} from "./in-thread.ts";
 export { report, transfer } from "./inside.ts";
 export { LoopDelay, type LoopDelayReading } from "./loop-delay.ts";
 export { type ThreadCounts, type ThreadOptions, ThreadPool, type ThreadSettings } from "./thread-pool.ts";

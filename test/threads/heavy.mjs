@@ -126,3 +126,14 @@ export function eatMemory() {
 function inside() {
   return globalThis[Symbol.for("sluice.threads")];
 }
+
+/** @param {{ steps: number }} args */
+export function stepwise({ steps }) {
+  for (let done = 0; done < steps; done++) inside().report({ done, total: steps, note: `step ${done}` });
+  return { steps, isMainThread };
+}
+
+export function endless() {
+  inside().report({ done: 1 });
+  for (;;);
+}
