@@ -16,7 +16,8 @@ const MOST_DISTURBANCE = 0.15;
 const LIMIT_MS = 590_000;
 
 const CONTENDERS = {
-  sluice: { name: "Sluice", module: "./contenders/sluice-tasks" },
+  sluice: { name: "Sluice's broker", module: "./contenders/sluice-tasks" },
+  room: { name: "Sluice's tasks", module: "./contenders/sluice-room" },
   bullmq: { name: "BullMQ, priorities", module: "./contenders/bullmq-priorities" },
   plain: { name: "BullMQ, none", module: "./contenders/bullmq-plain" },
 } as const;

@@ -17,9 +17,10 @@ import {
 import type { TaskFacts } from "./facts.ts";
 import { plainJson } from "./plain-json.ts";
 import { retryAfter } from "./retry.ts";
-import { Run } from "./run.ts";
+import { Run, type RunHost } from "./run.ts";
 import type { KeptProgress, TaskProgress, TaskStatus } from "./status.ts";
 import { LAST_STEP, statusOf } from "./status.ts";
+import { Stopping } from "./stopping.ts";
 import type { Task } from "./task.ts";
 
 export type AnyTask = Task<never, unknown>;
@@ -47,12 +48,30 @@ const STRANGE_FOR_MS = 600_000;
 
 export class Executor {
   readonly #options: ExecutorOptions;
-  readonly #running = new Map<string, { readonly task: string; readonly stop: AbortController }>();
+  readonly #host: RunHost;
+  readonly #running = new Map<string, { readonly task: string; readonly stop: Stopping }>();
   /** Tasks of which a run has ended lately. */
   readonly #ended = new Set<string>();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    const { layer, clock, facts } = options;
+    this.#host = {
+      layer,
+      clock,
+      tell: async (job: Delivery, kept: KeptProgress) => {
+        const { done, total, note, step } = kept;
+        const progress = { done, total, ...(note === undefined ? {} : { note }) };
+        facts.progress.announce({ ...factOf(job), ...progress });
+        await Promise.all([
+          this.#safely(job.setProgress(JSON.stringify(kept))),
+          this.#tell(job, { state: "running", step, progress }),
+        ]);
+      },
+      log: (job: Delivery, message: string, details: Readonly<Record<string, unknown>>) => {
+        facts.logged.announce({ ...factOf(job), attempt: job.attempt, message, details });
+      },
+    };
   }
 
   /** Ids of what runs in this process. */
@@ -71,7 +90,7 @@ export class Executor {
   /** Aborts what runs here; what then ends with an error is handed back, as no attempt. */
   handBack(): void {
     for (const { stop } of this.#running.values()) {
-      stop.abort(new HandedBack("the worker ends; the run begins again elsewhere"));
+      stop.stop(new HandedBack("the worker ends; the run begins again elsewhere"));
     }
   }
 
@@ -98,7 +117,7 @@ export class Executor {
         new DoNotRetry("its time was over before it began", { code: "expired" }),
       );
     }
-    const waitMs = await this.#reserve(task, body);
+    const waitMs = task.rate === undefined ? 0 : await this.#reserve(task, body);
     if (waitMs > 0) {
       return { kind: "later", afterMs: waitMs, body: JSON.stringify({ ...body, reserved: true }) };
     }
@@ -125,14 +144,11 @@ export class Executor {
 
   async #run(job: Delivery, task: AnyTask, body: Body): Promise<JobOutcome> {
     const { facts, clock } = this.#options;
-    const stop = new AbortController();
+    const stop = new Stopping(job.signal);
     const limit = task.settings.timeLimitMs;
-    const timer = limit === 0 ? undefined : clock.setTimeout(() => stop.abort(timeLimit(task)), limit);
-    const lost = () => stop.abort(reasonOf(job.signal));
-    if (job.signal.aborted) lost();
-    else job.signal.addEventListener("abort", lost, { once: true });
+    const timer = limit === 0 ? undefined : clock.setTimeout(() => stop.stop(timeLimit(task)), limit);
     this.#running.set(job.id, { task: task.name, stop });
-    const run = new Run(job, this.#host(), stop.signal, task.settings.progressMs);
+    const run = new Run(job, this.#host, stop, task.settings.progressMs);
     const startedAt = clock.now();
     const fact = factOf(job);
     facts.started.announce({
@@ -146,17 +162,16 @@ export class Executor {
       const result = encodeResult(task, value, this.#options.maxResultBytes);
       await run.end();
       facts.succeeded.announce({ ...fact, attempt: job.attempt, tookMs: clock.now() - startedAt });
-      await this.#tellEnd(job, body, run.told, {
+      await this.#tellEnd(job, body, run.told, () => ({
         state: "succeeded",
         result: JSON.parse(result) as unknown,
-      });
+      }));
       return { kind: "done", result };
     } catch (error) {
       await run.end();
-      return await this.#failed(job, task, body, whatFailed(error, stop.signal), run.told);
+      return await this.#failed(job, task, body, whatFailed(error, stop.reason), run.told);
     } finally {
       if (timer !== undefined) clock.clearTimeout(timer);
-      job.signal.removeEventListener("abort", lost);
       this.#running.delete(job.id);
       this.#ended.add(task.name);
     }
@@ -195,7 +210,7 @@ export class Executor {
     if (state === "failed") facts.failed.announce({ ...factOf(job), attempt: job.attempt, error });
     else facts[state].announce(factOf(job));
     const { code, message } = fault;
-    await this.#tellEnd(job, body, told, { state, error: { code, message } });
+    await this.#tellEnd(job, body, told, () => ({ state, error: { code, message } }));
     return { kind: "failed", error: JSON.stringify(fault) };
   }
 
@@ -203,9 +218,10 @@ export class Executor {
     job: Delivery,
     body: Body | undefined,
     told: TaskProgress | undefined,
-    what: Pick<TaskStatus, "state" | "result" | "error">,
+    what: () => Pick<TaskStatus, "state" | "result" | "error">,
   ): Promise<void> {
-    const status = this.#status(job, { ...what, ...(told && { progress: told }), step: LAST_STEP });
+    if (told === undefined && body?.notify === undefined) return;
+    const status = this.#status(job, { ...what(), ...(told && { progress: told }), step: LAST_STEP });
     if (told !== undefined) await this.#safely(this.#options.announce(status));
     if (body?.notify !== undefined) await this.#safely(this.#options.notify(body.notify, status));
   }
@@ -216,24 +232,6 @@ export class Executor {
 
   #status(job: Delivery, what: Pick<TaskStatus, "state"> & Partial<TaskStatus>): TaskStatus {
     return { ...statusOf(job), ...what, at: this.#options.clock.now() };
-  }
-
-  #host() {
-    const { layer, clock, facts } = this.#options;
-    return {
-      layer,
-      clock,
-      tell: async (job: Delivery, kept: KeptProgress) => {
-        const { done, total, note, step } = kept;
-        const progress = { done, total, ...(note === undefined ? {} : { note }) };
-        facts.progress.announce({ ...factOf(job), ...progress });
-        await this.#safely(job.setProgress(JSON.stringify(kept)));
-        await this.#tell(job, { state: "running", step, progress });
-      },
-      log: (job: Delivery, message: string, details: Readonly<Record<string, unknown>>) => {
-        facts.logged.announce({ ...factOf(job), attempt: job.attempt, message, details });
-      },
-    };
   }
 
   /** What tells watchers may fail without the task's failing. */
@@ -254,17 +252,10 @@ function timeLimit({ name, settings }: AnyTask): TimeLimitReached {
   return new TimeLimitReached(`the task "${name}" may take ${settings.timeLimitMs} ms (timeLimitMs)`);
 }
 
-function reasonOf({ reason }: AbortSignal): Error {
-  return reason === "cancelled"
-    ? new Cancelled("the run was cancelled")
-    : new HandedBack("this worker no longer holds the run; another may have begun it");
-}
-
 /** What a function throws once it was told to end is that it was told so; asking for a retry stays that. */
-function whatFailed(error: unknown, signal: AbortSignal): unknown {
-  return signal.aborted && !(error instanceof RetryLater && signal.reason instanceof TimeLimitReached)
-    ? signal.reason
-    : error;
+function whatFailed(error: unknown, stopped: Error | undefined): unknown {
+  if (stopped === undefined) return error;
+  return error instanceof RetryLater && stopped instanceof TimeLimitReached ? error : stopped;
 }
 
 /** @throws DoNotRetry */

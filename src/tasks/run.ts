@@ -4,6 +4,7 @@ import { InvalidMessage, LayerUnavailable } from "../index.ts";
 import type { Clock } from "./clock.ts";
 import { RetryLater } from "./errors.ts";
 import type { KeptProgress, TaskProgress } from "./status.ts";
+import type { Stopping } from "./stopping.ts";
 
 /** What a task's function is given beside its arguments. */
 export interface TaskRun {
@@ -50,7 +51,7 @@ export class Run implements TaskRun {
   readonly id: string;
   readonly task: string;
   readonly attempt: number;
-  readonly signal: AbortSignal;
+  readonly #stopping: Stopping;
   readonly #job: Delivery;
   readonly #host: RunHost;
   readonly #everyMs: number;
@@ -62,11 +63,11 @@ export class Run implements TaskRun {
   #isOver = false;
 
   /** @param everyMs - how often it is told at most */
-  constructor(job: Delivery, host: RunHost, signal: AbortSignal, everyMs: number) {
+  constructor(job: Delivery, host: RunHost, stopping: Stopping, everyMs: number) {
     this.id = job.id;
     this.task = job.task;
     this.attempt = job.attempt;
-    this.signal = signal;
+    this.#stopping = stopping;
     this.#job = job;
     this.#host = host;
     this.#everyMs = everyMs;
@@ -74,6 +75,10 @@ export class Run implements TaskRun {
 
   get layer(): ChannelLayer {
     return this.#host.layer;
+  }
+
+  get signal(): AbortSignal {
+    return this.#stopping.signal;
   }
 
   /** Like the others below a function of its own, so that it can be taken out of the run. */
