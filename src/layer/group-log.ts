@@ -23,6 +23,8 @@ export interface GroupLogHost {
   gap(group: string, reason: GapReason, position: Position): void;
 }
 
+/** In a group without a log. */
+const NOWHERE: Position = { epoch: "", offset: 0, id: "" };
 /** Entries of one reading. */
 const CHUNK = 200;
 /** Entries that may wait for those before them. */
@@ -39,7 +41,7 @@ export class GroupLog {
   readonly opened: Promise<void>;
   readonly #store: HistoryStore;
   readonly #host: GroupLogHost;
-  #position: Position = { epoch: "", offset: 0, id: "" };
+  #position = NOWHERE;
   #isOpened = false;
   #isClosed = false;
   /** Came before those before them, by offset. */
@@ -172,10 +174,11 @@ export class GroupLog {
   /** @returns whether there may be more */
   async #read(): Promise<boolean> {
     if (this.policy.conflate) return this.#readLatest();
-    const { offset } = this.#position;
+    const before = this.#position;
     // From the last known one on, to see whether it is still the same.
-    const { top, entries } = await this.#store.read(this.group, Math.max(offset, 1), CHUNK);
-    if (this.#isClosed || top === undefined) return false;
+    const { top, entries } = await this.#store.read(this.group, Math.max(before.offset, 1), CHUNK);
+    if (this.#isClosed) return false;
+    if (top === undefined) return this.#vanished(before);
     const step = continuation(this.#position, top, entries);
     if (this.#position.epoch === "") this.#begin({ ...step.position, epoch: top.epoch });
     if (step.gap !== undefined) {
@@ -192,6 +195,16 @@ export class GroupLog {
       if (early <= this.#position.offset) this.#early.delete(early);
     if (this.#early.size === 0) this.#endTimer();
     return this.#position.epoch === top.epoch && this.#position.offset < top.offset;
+  }
+
+  /** There is no log; unless one began while that was being said, the one that was followed is gone. */
+  #vanished(before: Position): false {
+    if (before.epoch === "" || before !== this.#position) return false;
+    this.#position = NOWHERE;
+    this.#early.clear();
+    this.#endTimer();
+    this.#host.gap(this.group, "epoch", NOWHERE);
+    return false;
   }
 
   async #readLatest(): Promise<false> {

@@ -365,8 +365,11 @@ export class LoggedGroups implements GroupLogHost {
       }
       if (await this.#isCrowded(member)) continue;
       const next = await this.#replay(log, stay, position, isRecovered);
-      if (next === undefined) await pause(RETRY_MS);
-      else {
+      if (next === undefined || isSame(next, position)) {
+        // The others here are elsewhere than the store is: first things first.
+        await log.heal();
+        await pause(RETRY_MS);
+      } else {
         replayed += Math.max(next.offset - position.offset, 0);
         position = next;
       }
@@ -380,7 +383,7 @@ export class LoggedGroups implements GroupLogHost {
     return true;
   }
 
-  /** Gives one member some of what it missed; where it is then, or undefined if nothing could be read. */
+  /** Gives one member some of what it missed; where it is then, or undefined if it cannot go on yet. */
   async #replay(
     log: GroupLog,
     stay: Stay,
@@ -395,11 +398,8 @@ export class LoggedGroups implements GroupLogHost {
     const slice = await reading.catch(() => undefined);
     if (slice === undefined || stay.over.signal.aborted) return undefined;
     const end = log.position;
-    if (slice.top !== undefined && slice.top.epoch !== end.epoch) {
-      // The store has another log than this node follows: first things first.
-      await log.heal();
-      return undefined;
-    }
+    // The store has another log than this node follows.
+    if (slice.top !== undefined && slice.top.epoch !== end.epoch) return undefined;
     const top = slice.top ?? end;
     const latest = slice.entries.at(-1);
     if (policy.conflate) {
@@ -409,18 +409,17 @@ export class LoggedGroups implements GroupLogHost {
     }
     const step = continuation(from, top, slice.entries);
     const { gap, entries } = step;
-    const isAfter = gap !== undefined && step.position === top && isReached(stay.joinedAt, top);
-    const position = isAfter ? stay.joinedAt : step.position;
-    if (gap !== undefined && position.offset > end.offset) {
-      // The others here are not there yet, and may still hear some of what is not kept any more.
-      await log.heal();
-      return undefined;
-    }
+    const { joinedAt } = stay;
+    // Of a log that was set back it is given all that came after it joined; but once it is there, not again.
+    const isFork = gap === "id" && isReached(from, joinedAt) && from.id !== joinedAt.id;
+    const position = isFork && isReached(joinedAt, top) ? joinedAt : step.position;
+    // The others here are not there yet, and may still hear some of what is not kept any more.
+    if (gap !== undefined && position.offset > end.offset) return undefined;
     // What newcomers are not given leaves holes.
     const isExpected =
       gap === "trimmed" &&
       !isRecovered &&
-      (from.offset <= stay.since || (this.#tellsPresence(group) && position.offset <= stay.joinedAt.offset));
+      (from.offset <= stay.since || (this.#tellsPresence(group) && position.offset <= joinedAt.offset));
     if (gap !== undefined && !isExpected) {
       this.#tellGap(group, stay, gap, position);
       this.#restate(group, stay, position);
@@ -546,7 +545,8 @@ export class LoggedGroups implements GroupLogHost {
       const tops = await this.#options.store.tops(some).catch(() => []);
       for (const [k, top] of tops.entries()) {
         const log = this.#followed.get(some[k] as string)?.log;
-        if (log !== undefined && top !== undefined && !isSame(top, log.position)) void log.heal();
+        const isThere = top === undefined ? log?.position.epoch === "" : isSame(top, log?.position ?? top);
+        if (!isThere) void log?.heal();
       }
     }
   }

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import {
   type Application,
   type ApplicationOptions,
+  type BackplaneListener,
   Consumer,
   createApplication,
   MemoryBackplane,
@@ -61,6 +62,13 @@ async function started(
 
 async function say(app: Application, from: number, to = from): Promise<void> {
   for (let n = from; n <= to; n++) await app.layer.groupEmit(GROUP, "said", n);
+}
+
+class Gate {
+  open: () => void = () => {};
+  readonly opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
 }
 
 function range(from: number, to: number): number[] {
@@ -450,6 +458,32 @@ describe("one order for all", () => {
     expect(ann.seen).toEqual([1, 8, 9, 10, 11]);
   });
 
+  test("who has been given all up to where it came back, and then all is forgotten, is told of one gap", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history, { groups: { "chat.*": { history: { ...POLICY, size: 200 } } } });
+    const ann = new Visitor("/chat/den", { user: "ann" });
+    await ann.come(app);
+    await say(app, 1);
+    await ann.until(() => ann.seen.length === 1);
+    await ann.go();
+    // As much as one reading gives with the last that it knows.
+    await say(app, 2, 100);
+    const [first, second] = [new Gate(), new Gate()];
+    history.gate = first.opened;
+    await ann.come(app);
+    await say(app, 101, 120);
+    history.gate = second.opened;
+    first.open();
+    await ann.until(() => ann.seen.includes(100));
+    (history.logs.get(GROUP) as { entries: unknown[] }).entries = [];
+    second.open();
+    await ann.until(() => ann.gaps.length > 0 && ann.joins.at(-1)?.offset === 120);
+    await say(app, 121);
+    await ann.until(() => ann.seen.includes(121));
+    expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 120 }]);
+    expect(ann.seen).toEqual([...range(1, 100), 121]);
+  });
+
   test("who was let in before there was anything, and comes back when its beginning is gone, is told so", async () => {
     const app = await started(new ScriptedHistory());
     const ann = new Visitor("/chat/den", { user: "ann" });
@@ -461,6 +495,62 @@ describe("one order for all", () => {
     await ann.until(() => ann.seen.includes(150));
     expect(ann.seen).toEqual(range(51, 150));
     expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 50 }]);
+  });
+
+  test("who comes back while the log is set back goes on where it ends, and the store is not asked in vain", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history);
+    const [ann, bob] = [new Visitor("/chat/den", { user: "ann" }), new Visitor("/chat/den")];
+    await Promise.all([ann.come(app), bob.come(app)]);
+    await say(app, 1, 5);
+    await ann.until(() => ann.seen.length === 5);
+    await ann.go();
+    await say(app, 6, 10);
+    await bob.until(() => bob.seen.length === 10);
+    const log = history.logs.get(GROUP);
+    if (log === undefined) throw new Error("there is no log");
+    log.entries.splice(8);
+    log.top = { offset: 8, id: log.entries[7]?.id ?? "" };
+    await ann.come(app);
+    await bob.until(() => bob.gaps.length === 1);
+    await say(app, 11);
+    await Promise.all([ann, bob].map((visitor) => visitor.until(() => visitor.seen.includes(11))));
+    expect([ann.seen, ann.gaps]).toEqual([[...range(1, 8), 11], []]);
+    expect([bob.seen, bob.gaps]).toEqual([[...range(1, 10), 11], [{ reason: "ahead", offset: 8 }]]);
+    expect(history.reads).toBeLessThan(10);
+  });
+
+  test("members are told that the log is gone before there is another, and who was away as well", async () => {
+    const history = new ScriptedHistory();
+    const backplane = new MemoryBackplane();
+    let listener: BackplaneListener | undefined;
+    const { open } = backplane;
+    backplane.open = (given) => {
+      listener = given;
+      return open.call(backplane, given);
+    };
+    const app = await started(history, { backplane });
+    const [ann, bob] = [new Visitor("/chat/den", { user: "ann" }), new Visitor("/chat/den")];
+    await Promise.all([ann.come(app), bob.come(app)]);
+    await say(app, 1, 3);
+    await ann.until(() => ann.seen.length === 3);
+    await ann.go();
+    history.logs.clear();
+    listener?.down("for a moment");
+    listener?.up();
+    await bob.until(() => bob.gaps.length === 1);
+    await ann.come(app);
+    await ann.until(() => ann.gaps.length === 1);
+    await ann.go();
+    await say(app, 4, 5);
+    await ann.come(app);
+    for (const { seen, gaps } of [
+      await ann.until(() => ann.seen.length === 5),
+      await bob.until(() => bob.seen.length === 5),
+    ]) {
+      expect(seen).toEqual(range(1, 5));
+      expect(gaps).toEqual([{ reason: "epoch", offset: 0 }]);
+    }
   });
 
   test("members who stay are told when the log is replaced, and go on with the new one from its beginning", async () => {

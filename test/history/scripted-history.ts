@@ -43,6 +43,8 @@ export class ScriptedHistory implements HistoryStore {
 
   async read(group: string, from: number, limit: number): Promise<LogSlice> {
     await this.gate;
+    // In another turn, as from any place outside.
+    await new Promise((resolve) => setImmediate(resolve));
     this.#check();
     this.reads += 1;
     const entries = this.logs.get(group)?.entries.filter(({ offset }) => offset >= from) ?? [];
