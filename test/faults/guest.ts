@@ -2,8 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { io, type Socket } from "socket.io-client";
 import { CuttableWay } from "../redis/cut-off.ts";
 import { PositionCarrier } from "./carrier.ts";
+import { kindOf } from "./groups.ts";
 import type { SayOrder } from "./node-program.ts";
-import type { ClientRecord, Entry } from "./records.ts";
+import type { ClientRecord, Entry, Place, Publish } from "./records.ts";
 
 export interface GuestSettings {
   readonly name: string;
@@ -94,6 +95,20 @@ export class Guest implements ClientRecord {
     this.#isAway = true;
     clearTimeout(this.#comeBack);
     this.#socket.disconnect();
+  }
+
+  /**
+   * It has heard the message, or that it cannot: of a group whose log is forgotten within moments a gap is as good.
+   *
+   * @param place - where the message stands, if that is known
+   */
+  knowsOf({ number, group, startedAt }: Publish, place: Place | undefined): boolean {
+    return this.entries.some((entry) => {
+      if (entry.kind === "event") return entry.publish === number;
+      if (!kindOf(group).isBrief || entry.kind !== "gap" || entry.group !== group || entry.at < startedAt)
+        return false;
+      return place === undefined || place.epoch !== entry.place.epoch || entry.place.offset >= place.offset;
+    });
   }
 
   join(group: string): void {

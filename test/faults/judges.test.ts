@@ -90,6 +90,11 @@ describe("of groups with history it is found", () => {
     ["another log without a word", /ANOTHER LOG/, [joined(0), sees(1), sees(1, 2, "f"), sees(2, 3, "f")]],
     ["a new start in silence", /without a gap/, [joined(0), sees(1), disconnected, connected, joined(3)]],
     [
+      "a gap without anything in it",
+      /told of a gap/,
+      [joined(0), sees(1), gap("trimmed", 1), sees(2), sees(3)],
+    ],
+    [
       "going on without a word",
       /before it was told/,
       [joined(0), sees(1), disconnected, connected, sees(2), sees(3)],

@@ -157,12 +157,14 @@ class LoggedJudge {
       stays.set(group, { ...newStay(at, place), hasGap: true });
       return undefined;
     }
-    stay.gaps.push({ at, reason, from: stay.place, to: place });
+    const { place: from } = stay;
+    stay.gaps.push({ at, reason, from, to: place });
     stay.place = place;
     stay.part = undefined;
     stay.hasGap = true;
     stay.isNewcomer = false;
-    return undefined;
+    const isEmpty = MEASURED.has(reason) && from?.epoch === place.epoch && from.offset >= place.offset;
+    return isEmpty ? `is told of a gap in ${group} from ${shown(from)} to ${shown(place)}` : undefined;
   }
 
   #position(stay: Stay | undefined, place: Place, group: string): string | undefined {

@@ -7,7 +7,7 @@ import { Guest } from "./guest.ts";
 import { NodeRefusal } from "./node.ts";
 import { NodeSlot } from "./node-slot.ts";
 import type { PlanSettings, Step } from "./plan.ts";
-import type { LossNote, Publish, Records } from "./records.ts";
+import type { LossNote, Place, Publish, Records } from "./records.ts";
 import { RedisPlace } from "./redis-place.ts";
 
 export interface WorldSettings extends PlanSettings {
@@ -19,6 +19,7 @@ export interface WorldSettings extends PlanSettings {
 const CALM_MS = 40_000;
 /** Runs of at least this length wait until nodes end by themselves, and until Redis has forgotten what it should. */
 const PATIENT_MS = 15_000;
+const SAY_AGAIN_MS = 3_000;
 const GROUPS_AT_FIRST = 4;
 const TRANSPORTS = [["websocket"], ["websocket"], ["polling"], ["polling", "websocket"]] as const;
 
@@ -97,6 +98,10 @@ export class World {
     return faults;
   }
 
+  get #isPatient(): boolean {
+    return this.#settings.durationMs >= PATIENT_MS;
+  }
+
   /** Everybody goes. @returns what is left behind */
   async empty(): Promise<readonly string[]> {
     const faults: string[] = [];
@@ -113,6 +118,8 @@ export class World {
         return Object.values(sizes).every((size) => size === 0);
       });
       if (!isEmpty) faults.push(`node ${i} keeps ${left} when nobody is there`);
+      // A short run has no time for what Engine.IO waits for.
+      if (!this.#isPatient) continue;
       const isFree = await isSoon(async () => {
         const handles = (await node.call("handles")) as Record<string, number>;
         const more = Object.entries(handles).filter(
@@ -332,25 +339,39 @@ export class World {
 
   /** Said when all is well; whoever is in the group must get it, and with it all before. */
   async #lastWord(group: string): Promise<readonly string[]> {
-    let last: Publish | undefined;
-    await isSoon(async () => {
-      last = await this.#nodeSays(this.#publishes.length % this.#slots.length, { group, verb: "emit" });
-      return last?.outcome === "acknowledged";
-    });
-    if (last?.outcome !== "acknowledged") return [`nothing can be said to ${group} when all is well`];
-    const { number } = last;
-    const deaf = () =>
-      this.#guests.filter(
-        ({ wanted, entries }) =>
-          wanted.has(group) && !entries.some((entry) => entry.kind === "event" && entry.publish === number),
+    let deaf: readonly Guest[] = this.#guests;
+    let number = -1;
+    const isHeard = await isSoon(async () => {
+      const last = await this.#nodeSays(this.#publishes.length % this.#slots.length, { group, verb: "emit" });
+      if (last?.outcome !== "acknowledged") return false;
+      number = last.number;
+      const isKnown = () => {
+        const place = this.#placeOf(last.number);
+        deaf = this.#guests.filter((guest) => guest.wanted.has(group) && !guest.knowsOf(last, place));
+        return deaf.length === 0;
+      };
+      // What is lost without history, as by a node whose way has just been mended, is said again.
+      return until(isKnown, kindOf(group).history ? CALM_MS : SAY_AGAIN_MS).then(
+        () => true,
+        () => kindOf(group).history,
       );
-    if (await isSoon(() => deaf().length === 0)) return [];
-    return [`${deaf().map(({ name }) => name)} did not hear the last word in ${group} (${number})`];
+    });
+    if (number === -1) return [`nothing can be said to ${group} when all is well`];
+    if (isHeard && deaf.length === 0) return [];
+    return [`${deaf.map(({ name }) => name)} did not hear the last word in ${group} (${number})`];
   }
 
-  /** A short run has no time for what Engine.IO waits for. */
+  /** Where it stands, if anybody has seen it. */
+  #placeOf(number: number): Place | undefined {
+    for (const { entries } of this.#guests) {
+      const seen = entries.findLast((entry) => entry.kind === "event" && entry.publish === number);
+      if (seen?.kind === "event" && seen.place !== undefined) return seen.place;
+    }
+    return undefined;
+  }
+
   async #end(): Promise<readonly string[]> {
-    if (this.#settings.durationMs < PATIENT_MS) {
+    if (!this.#isPatient) {
       await Promise.all(this.#slots.map((slot) => slot.stop()));
       return [];
     }
@@ -362,13 +383,12 @@ export class World {
 
   async #leftInRedis(): Promise<readonly string[]> {
     const faults: string[] = [];
-    const isPatient = this.#settings.durationMs >= PATIENT_MS;
     const wanted = new Set(GROUPS.filter((group) => kindOf(group).history));
     let left: readonly string[] = [];
     const isTidy = await isSoon(async () => {
       const keys = await this.#redis.keys();
       left = [...keys]
-        .filter(([name, ttlMs]) => !isExpected(name, ttlMs, wanted, isPatient))
+        .filter(([name, ttlMs]) => !isExpected(name, ttlMs, wanted, this.#isPatient))
         .map(([name]) => name);
       return left.length === 0;
     });
