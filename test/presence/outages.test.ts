@@ -136,6 +136,34 @@ redisTest("a Redis that comes back empty is told everybody again, and no member 
   }
 });
 
+redisTest(
+  "a Redis that is emptied while it serves is told everybody again, and no member notices",
+  async () => {
+    // Each node sees it when it renews its lease: the first states its users long before the others know.
+    const slowly = { leaseMs: 2_000, renewMs: 950 };
+    const nodes = [
+      await cuttable({ ...slowly, renewMs: 50 }),
+      await cuttable(slowly),
+      await cuttable(slowly),
+    ];
+    const users = ["ann", "bob", "cid", "dan", "eve", "fay"];
+    const watchers = await Promise.all(nodes.map((one) => one.enter()));
+    for (const watcher of watchers) await watcher.emit("who");
+    for (const [i, user] of users.entries()) await nodes[i % 3]?.enter(user);
+    for (const watcher of watchers) await until(() => events(watcher).length === users.length);
+    const commands = new RedisCommands({ url: redis.url });
+    await commands.open();
+    await commands.command("", ["FLUSHALL"]);
+    await until(async () => (await commands.command("", ["HLEN", "sluice:{room}:who"])) === users.length);
+    commands.close();
+    await nodes[0]?.enter("zoe");
+    for (const watcher of watchers) {
+      await until(() => events(watcher).includes("join zoe"));
+      expect(events(watcher).slice(users.length)).toEqual(["join zoe"]);
+    }
+  },
+);
+
 redisTest("a Redis that freezes for longer than a lease costs nobody the place", async () => {
   const [one, two] = [await cuttable(), await cuttable()];
   const bob = await two.enter("bob");
