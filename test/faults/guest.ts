@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { io, type Socket } from "socket.io-client";
 import { CuttableWay } from "../redis/cut-off.ts";
-import { PositionCarrier } from "./carrier.ts";
+import { type Heard, PositionCarrier } from "./carrier.ts";
 import { kindOf } from "./groups.ts";
 import type { SayOrder } from "./node-program.ts";
 import type { ClientRecord, Entry, Place, Publish } from "./records.ts";
 
 export interface GuestSettings {
   readonly name: string;
+  /** Undefined: it is nobody. */
+  readonly user: string | undefined;
   readonly transports: readonly ("polling" | "websocket")[];
   readonly groups: readonly string[];
   /** False: comes back without its positions, as a client would that cannot recover. */
@@ -24,6 +26,7 @@ const GOODBYE_MS = 300;
 /** A stock client on a way of its own that writes down all it sees. */
 export class Guest implements ClientRecord {
   readonly name: string;
+  readonly user: string | undefined;
   readonly entries: Entry[] = [];
   readonly way: CuttableWay;
   readonly #settings: GuestSettings;
@@ -33,6 +36,10 @@ export class Guest implements ClientRecord {
   readonly #wanted: Set<string>;
   /** What its consumer has said it is in, on this connection. */
   readonly #entered = new Set<string>();
+  /** Who is there, by the list and what was told since; on this connection. */
+  readonly #present = new Map<string, Set<string>>();
+  /** How often it was told that somebody came or left. */
+  tidings = 0;
   /** One question about membership at a time. */
   #asking: Promise<void> = Promise.resolve();
   #greeted: readonly string[] = [];
@@ -45,6 +52,7 @@ export class Guest implements ClientRecord {
 
   private constructor(settings: GuestSettings, way: CuttableWay, target: { port: number }) {
     this.name = settings.name;
+    this.user = settings.user;
     this.way = way;
     this.#settings = settings;
     this.#target = target;
@@ -120,6 +128,15 @@ export class Guest implements ClientRecord {
     this.#ask(() => this.#leave(group));
   }
 
+  /** Undefined without a list. */
+  presentIn(group: string): ReadonlySet<string> | undefined {
+    return this.#present.get(group);
+  }
+
+  askForList(group: string): void {
+    void this.#question("list", group);
+  }
+
   /** Resolves with the code of the refusal; undefined if it was done. Rejects when nobody knows. */
   async say(order: SayOrder): Promise<string | undefined> {
     const answer = (await this.#socket.timeout(ANSWER_MS).emitWithAck("say", order)) as {
@@ -140,9 +157,9 @@ export class Guest implements ClientRecord {
 
   #auth(): object {
     this.#greeted = [...this.#wanted];
-    const { name, recovers } = this.#settings;
+    const { user, recovers } = this.#settings;
     const sluice = this.#carrier.greeting(recovers ? this.#greeted : []);
-    return { name, groups: this.#greeted, sluice };
+    return { user, groups: this.#greeted, sluice };
   }
 
   #listen(): void {
@@ -151,6 +168,7 @@ export class Guest implements ClientRecord {
       this.#note({ kind: "disconnected" });
       this.#node = "";
       this.#entered.clear();
+      this.#present.clear();
       this.#comeBackSoon();
     });
     socket.on("connect_error", () => this.#comeBackSoon());
@@ -169,13 +187,23 @@ export class Guest implements ClientRecord {
 
   #hear(event: string, args: readonly unknown[]): void {
     if (event === "here") return this.#welcome(args[0] as { node: string });
-    if (event !== "told" && !/^sluice\.(joined|gap|position|left)$/.test(event)) return;
+    if (event !== "told" && !/^sluice\.(joined|gap|position|left|presence)$/.test(event)) return;
     const heard = this.#carrier.hear(event, args);
+    this.#learn(heard);
     if (heard.kind !== "event") return this.#note(heard);
     const { group, number, part: told } = args[0] as SayOrder & { readonly part?: number };
     const { place, part = place === undefined ? told : undefined } = heard;
     const where = { ...(place && { place }), ...(part === undefined ? {} : { part }) };
     this.#note({ kind: "event", group: heard.group ?? group, publish: number, ...where });
+  }
+
+  #learn(heard: Heard): void {
+    if (heard.kind === "list") this.#present.set(heard.group, new Set(heard.users));
+    if (heard.kind !== "presence") return;
+    this.tidings += 1;
+    const users = this.#present.get(heard.group);
+    if (heard.type === "leave") users?.delete(heard.user);
+    else users?.add(heard.user);
   }
 
   /** The first that it hears on each connection. */
@@ -196,6 +224,7 @@ export class Guest implements ClientRecord {
     while (this.#socket.connected && this.#wanted.has(group) && !this.#entered.has(group)) {
       const connection = this.#connection;
       this.#note({ kind: "joining", group });
+      this.#present.delete(group);
       const answer = await this.#question("join", group);
       if (answer === undefined || connection !== this.#connection) return;
       if (answer.error === undefined) {

@@ -47,6 +47,7 @@ class LoggedJudge {
   readonly #broken: string[] = [];
   /** What stands where, as anybody saw it. */
   readonly #byPlace = new Map<string, number>();
+  readonly #tidings = new Map<string, string>();
   /** Offsets that were given out twice, as after a failover. */
   readonly #forked = new Set<string>();
   readonly #offsets = new Map<string, string>();
@@ -96,6 +97,7 @@ class LoggedJudge {
     switch (entry.kind) {
       case "connected":
       case "joining":
+      case "list":
         return undefined;
       case "disconnected":
         for (const [group, stay] of stays) {
@@ -123,6 +125,8 @@ class LoggedJudge {
         return this.#gap(stay, stays, entry);
       case "position":
         return this.#position(stay, entry.place, group);
+      case "presence":
+        return this.#presence(stay, entry);
       case "event":
         return this.#event(stay, entry);
     }
@@ -169,6 +173,23 @@ class LoggedJudge {
 
   #position(stay: Stay | undefined, place: Place, group: string): string | undefined {
     if (stay === undefined) return `gets a position in ${group}, where it is not`;
+    return this.#advance(stay, place, group);
+  }
+
+  /** Who came and left has its place among the messages, if it has one at all. */
+  #presence(
+    stay: Stay | undefined,
+    { group, type, user, place }: Entry & { kind: "presence" },
+  ): string | undefined {
+    if (place === undefined) return undefined;
+    if (stay === undefined) return `is told who is in ${group}, where it is not (any more)`;
+    const key = `${group} ${place.epoch} ${place.offset} ${place.id}`;
+    const told = `${type} of ${user}`;
+    const there = this.#tidings.get(key) ?? told;
+    this.#tidings.set(key, told);
+    if (there !== told || this.#byPlace.has(key)) {
+      return `ANOTHER ORDER: ${key} is ${told}, and was ${this.#byPlace.get(key) ?? there} for others`;
+    }
     return this.#advance(stay, place, group);
   }
 
@@ -233,6 +254,7 @@ class LoggedJudge {
     if ((this.#offsets.get(offset) ?? place.id) !== place.id) this.#forked.add(offset);
     this.#offsets.set(offset, place.id);
     this.#places.set(publish, { key, place });
+    if (this.#tidings.has(key)) return `ANOTHER ORDER: ${key} was ${this.#tidings.get(key)} for others`;
     if (there !== undefined && there !== publish) return `ANOTHER ORDER: ${key} was ${there} for others`;
     if (known !== undefined && known.key !== key) return `TWICE in the log: ${known.key} and ${key}`;
     return undefined;

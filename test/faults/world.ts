@@ -9,6 +9,7 @@ import { NodeSlot } from "./node-slot.ts";
 import type { PlanSettings, Step } from "./plan.ts";
 import type { LossNote, Place, Publish, Records } from "./records.ts";
 import { RedisPlace } from "./redis-place.ts";
+import { callTheRoll } from "./roll-call.ts";
 
 export interface WorldSettings extends PlanSettings {
   /** False: clients come back without their positions. For trying whether that is noticed. */
@@ -20,6 +21,8 @@ const CALM_MS = 40_000;
 /** Runs of at least this length wait until nodes end by themselves, and until Redis has forgotten what it should. */
 const PATIENT_MS = 15_000;
 const SAY_AGAIN_MS = 3_000;
+/** The promise; a short run may be one on a machine that has much else to do. */
+const STALE_MS = 5_000;
 const GROUPS_AT_FIRST = 4;
 const TRANSPORTS = [["websocket"], ["websocket"], ["polling"], ["polling", "websocket"]] as const;
 
@@ -36,6 +39,8 @@ export class World {
   readonly bugs: string[] = [];
   readonly done = new Map<string, number>();
   recoveredMessages = 0;
+  /** How long it took until all lists were right, in milliseconds. */
+  presence: Readonly<Record<string, number>> = {};
   #turn = 0;
   #underWay = new Set<Promise<unknown>>();
   #endedAt = 0;
@@ -95,6 +100,20 @@ export class World {
     const heard = await Promise.all([...new Set(GROUPS)].map((group) => this.#lastWord(group)));
     faults.push(...heard.flat());
     this.#endedAt = performance.now();
+    if (!gathered) return faults;
+    return [...faults, ...(await this.#callTheRoll())];
+  }
+
+  async #callTheRoll(): Promise<readonly string[]> {
+    const { faults, figures } = await callTheRoll({
+      guests: this.#guests,
+      slots: this.#slots,
+      redis: this.#redis,
+      mostMs: CALM_MS,
+      mostStaleMs: this.#isPatient ? STALE_MS : CALM_MS,
+    });
+    this.presence = figures;
+    await Promise.all(this.#slots.filter(({ node }) => node === undefined).map((slot) => slot.start()));
     return faults;
   }
 
@@ -157,6 +176,7 @@ export class World {
       );
       const guest = await Guest.invite({
         name: `client ${i}`,
+        user: userOf(i, clients),
         transports: TRANSPORTS[i % TRANSPORTS.length] ?? ["websocket"],
         groups: [...new Set(groups as string[])],
         recovers: this.#settings.recovers,
@@ -410,6 +430,11 @@ interface Order {
 
 /** Timers of requests that have just ended, and the like. */
 const SOME_MORE = 2;
+
+/** Some have several connections, some are nobody. */
+function userOf(index: number, clients: number): string | undefined {
+  return index % 8 === 7 ? undefined : `user ${index % Math.ceil(clients * 0.6)}`;
+}
 
 function end(publish: Publish, outcome: Publish["outcome"]): void {
   Object.assign(publish, { outcome, endedAt: performance.now() });
