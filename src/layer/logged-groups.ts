@@ -403,8 +403,12 @@ export class LoggedGroups implements GroupLogHost {
     const top = slice.top ?? end;
     const latest = slice.entries.at(-1);
     if (policy.conflate) {
-      const given =
-        latest !== undefined && latest.offset <= end.offset && latest.offset > from.offset ? [latest] : [];
+      const isOther = from.epoch !== end.epoch;
+      const isNewer = latest !== undefined && (isOther || latest.offset > from.offset);
+      const given = isNewer && latest.offset <= end.offset ? [latest] : [];
+      const [next] = given;
+      const start = next === undefined ? end : { epoch: end.epoch, offset: next.offset - 1, id: "" };
+      if (isOther) this.#restate(group, stay, start);
       return this.#give(stay, group, end.epoch, given, isRecovered) ?? end;
     }
     const step = continuation(from, top, slice.entries);

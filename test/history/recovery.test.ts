@@ -710,6 +710,36 @@ describe("what only the latest message counts for, when its log is replaced by a
     await bob.come(app);
     await bob.until(() => bob.seen.includes(31));
   });
+
+  test("is given with its place in the new log to who is just coming back", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history, { groups: { "chat.*": { history: { ...POLICY, conflate: true } } } });
+    const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
+    await ann.come(app);
+    await bob.come(app);
+    await say(app, 1, 3);
+    await bob.until(() => bob.seen.includes(3));
+    await bob.go();
+    await say(app, 4);
+    const asked = new Gate();
+    history.gate = asked.opened;
+    await bob.come(app);
+    history.logs.clear();
+    await say(app, 5, 6);
+    asked.open();
+    await bob.until(() => bob.seen.includes(6));
+    expect(bob.seen.slice(3)).toEqual([6]);
+    expect(bob.places.get(GROUP)).toMatchObject({
+      epoch: history.logs.get(GROUP)?.epoch,
+      offset: 2,
+      since: 0,
+    });
+    await bob.go();
+    await say(app, 7);
+    await bob.come(app);
+    await bob.until(() => bob.seen.includes(7));
+    expect([bob.seen.slice(3), bob.gaps]).toEqual([[6, 7], []]);
+  });
 });
 
 describe("when all have left", () => {
