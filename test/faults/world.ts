@@ -150,6 +150,8 @@ export class World {
       if (!isFree) faults.push(`node ${i} holds more than when it began: ${left}`);
     }
     faults.push(...(await this.#end()));
+    // Redis does not know yet that who was silenced is gone.
+    for (const { way } of this.#slots) way.reset();
     return [...faults, ...(await this.#leftInRedis())];
   }
 
