@@ -164,6 +164,29 @@ redisTest(
   },
 );
 
+redisTest("who had left when Redis failed over to a state in which they had not, leaves again", async () => {
+  const lease = { leaseMs: 3_000, renewMs: 100 };
+  const [one, two] = [await cuttable(lease), await cuttable(lease)];
+  const watcher = await two.enter("bob");
+  await one.enter("ann");
+  await until(async () => (await names(two)) === "ann bob");
+  const commands = new RedisCommands({ url: redis.url });
+  await commands.open();
+  const at = `sluice:{room}:at:${one.app.node}~1`;
+  expect(await commands.command("", ["HLEN", at])).toBe(1);
+  one.way.block();
+  await commands.command("", ["HSET", at, "ghost", "1"]);
+  await commands.command("", ["HSET", "sluice:{room}:who", "ghost", "1 1 null"]);
+  one.way.restore();
+  await until(async () => (await commands.command("", ["HLEN", at])) === 1);
+  await one.enter("cid");
+  for (const each of [one, two])
+    await until(async () => (await names(each).catch(() => "")) === "ann bob cid");
+  expect(events(watcher).filter((event) => event.startsWith("leave a"))).toEqual([]);
+  expect(await commands.command("", ["HEXISTS", "sluice:{room}:who", "ghost"])).toBe(0);
+  commands.close();
+});
+
 redisTest("a Redis that freezes for longer than a lease costs nobody the place", async () => {
   const [one, two] = [await cuttable(), await cuttable()];
   const bob = await two.enter("bob");
