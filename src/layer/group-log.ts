@@ -180,7 +180,7 @@ export class GroupLog {
     if (this.#isClosed) return false;
     if (top === undefined) return this.#vanished(before);
     const step = continuation(this.#position, top, entries);
-    if (this.#position.epoch === "") this.#begin({ ...step.position, epoch: top.epoch });
+    if (this.#position.epoch === "") this.#begin({ epoch: top.epoch, offset: 0, id: "" });
     if (step.gap !== undefined) {
       this.#position = step.position;
       this.#early.clear();

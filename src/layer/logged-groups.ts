@@ -238,7 +238,7 @@ export class LoggedGroups implements GroupLogHost {
       over: new AbortController(),
     };
     stays.set(member.channel, stay);
-    if (start.gap !== undefined) this.#tellGap(group, stay, start.gap, start.position);
+    if (start.gap !== undefined) this.#tellGap(group, stay, start.gap, start.position, false);
     this.#tellJoined(group, stay, start.position, start.isRecovered);
     if (isSame(start.position, log.position)) this.#options.fanOut.add(group, member);
     else void this.#catchUp(log, stay, start.position, start.isRecovered);
@@ -302,7 +302,7 @@ export class LoggedGroups implements GroupLogHost {
 
   gap(group: string, reason: GapReason, position: Position): void {
     for (const stay of this.#heldStays(group)) {
-      this.#tellGap(group, stay, reason, position);
+      this.#tellGap(group, stay, reason, position, true);
       this.#restate(group, stay, position);
     }
     this.#options.presence.suspect(group);
@@ -425,7 +425,7 @@ export class LoggedGroups implements GroupLogHost {
       !isRecovered &&
       (from.offset <= stay.since || (this.#tellsPresence(group) && position.offset <= joinedAt.offset));
     if (gap !== undefined && !isExpected) {
-      this.#tellGap(group, stay, gap, position);
+      this.#tellGap(group, stay, gap, position, true);
       this.#restate(group, stay, position);
     }
     // What is newer than the others here have heard they are given together.
@@ -484,13 +484,20 @@ export class LoggedGroups implements GroupLogHost {
 
   // ---- telling ----------------------------------------------------------------------------------
 
-  #tellJoined(group: string, { member, epoch, since }: Stay, position: Position, recovered: boolean): void {
+  #tellJoined(
+    group: string,
+    { member, epoch, since }: Stay,
+    position: Position,
+    recovered: boolean,
+    isInTurn = false,
+  ): void {
     const receipt = this.#options.receipts.issue(group, member.user, epoch, since);
-    member.tellPosition("sluice.joined", { group, ...position, since, receipt, recovered });
+    member.tellPosition("sluice.joined", { group, ...position, since, receipt, recovered }, isInTurn);
   }
 
-  #tellGap(group: string, { member }: Stay, reason: GapReason, position: Position): void {
-    member.tellPosition("sluice.gap", { group, reason, ...position });
+  /** @param isInTurn - after what it was given before */
+  #tellGap(group: string, { member }: Stay, reason: GapReason, position: Position, isInTurn: boolean): void {
+    member.tellPosition("sluice.gap", { group, reason, ...position }, isInTurn);
     this.#options.facts.gap.announce({ group, channel: member.channel, reason });
   }
 
@@ -498,7 +505,7 @@ export class LoggedGroups implements GroupLogHost {
   #restate(group: string, stay: Stay, position: Position): void {
     stay.since = stay.epoch === position.epoch ? Math.min(stay.since, position.offset) : 0;
     stay.epoch = position.epoch;
-    this.#tellJoined(group, stay, position, true);
+    this.#tellJoined(group, stay, position, true, true);
   }
 
   /** Of members that are where the log is; the others find out by themselves. */

@@ -11,6 +11,7 @@ import {
   route,
 } from "sluice";
 import { RedisBackplane } from "sluice/redis";
+import { TestClient } from "sluice/testing";
 import { seeded } from "../seeded.ts";
 import { ScriptedHistory } from "./scripted-history.ts";
 import { Visitor } from "./visitor.ts";
@@ -429,6 +430,27 @@ describe("one order for all", () => {
     expect(ann.gaps).toEqual([]);
   });
 
+  test("who was let in before there was anything, and whose node hears too late of the first, has a gap from the beginning", async () => {
+    const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
+    const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
+    const muted = new MemoryBackplane(hub);
+    const { publish } = muted;
+    let isMute = true;
+    muted.publish = (topic, text) => {
+      if (!isMute) publish.call(muted, topic, text);
+    };
+    const one = await started(history, { backplane: muted, groups });
+    const two = await started(history, { backplane: new MemoryBackplane(hub), groups });
+    const ann = new Visitor("/chat/den");
+    await ann.come(two);
+    await say(one, 1, 5);
+    isMute = false;
+    await say(one, 6);
+    await ann.until(() => ann.seen.includes(6));
+    expect([ann.seen, ann.gaps]).toEqual([[4, 5, 6], [{ reason: "trimmed", offset: 3 }]]);
+    expect(ann.joins.map(({ offset }) => offset)).toEqual([0, 0, 3]);
+  });
+
   test("who comes back to a node that is behind the log itself has one gap, and then all that is kept", async () => {
     const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
     const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
@@ -551,6 +573,37 @@ describe("one order for all", () => {
       expect(seen).toEqual(range(1, 5));
       expect(gaps).toEqual([{ reason: "epoch", offset: 0 }]);
     }
+  });
+
+  test("a gap is told after what handlers sent of the messages before it", async () => {
+    const handler = new Gate();
+    class Slow extends Room {
+      override async chatMessage({ n }: Message) {
+        await handler.opened;
+        this.send("handled", n);
+      }
+    }
+    const history = new ScriptedHistory();
+    const app = await started(history, { routes: [route("/chat/:room", Slow)] });
+    const client = new TestClient(app, "/chat/den", { auth: { sluice: { v: 1, positions: [] } } });
+    await client.connect();
+    await app.layer.groupSend(GROUP, { type: "chat.message", n: 1 });
+    await say(app, 2);
+    history.logs.clear();
+    const isTold = new Promise((resolve) => app.signals.gap.connect(resolve));
+    await say(app, 3, 4);
+    await isTold;
+    handler.open();
+    const told: string[] = [];
+    while (!told.includes("said 4")) {
+      for (const { event, payload } of client.take()) {
+        const { offset } = (payload ?? {}) as { offset?: number };
+        told.push(`${event.replace("sluice.", "")} ${offset ?? payload}`);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const before = ["joined 0", "joined 0", "handled 1", "position 1", "said 2"];
+    expect(told).toEqual([...before, "gap 0", "joined 0", "said 3", "said 4"]);
   });
 
   test("members who stay are told when the log is replaced, and go on with the new one from its beginning", async () => {
