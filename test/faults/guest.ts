@@ -87,6 +87,11 @@ export class Guest implements ClientRecord {
     return { node: this.#node, sender: `${this.name}#${this.#connection}` };
   }
 
+  /** How many it has had. */
+  get connections(): number {
+    return this.#connection;
+  }
+
   get wanted(): ReadonlySet<string> {
     return this.#wanted;
   }
@@ -214,6 +219,7 @@ export class Guest implements ClientRecord {
     this.#note({ kind: "connected", groups: this.#greeted, node });
     // What was asked for while the handshake was under way.
     for (const group of this.#wanted) if (!this.#entered.has(group)) this.join(group);
+    for (const group of this.#greeted) if (!this.#wanted.has(group)) this.#ask(() => this.#quit(group));
   }
 
   #ask(question: () => Promise<void>): void {
@@ -235,7 +241,10 @@ export class Guest implements ClientRecord {
   }
 
   async #leave(group: string): Promise<void> {
-    if (!this.#wanted.delete(group)) return;
+    if (this.#wanted.delete(group)) await this.#quit(group);
+  }
+
+  async #quit(group: string): Promise<void> {
     this.#entered.delete(group);
     this.#note({ kind: "leaving", group });
     const connection = this.#connection;

@@ -34,6 +34,8 @@ interface Stay {
   /** The logs that it has been in. */
   readonly epochs: Set<string>;
   isLeaving: boolean;
+  /** It has asked to join again before it was told that it had left. */
+  comesAgain: boolean;
 }
 
 export function judgeLogged(records: Records): Verdict {
@@ -47,6 +49,9 @@ class LoggedJudge {
   readonly #broken: string[] = [];
   /** What stands where, as anybody saw it. */
   readonly #byPlace = new Map<string, number>();
+  /** By client and group. */
+  readonly #leftAt = new Map<string, number>();
+  #client = "";
   readonly #tidings = new Map<string, string>();
   /** Offsets that were given out twice, as after a failover. */
   readonly #forked = new Set<string>();
@@ -80,6 +85,7 @@ class LoggedJudge {
 
   /** @returns the stays that were open at the end */
   #walk(client: ClientRecord): ReadonlyMap<string, Stay> {
+    this.#client = client.name;
     const stays = new Map<string, Stay>();
     for (const [index, entry] of client.entries.entries()) {
       const wrong = this.#step(stays, entry);
@@ -96,9 +102,13 @@ class LoggedJudge {
   #step(stays: Map<string, Stay>, entry: Entry): string | undefined {
     switch (entry.kind) {
       case "connected":
-      case "joining":
       case "list":
         return undefined;
+      case "joining": {
+        const stay = stays.get(entry.group);
+        if (stay !== undefined) stay.comesAgain = true;
+        return undefined;
+      }
       case "disconnected":
         for (const [group, stay] of stays) {
           if (stay.isLeaving) stays.delete(group);
@@ -118,11 +128,12 @@ class LoggedJudge {
         return undefined;
       case "left":
         stays.delete(group);
+        this.#leftAt.set(`${this.#client} ${group}`, entry.at);
         return undefined;
       case "joined":
         return this.#joined(stays, stay, entry);
       case "gap":
-        return this.#gap(stay, stays, entry);
+        return this.#gap(stay, entry);
       case "position":
         return this.#position(stay, entry.place, group);
       case "presence":
@@ -136,7 +147,9 @@ class LoggedJudge {
     const { at, group, place, recovered } = entry;
     // It left, and came again before it was told so.
     if (stay === undefined || stay.isLeaving) {
-      stays.set(group, newStay(at, place));
+      // Or has not left yet, and was told where it is.
+      const isLeaving = stay?.isLeaving === true && !stay.comesAgain;
+      stays.set(group, { ...newStay(at, place), isLeaving });
       return undefined;
     }
     const { place: before, hasGap, isInterrupted } = stay;
@@ -152,15 +165,12 @@ class LoggedJudge {
     return `was at ${shown(before)} of ${group} and goes on at ${shown(place)}, without a gap`;
   }
 
-  #gap(stay: Stay | undefined, stays: Map<string, Stay>, entry: Entry & { kind: "gap" }): string | undefined {
+  #gap(stay: Stay | undefined, entry: Entry & { kind: "gap" }): string | undefined {
     const { at, group, reason, place } = entry;
     this.#figures.gaps += 1;
     this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
-    if (stay === undefined) {
-      // Of a claim from before it had left.
-      stays.set(group, { ...newStay(at, place), hasGap: true });
-      return undefined;
-    }
+    // Of a claim from before it had left; or it has just left.
+    if (stay === undefined) return undefined;
     const { place: from } = stay;
     stay.gaps.push({ at, reason, from, to: place });
     stay.place = place;
@@ -172,7 +182,8 @@ class LoggedJudge {
   }
 
   #position(stay: Stay | undefined, place: Place, group: string): string | undefined {
-    if (stay === undefined) return `gets a position in ${group}, where it is not`;
+    // In turn with what was given before it left.
+    if (stay === undefined) return undefined;
     return this.#advance(stay, place, group);
   }
 
@@ -182,7 +193,6 @@ class LoggedJudge {
     { group, type, user, place }: Entry & { kind: "presence" },
   ): string | undefined {
     if (place === undefined) return undefined;
-    if (stay === undefined) return `is told who is in ${group}, where it is not (any more)`;
     const key = `${group} ${place.epoch} ${place.offset} ${place.id}`;
     const told = `${type} of ${user}`;
     const there = this.#tidings.get(key) ?? told;
@@ -190,7 +200,8 @@ class LoggedJudge {
     if (there !== told || this.#byPlace.has(key)) {
       return `ANOTHER ORDER: ${key} is ${told}, and was ${this.#byPlace.get(key) ?? there} for others`;
     }
-    return this.#advance(stay, place, group);
+    // In turn with what was given before it left.
+    return stay === undefined ? undefined : this.#advance(stay, place, group);
   }
 
   #event(stay: Stay | undefined, entry: Entry & { kind: "event" }): string | undefined {
@@ -200,8 +211,9 @@ class LoggedJudge {
     if (known.group !== group) return `sees in ${group} what was published to ${known.group}`;
     if (known.outcome === "refused") return `sees what was refused to its publisher (${publish})`;
     if (place === undefined) return `sees a message of ${group} without its position`;
-    // A handler may still be at work on what it was given before its consumer left.
-    if (stay === undefined && part !== undefined) return undefined;
+    // What was given before its consumer left waits for the handlers of what was given before that.
+    const leftAt = this.#leftAt.get(`${this.#client} ${group}`) ?? Number.NEGATIVE_INFINITY;
+    if (stay === undefined && known.startedAt < leftAt) return undefined;
     if (stay === undefined) return `sees a message of ${group}, where it is not (any more)`;
     this.#figures.deliveries += 1;
     const other = this.#noteWhere(group, place, publish);
@@ -339,6 +351,7 @@ function newStay(since: number, place: Place): Stay {
     seen: new Set(),
     epochs: new Set([place.epoch]),
     isLeaving: false,
+    comesAgain: false,
   };
 }
 

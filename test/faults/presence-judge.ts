@@ -69,8 +69,10 @@ class PresenceJudge {
     out: ReadonlySet<string>,
   ): string | undefined {
     const { group } = entry;
-    if (this.#records.policies.get(group)?.presence !== true)
-      return `is told who is in ${group}, which keeps none`;
+    const policy = this.#records.policies.get(group);
+    if (policy?.presence !== true) return `is told who is in ${group}, which keeps none`;
+    // With history it waits for the handlers of what was given before, and may come a moment late.
+    if (out.has(group) && policy.history) return undefined;
     if (out.has(group)) return `is told who is in ${group}, which it has left`;
     return entry.kind === "list" ? this.#list(entry, known) : this.#change(entry, known);
   }

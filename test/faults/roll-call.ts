@@ -22,6 +22,7 @@ export interface RollCall {
 }
 
 const LOOK_AGAIN_MS = 50;
+const ROUNDS = 3;
 /** All nodes state their users again within a lease; some more for a machine that is busy. */
 const LEASES_MS = 5_000;
 const LISTED = [...new Set(GROUPS)].filter((group) => kindOf(group).presence);
@@ -51,14 +52,21 @@ export async function callTheRoll(settings: RollCallSettings): Promise<RollCall>
 
   const rightMs = await isRight("everything healed", mostMs, everywhere);
 
-  const told = () => guests.reduce((sum, { tidings }) => sum + tidings, 0);
-  const before = told();
-  await redis.empty();
-  const statedAgainMs = await isRight("Redis emptied", mostMs, () => differsInRedis(redis, guests));
-  await sleep(LEASES_MS);
-  await isRight("Redis emptied", mostMs, everywhere);
-  const tidings = told() - before;
-  if (tidings > 0) faults.push(`Redis emptied: members were told ${tidings} times of others who never left`);
+  const total = (of: "tidings" | "connections") => guests.reduce((sum, guest) => sum + guest[of], 0);
+  let statedAgainMs = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const before = { tidings: total("tidings"), connections: total("connections") };
+    await redis.empty();
+    statedAgainMs = await isRight("Redis emptied", mostMs, () => differsInRedis(redis, guests));
+    await sleep(LEASES_MS);
+    await isRight("Redis emptied", mostMs, everywhere);
+    // On a machine that is too busy somebody may have lost a connection meanwhile.
+    if (total("connections") > before.connections) continue;
+    const tidings = total("tidings") - before.tidings;
+    if (tidings > 0)
+      faults.push(`Redis emptied: members were told ${tidings} times of others who never left`);
+    break;
+  }
 
   const [slot] = slots;
   const name = slot?.node?.name;

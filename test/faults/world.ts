@@ -448,8 +448,8 @@ function outcomeOf(code: string): Publish["outcome"] {
 
 /** A group's log and meta may stay, for a time; of groups whose time is over, nothing. */
 function isExpected(name: string, ttlMs: number, groups: ReadonlySet<string>, isPatient: boolean): boolean {
-  const [, group = "", key] = /^faults:\{(.+)\}:(log|meta)$/.exec(name) ?? [];
-  const isOver = kindOf(group).isBrief && (key === "log" || isPatient);
+  const [, group = "", key] = /^faults:\{(.+)\}:(log|meta|presence)$/.exec(name) ?? [];
+  const isOver = kindOf(group).isBrief && (key !== "meta" || isPatient);
   return groups.has(group) && !isOver && ttlMs > 0;
 }
 
