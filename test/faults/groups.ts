@@ -3,13 +3,17 @@ import type { GroupPolicies } from "sluice";
 import type { GroupKind } from "./records.ts";
 
 const MINUTES = 60_000;
+const NEWCOMERS = 5;
 /** So that some who are cut are back before anybody is told. */
 const GRACE_MS = 800;
 
 export const POLICIES = {
   "chat.*": { history: { size: 5_000, ttlMs: 10 * MINUTES }, presence: true },
   // A newcomer is given the last few.
-  "news.*": { history: { size: 5_000, ttlMs: 10 * MINUTES, newcomers: 5 }, presence: { graceMs: GRACE_MS } },
+  "news.*": {
+    history: { size: 5_000, ttlMs: 10 * MINUTES, newcomers: NEWCOMERS },
+    presence: { graceMs: GRACE_MS },
+  },
   // So short that who is away for a moment has a gap.
   "short.*": { history: { size: 10, ttlMs: 10 * MINUTES }, presence: true },
   "brief.*": { history: { size: 100, ttlMs: 500 } },
@@ -29,6 +33,7 @@ export function kindOf(group: string): GroupKind {
   return {
     history: !is("open"),
     conflate: is("state"),
+    newcomers: is("news") ? NEWCOMERS : 0,
     isBrief: is("brief"),
     presence: !is("brief", "state"),
   };

@@ -22,6 +22,8 @@ interface Gap {
 interface Stay {
   readonly since: number;
   place: Place | undefined;
+  /** How many messages it may still get of those before it came, without what was told of presence between them. */
+  old: number;
   /** A newcomer begins with what is kept of the last messages. */
   isNewcomer: boolean;
   /** It was lost, and the new one has not been told where it goes on. */
@@ -57,6 +59,8 @@ class LoggedJudge {
   readonly #forked = new Set<string>();
   readonly #offsets = new Map<string, string>();
   readonly #places = new Map<number, { readonly key: string; readonly place: Place }>();
+  /** Holes of newcomers, who are not told who came and left before them. */
+  readonly #leftOut: { what: string; group: string; from: Place; to: Place }[] = [];
   readonly #figures = {
     deliveries: 0,
     complete: 0,
@@ -76,6 +80,10 @@ class LoggedJudge {
   verdict(): Verdict {
     const open = this.#records.clients.map((client) => ({ client, stays: this.#walk(client) }));
     this.#senders();
+    for (const { what, group, from, to } of this.#leftOut) {
+      const between = Array.from({ length: to.offset - from.offset - 1 }, (_, i) => from.offset + 1 + i);
+      if (between.some((offset) => this.#offsets.has(`${group} ${to.epoch} ${offset}`))) this.#tell(what);
+    }
     for (const { client, stays } of open) {
       for (const [group, stay] of stays) this.#complete(client, group, stay);
     }
@@ -149,10 +157,11 @@ class LoggedJudge {
     if (stay === undefined || stay.isLeaving) {
       // Or has not left yet, and was told where it is.
       const isLeaving = stay?.isLeaving === true && !stay.comesAgain;
-      stays.set(group, { ...newStay(at, place), isLeaving });
+      stays.set(group, { ...newStay(at, place), isLeaving, old: recovered ? 0 : this.#newcomers(group) });
       return undefined;
     }
     const { place: before, hasGap, isInterrupted } = stay;
+    if (isInterrupted) stay.old = recovered ? 0 : this.#newcomers(group);
     stay.hasGap = false;
     stay.isInterrupted = false;
     stay.place = place;
@@ -163,6 +172,10 @@ class LoggedJudge {
     if (hasGap || begins || isSame(before, place)) return undefined;
     if (this.#records.policies.get(group)?.conflate) return undefined;
     return `was at ${shown(before)} of ${group} and goes on at ${shown(place)}, without a gap`;
+  }
+
+  #newcomers(group: string): number {
+    return this.#records.policies.get(group)?.newcomers ?? 0;
   }
 
   #gap(stay: Stay | undefined, entry: Entry & { kind: "gap" }): string | undefined {
@@ -218,20 +231,20 @@ class LoggedJudge {
     this.#figures.deliveries += 1;
     const other = this.#noteWhere(group, place, publish);
     if (other !== undefined) return other;
-    if (part === undefined) {
-      stay.seen.add(publish);
-      return this.#advance(stay, place, group);
-    }
-    return this.#part(stay, place, part, publish, group);
+    const isNew = !stay.seen.has(publish);
+    stay.seen.add(publish);
+    const wrong =
+      part === undefined ? this.#advance(stay, place, group) : this.#part(stay, place, part, group);
+    if (isNew && stay.old > 0) stay.old -= 1;
+    return wrong;
   }
 
   /** What a handler sends is whole when the position comes; until then a recovery may repeat it. */
-  #part(stay: Stay, place: Place, part: number, publish: number, group: string): string | undefined {
+  #part(stay: Stay, place: Place, part: number, group: string): string | undefined {
     const wrong = this.#isNext(stay, place, group);
     if (wrong !== undefined) return wrong;
     const expected = stay.part?.offset === place.offset ? stay.part.part + 1 : 1;
     stay.part = { offset: place.offset, part };
-    stay.seen.add(publish);
     return part === expected ? undefined : `gets part ${part} of ${place.offset}, not ${expected}`;
   }
 
@@ -252,7 +265,10 @@ class LoggedJudge {
     if (place.epoch !== before.epoch) return `ANOTHER LOG without a gap in ${here}`;
     if (place.offset <= before.offset) return `DUPLICATE or out of order in ${here}`;
     const mayJump = isNewcomer || this.#records.policies.get(group)?.conflate === true;
-    if (place.offset > before.offset + 1 && !mayJump) return `HOLE without a gap in ${here}`;
+    if (place.offset <= before.offset + 1 || mayJump) return undefined;
+    const what = `HOLE without a gap in ${here}`;
+    if (stay.old === 0) return what;
+    this.#leftOut.push({ what: `${this.#client}: ${what}`, group, from: before, to: place });
     return undefined;
   }
 
@@ -347,6 +363,7 @@ function newStay(since: number, place: Place): Stay {
     isInterrupted: false,
     hasGap: false,
     part: undefined,
+    old: 0,
     gaps: [],
     seen: new Set(),
     epochs: new Set([place.epoch]),

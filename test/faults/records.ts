@@ -100,6 +100,8 @@ export interface Records {
 
 export interface GroupKind {
   readonly history: boolean;
+  /** How many of the last messages a newcomer is given. */
+  readonly newcomers: number;
   /** Only the latest message counts. */
   readonly conflate: boolean;
   /** The log is forgotten as soon as nobody has said anything for a while. */

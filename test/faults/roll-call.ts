@@ -23,6 +23,7 @@ export interface RollCall {
 
 const LOOK_AGAIN_MS = 50;
 const ROUNDS = 3;
+const MOST_SHOWN = 8;
 /** All nodes state their users again within a lease; some more for a machine that is busy. */
 const LEASES_MS = 5_000;
 const LISTED = [...new Set(GROUPS)].filter((group) => kindOf(group).presence);
@@ -55,7 +56,7 @@ export async function callTheRoll(settings: RollCallSettings): Promise<RollCall>
   const total = (of: "tidings" | "connections") => guests.reduce((sum, guest) => sum + guest[of], 0);
   let statedAgainMs = 0;
   for (let round = 0; round < ROUNDS; round++) {
-    const before = { tidings: total("tidings"), connections: total("connections") };
+    const before = { tidings: total("tidings"), connections: total("connections"), at: performance.now() };
     await redis.empty();
     statedAgainMs = await isRight("Redis emptied", mostMs, () => differsInRedis(redis, guests));
     await sleep(LEASES_MS);
@@ -63,8 +64,10 @@ export async function callTheRoll(settings: RollCallSettings): Promise<RollCall>
     // On a machine that is too busy somebody may have lost a connection meanwhile.
     if (total("connections") > before.connections) continue;
     const tidings = total("tidings") - before.tidings;
-    if (tidings > 0)
-      faults.push(`Redis emptied: members were told ${tidings} times of others who never left`);
+    if (tidings > 0) {
+      const told = firstTold(guests, before.at).join(", ");
+      faults.push(`Redis emptied: members were told ${tidings} times of others who never left: ${told}`);
+    }
     break;
   }
 
@@ -80,6 +83,18 @@ export async function callTheRoll(settings: RollCallSettings): Promise<RollCall>
     faults.push(`the users of a killed node were seen for ${staleMs} ms, not ${mostStaleMs}`);
   }
   return { faults, figures: { rightMs, statedAgainMs, goneWithTheirNodeMs: staleMs } };
+}
+
+function firstTold(guests: readonly Guest[], since: number): readonly string[] {
+  for (const { name, entries } of guests) {
+    const told = entries.flatMap((entry) =>
+      entry.kind === "presence" && entry.at >= since
+        ? `${name} after ${(entry.at - since).toFixed(0)} ms ${entry.type} of ${entry.user} in ${entry.group}`
+        : [],
+    );
+    if (told.length > 0) return told.slice(0, MOST_SHOWN);
+  }
+  return [];
 }
 
 /** The users in a group, and with how many connections. */
