@@ -175,7 +175,9 @@ class LoggedJudge {
   }
 
   #newcomers(group: string): number {
-    return this.#records.policies.get(group)?.newcomers ?? 0;
+    const { newcomers = 0 } = this.#records.policies.get(group) ?? {};
+    // And the first after them.
+    return newcomers === 0 ? 0 : newcomers + 1;
   }
 
   #gap(stay: Stay | undefined, entry: Entry & { kind: "gap" }): string | undefined {
