@@ -208,17 +208,27 @@ export class GroupLog {
   }
 
   async #readLatest(): Promise<false> {
+    const before = this.#position;
     const { top, entries } = await this.#store.readBefore(this.group, undefined, 1);
     const latest = entries.at(-1);
     const { position } = this;
     if (this.#isClosed || top === undefined || latest === undefined) return false;
-    if (position.epoch === top.epoch && latest.offset <= position.offset) return false;
+    const isShorter =
+      top.offset < position.offset || (top.offset === position.offset && isOther(top, position));
+    // Unless announcements have brought newer ones meanwhile.
+    const isSetBack = position === before && isShorter;
+    const goesOn = position.epoch === top.epoch && !isSetBack;
+    if (goesOn && latest.offset <= position.offset) return false;
     const start = { epoch: top.epoch, offset: latest.offset - 1, id: "" };
-    if (position.epoch === top.epoch) this.#position = start;
+    if (goesOn) this.#position = start;
     else this.#begin(start);
     this.#deliver(latest);
     return false;
   }
+}
+
+function isOther(a: Position, b: Position): boolean {
+  return a.id !== "" && b.id !== "" && a.id !== b.id;
 }
 
 /** How a log goes on from a position, as one reading from that position on shows it. */

@@ -764,6 +764,34 @@ describe("what only the latest message counts for, when its log is replaced by a
     await bob.until(() => bob.seen.includes(31));
   });
 
+  test("goes on where the log was set back to, as by a failover", async () => {
+    const history = new ScriptedHistory();
+    const backplane = new MemoryBackplane();
+    let listener: BackplaneListener | undefined;
+    const { open } = backplane;
+    backplane.open = (given) => {
+      listener = given;
+      return open.call(backplane, given);
+    };
+    const groups = { "chat.*": { history: { ...POLICY, conflate: true } } };
+    const app = await started(history, { backplane, groups });
+    const ann = new Visitor("/chat/den");
+    await ann.come(app);
+    await say(app, 1, 5);
+    await ann.until(() => ann.seen.includes(5));
+    const log = history.logs.get(GROUP);
+    const [last] = log?.entries ?? [];
+    if (log === undefined || last === undefined) throw new Error("there is no log");
+    log.entries = [{ ...last, offset: 3, id: "three" }];
+    log.top = { offset: 3, id: "three" };
+    listener?.down("for a moment");
+    listener?.up();
+    await ann.until(() => ann.places.get(GROUP)?.offset === 3);
+    await say(app, 6);
+    await ann.until(() => ann.seen.includes(6));
+    expect(ann.offsets).toEqual([1, 2, 3, 4, 5, 3, 4]);
+  });
+
   test("is given with its place in the new log to who is just coming back", async () => {
     const history = new ScriptedHistory();
     const app = await started(history, { groups: { "chat.*": { history: { ...POLICY, conflate: true } } } });
