@@ -150,13 +150,13 @@ export class RedisPresence implements PresenceStore {
 
   async list(group: string, isAgain = false): Promise<PresenceList> {
     const { who, on, meta } = this.#keys(group);
-    const askedAt = performance.now();
+    const [life, askedAt] = [this.#life, performance.now()];
     const answer = await this.#commands.run(LIST, [who, on, meta], []);
     const [version, rows, nodes, top] = isList(answer) ? answer : [];
     if (typeof version !== "number" || !isTextList(rows) || !isTextList(nodes)) throw strange(group);
     const users: StoredUser[] = [];
     for (let i = 0; i < rows.length; i += 2) users.push(userOf(group, rows[i] ?? "", rows[i + 1] ?? ""));
-    if (isAgain) await this.#keepLease(askedAt);
+    if (isAgain) await this.#keepLease(life, askedAt);
     void this.#lookForStrangers(group, nodes).catch(() => {});
     return { version, users, top: topOf(group, top) };
   }
@@ -218,11 +218,10 @@ export class RedisPresence implements PresenceStore {
   }
 
   /**
-   * Rejects if the lease was lost before that moment: then Redis may have been emptied, and what others have
-   * stated since is not all there is.
+   * Rejects if the lease was lost before that moment, in that life: then Redis may have been emptied, and what
+   * others have stated since is not all there is.
    */
-  async #keepLease(sinceMs: number): Promise<void> {
-    const life = this.#life;
+  async #keepLease(life: string, sinceMs: number): Promise<void> {
     // One that is under way may have been sent before.
     for (let tries = 0; tries < 2 && this.#renewedAt <= sinceMs; tries++) await this.#renew();
     if (life !== this.#life || this.#renewedAt <= sinceMs) {
