@@ -243,9 +243,11 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     if (frame !== undefined) this.writeInTurn(frame);
   }
 
-  tellPosition(event: PositionEvent, payload: object): void {
+  tellPosition(event: PositionEvent, payload: object, isInTurn = false): void {
     const frame = this.#positionFrame(event, payload);
-    if (frame !== undefined) this.write(frame);
+    if (frame === undefined) return;
+    if (isInTurn) this.writeInTurn(frame);
+    else this.write(frame);
   }
 
   #positionFrame(event: PositionEvent, payload: object): Frame | undefined {

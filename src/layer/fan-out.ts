@@ -26,8 +26,12 @@ export interface Member {
   deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void;
   /** Its client is now at this position, without an event of its own; in turn as well. */
   skip(position: EventPosition): void;
-  /** What follows is for clients that carry positions; others hear nothing of it. */
-  tellPosition(event: PositionEvent, payload: object): void;
+  /**
+   * What follows is for clients that carry positions; others hear nothing of it.
+   *
+   * @param isInTurn - after the handlers of all messages of histories that were delivered before
+   */
+  tellPosition(event: PositionEvent, payload: object, isInTurn?: boolean): void;
   /** What its client says of a group when it comes back. */
   claim(group: string): Claim | "too_many" | undefined;
   /** Resolves when it is open, with true, or has ended. */
@@ -124,7 +128,7 @@ export class FanOut {
 
   /** Something about the group's log to the members' clients. */
   tellPosition(group: string, event: PositionEvent, payload: object): void {
-    for (const member of this.#groups.get(group)?.values() ?? []) member.tellPosition(event, payload);
+    for (const member of this.#groups.get(group)?.values() ?? []) member.tellPosition(event, payload, true);
   }
 }
 

@@ -23,6 +23,8 @@ export interface GroupLogHost {
   gap(group: string, reason: GapReason, position: Position): void;
 }
 
+/** In a group without a log. */
+const NOWHERE: Position = { epoch: "", offset: 0, id: "" };
 /** Entries of one reading. */
 const CHUNK = 200;
 /** Entries that may wait for those before them. */
@@ -39,7 +41,7 @@ export class GroupLog {
   readonly opened: Promise<void>;
   readonly #store: HistoryStore;
   readonly #host: GroupLogHost;
-  #position: Position = { epoch: "", offset: 0, id: "" };
+  #position = NOWHERE;
   #isOpened = false;
   #isClosed = false;
   /** Came before those before them, by offset. */
@@ -172,12 +174,13 @@ export class GroupLog {
   /** @returns whether there may be more */
   async #read(): Promise<boolean> {
     if (this.policy.conflate) return this.#readLatest();
-    const { offset } = this.#position;
+    const before = this.#position;
     // From the last known one on, to see whether it is still the same.
-    const { top, entries } = await this.#store.read(this.group, Math.max(offset, 1), CHUNK);
-    if (this.#isClosed || top === undefined) return false;
+    const { top, entries } = await this.#store.read(this.group, Math.max(before.offset, 1), CHUNK);
+    if (this.#isClosed) return false;
+    if (top === undefined) return this.#vanished(before);
     const step = continuation(this.#position, top, entries);
-    if (this.#position.epoch === "") this.#begin({ ...step.position, epoch: top.epoch });
+    if (this.#position.epoch === "") this.#begin({ epoch: top.epoch, offset: 0, id: "" });
     if (step.gap !== undefined) {
       this.#position = step.position;
       this.#early.clear();
@@ -194,18 +197,38 @@ export class GroupLog {
     return this.#position.epoch === top.epoch && this.#position.offset < top.offset;
   }
 
+  /** There is no log; unless one began while that was being said, the one that was followed is gone. */
+  #vanished(before: Position): false {
+    if (before.epoch === "" || before !== this.#position) return false;
+    this.#position = NOWHERE;
+    this.#early.clear();
+    this.#endTimer();
+    this.#host.gap(this.group, "epoch", NOWHERE);
+    return false;
+  }
+
   async #readLatest(): Promise<false> {
+    const before = this.#position;
     const { top, entries } = await this.#store.readBefore(this.group, undefined, 1);
     const latest = entries.at(-1);
     const { position } = this;
     if (this.#isClosed || top === undefined || latest === undefined) return false;
-    if (position.epoch === top.epoch && latest.offset <= position.offset) return false;
+    const isShorter =
+      top.offset < position.offset || (top.offset === position.offset && isOther(top, position));
+    // Unless announcements have brought newer ones meanwhile.
+    const isSetBack = position === before && isShorter;
+    const goesOn = position.epoch === top.epoch && !isSetBack;
+    if (goesOn && latest.offset <= position.offset) return false;
     const start = { epoch: top.epoch, offset: latest.offset - 1, id: "" };
-    if (position.epoch === top.epoch) this.#position = start;
+    if (goesOn) this.#position = start;
     else this.#begin(start);
     this.#deliver(latest);
     return false;
   }
+}
+
+function isOther(a: Position, b: Position): boolean {
+  return a.id !== "" && b.id !== "" && a.id !== b.id;
 }
 
 /** How a log goes on from a position, as one reading from that position on shows it. */

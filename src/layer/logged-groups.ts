@@ -238,7 +238,7 @@ export class LoggedGroups implements GroupLogHost {
       over: new AbortController(),
     };
     stays.set(member.channel, stay);
-    if (start.gap !== undefined) this.#tellGap(group, stay, start.gap, start.position);
+    if (start.gap !== undefined) this.#tellGap(group, stay, start.gap, start.position, false);
     this.#tellJoined(group, stay, start.position, start.isRecovered);
     if (isSame(start.position, log.position)) this.#options.fanOut.add(group, member);
     else void this.#catchUp(log, stay, start.position, start.isRecovered);
@@ -302,7 +302,7 @@ export class LoggedGroups implements GroupLogHost {
 
   gap(group: string, reason: GapReason, position: Position): void {
     for (const stay of this.#heldStays(group)) {
-      this.#tellGap(group, stay, reason, position);
+      this.#tellGap(group, stay, reason, position, true);
       this.#restate(group, stay, position);
     }
     this.#options.presence.suspect(group);
@@ -365,8 +365,11 @@ export class LoggedGroups implements GroupLogHost {
       }
       if (await this.#isCrowded(member)) continue;
       const next = await this.#replay(log, stay, position, isRecovered);
-      if (next === undefined) await pause(RETRY_MS);
-      else {
+      if (next === undefined || isSame(next, position)) {
+        // The others here are elsewhere than the store is: first things first.
+        await log.heal();
+        await pause(RETRY_MS);
+      } else {
         replayed += Math.max(next.offset - position.offset, 0);
         position = next;
       }
@@ -380,7 +383,7 @@ export class LoggedGroups implements GroupLogHost {
     return true;
   }
 
-  /** Gives one member some of what it missed; where it is then, or undefined if nothing could be read. */
+  /** Gives one member some of what it missed; where it is then, or undefined if it cannot go on yet. */
   async #replay(
     log: GroupLog,
     stay: Stay,
@@ -395,34 +398,34 @@ export class LoggedGroups implements GroupLogHost {
     const slice = await reading.catch(() => undefined);
     if (slice === undefined || stay.over.signal.aborted) return undefined;
     const end = log.position;
-    if (slice.top !== undefined && slice.top.epoch !== end.epoch) {
-      // The store has another log than this node follows: first things first.
-      await log.heal();
-      return undefined;
-    }
+    // The store has another log than this node follows.
+    if (slice.top !== undefined && slice.top.epoch !== end.epoch) return undefined;
     const top = slice.top ?? end;
     const latest = slice.entries.at(-1);
     if (policy.conflate) {
-      const given =
-        latest !== undefined && latest.offset <= end.offset && latest.offset > from.offset ? [latest] : [];
+      const isOther = from.epoch !== end.epoch;
+      const isNewer = latest !== undefined && (isOther || latest.offset > from.offset);
+      const given = isNewer && latest.offset <= end.offset ? [latest] : [];
+      const [next] = given;
+      const start = next === undefined ? end : { epoch: end.epoch, offset: next.offset - 1, id: "" };
+      if (isOther) this.#restate(group, stay, start);
       return this.#give(stay, group, end.epoch, given, isRecovered) ?? end;
     }
     const step = continuation(from, top, slice.entries);
     const { gap, entries } = step;
-    const isAfter = gap !== undefined && step.position === top && isReached(stay.joinedAt, top);
-    const position = isAfter ? stay.joinedAt : step.position;
-    if (gap !== undefined && position.offset > end.offset) {
-      // The others here are not there yet, and may still hear some of what is not kept any more.
-      await log.heal();
-      return undefined;
-    }
+    const { joinedAt } = stay;
+    // Of a log that was set back it is given all that came after it joined; but once it is there, not again.
+    const isFork = gap === "id" && isReached(from, joinedAt) && from.id !== joinedAt.id;
+    const position = isFork && isReached(joinedAt, top) ? joinedAt : step.position;
+    // The others here are not there yet, and may still hear some of what is not kept any more.
+    if (gap !== undefined && position.offset > end.offset) return undefined;
     // What newcomers are not given leaves holes.
     const isExpected =
       gap === "trimmed" &&
       !isRecovered &&
-      (from.offset <= stay.since || (this.#tellsPresence(group) && position.offset <= stay.joinedAt.offset));
+      (from.offset <= stay.since || (this.#tellsPresence(group) && position.offset <= joinedAt.offset));
     if (gap !== undefined && !isExpected) {
-      this.#tellGap(group, stay, gap, position);
+      this.#tellGap(group, stay, gap, position, true);
       this.#restate(group, stay, position);
     }
     // What is newer than the others here have heard they are given together.
@@ -481,13 +484,20 @@ export class LoggedGroups implements GroupLogHost {
 
   // ---- telling ----------------------------------------------------------------------------------
 
-  #tellJoined(group: string, { member, epoch, since }: Stay, position: Position, recovered: boolean): void {
+  #tellJoined(
+    group: string,
+    { member, epoch, since }: Stay,
+    position: Position,
+    recovered: boolean,
+    isInTurn = false,
+  ): void {
     const receipt = this.#options.receipts.issue(group, member.user, epoch, since);
-    member.tellPosition("sluice.joined", { group, ...position, since, receipt, recovered });
+    member.tellPosition("sluice.joined", { group, ...position, since, receipt, recovered }, isInTurn);
   }
 
-  #tellGap(group: string, { member }: Stay, reason: GapReason, position: Position): void {
-    member.tellPosition("sluice.gap", { group, reason, ...position });
+  /** @param isInTurn - after what it was given before */
+  #tellGap(group: string, { member }: Stay, reason: GapReason, position: Position, isInTurn: boolean): void {
+    member.tellPosition("sluice.gap", { group, reason, ...position }, isInTurn);
     this.#options.facts.gap.announce({ group, channel: member.channel, reason });
   }
 
@@ -495,7 +505,7 @@ export class LoggedGroups implements GroupLogHost {
   #restate(group: string, stay: Stay, position: Position): void {
     stay.since = stay.epoch === position.epoch ? Math.min(stay.since, position.offset) : 0;
     stay.epoch = position.epoch;
-    this.#tellJoined(group, stay, position, true);
+    this.#tellJoined(group, stay, position, true, true);
   }
 
   /** Of members that are where the log is; the others find out by themselves. */
@@ -546,7 +556,8 @@ export class LoggedGroups implements GroupLogHost {
       const tops = await this.#options.store.tops(some).catch(() => []);
       for (const [k, top] of tops.entries()) {
         const log = this.#followed.get(some[k] as string)?.log;
-        if (log !== undefined && top !== undefined && !isSame(top, log.position)) void log.heal();
+        const isThere = top === undefined ? log?.position.epoch === "" : isSame(top, log?.position ?? top);
+        if (!isThere) void log?.heal();
       }
     }
   }

@@ -103,7 +103,11 @@ export interface PresenceStore {
   state(group: string, user: string, statement: Statement): Promise<PresenceChange | "full" | undefined>;
   /** The user is no longer in the group on this node. */
   withdraw(group: string, user: string): Promise<PresenceChange | undefined>;
-  list(group: string): Promise<PresenceList>;
+  /**
+   * @param isAgain - what is missing will be told as having left: reject rather than answer with what is left
+   * after the store has lost something that must be restated
+   */
+  list(group: string, isAgain?: boolean): Promise<PresenceList>;
   /** How many users, without reading them. */
   count(group: string): Promise<number>;
   /**

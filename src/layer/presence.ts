@@ -454,7 +454,9 @@ export class Presence implements PresenceListener, OwnUsersHost {
       while (watched.readAgain && this.#watched.get(group) === watched) {
         watched.readAgain = false;
         roster.beginReading();
-        const list = await this.#options.store.list(group);
+        const list = await this.#options.store.list(group, roster.isKnown);
+        if (roster.isKnown && this.#settling !== undefined)
+          throw new LayerUnavailable("lists are not complete");
         if (!this.#hasReached(watched, list.top)) await this.#options.followed?.heal(group);
         if (this.#watched.get(group) !== watched) return;
         if (!this.#hasReached(watched, list.top)) throw new LayerUnavailable("the log is behind the list");

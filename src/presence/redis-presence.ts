@@ -53,6 +53,8 @@ const REHEARSAL = "sluice.rehearsal";
 const ONE_PLACE =
   "groups with history and presence need both in the same Redis under the same prefix, so that who comes and goes is told in the order of the messages: give RedisHistory and RedisPresence the same options";
 const GONE = -1;
+/** More than a group can have. */
+const ALL = "2147483647";
 /** Groups of a dead node that are seen to at once. */
 const AT_ONCE = 32;
 /** Users that one script removes. */
@@ -146,13 +148,15 @@ export class RedisPresence implements PresenceStore {
     return made === "full" ? undefined : made;
   }
 
-  async list(group: string): Promise<PresenceList> {
+  async list(group: string, isAgain = false): Promise<PresenceList> {
     const { who, on, meta } = this.#keys(group);
+    const [life, askedAt] = [this.#life, performance.now()];
     const answer = await this.#commands.run(LIST, [who, on, meta], []);
     const [version, rows, nodes, top] = isList(answer) ? answer : [];
     if (typeof version !== "number" || !isTextList(rows) || !isTextList(nodes)) throw strange(group);
     const users: StoredUser[] = [];
     for (let i = 0; i < rows.length; i += 2) users.push(userOf(group, rows[i] ?? "", rows[i + 1] ?? ""));
+    if (isAgain) await this.#keepLease(life, askedAt);
     void this.#lookForStrangers(group, nodes).catch(() => {});
     return { version, users, top: topOf(group, top) };
   }
@@ -213,6 +217,18 @@ export class RedisPresence implements PresenceStore {
     throw new LayerUnavailable("this node's lease in Redis must be renewed first");
   }
 
+  /**
+   * Rejects if the lease was lost before that moment, in that life: then Redis may have been emptied, and what
+   * others have stated since is not all there is.
+   */
+  async #keepLease(life: string, sinceMs: number): Promise<void> {
+    // One that is under way may have been sent before.
+    for (let tries = 0; tries < 2 && this.#renewedAt <= sinceMs; tries++) await this.#renew();
+    if (life !== this.#life || this.#renewedAt <= sinceMs) {
+      throw new LayerUnavailable("this node's lease in Redis must be renewed first");
+    }
+  }
+
   #down(): void {
     this.#renewedAt = Number.NEGATIVE_INFINITY;
     this.#mustRestate = true;
@@ -267,8 +283,29 @@ export class RedisPresence implements PresenceStore {
       await this.#listener?.restate(quietMs);
       // What it stated in its former life somebody else may have removed before the last of it arrived.
       if (old !== this.#life) await atMost(AT_ONCE, groups, (group) => this.#removeFrom(group, old, false));
+      else await this.#withdrawReturned(groups);
     });
     this.#restating = this.#restating.catch(() => {});
+  }
+
+  /** A Redis that failed over may have forgotten the last that was withdrawn. */
+  async #withdrawReturned(used: readonly string[]): Promise<void> {
+    const life = this.#life;
+    const key = this.#groupsOf(life);
+    const noted = await this.#commands.command(key, ["SMEMBERS", key]);
+    if (!isTextList(noted)) throw strange(NODES);
+    await atMost(AT_ONCE, [...new Set([...used, ...noted])], async (group) => {
+      const at = this.#at(group, life);
+      const users = await this.#commands.command(at, ["HRANDFIELD", at, ALL]);
+      if (!isTextList(users)) throw strange(group);
+      for (const user of users) {
+        if (life !== this.#life) return;
+        // Whoever comes from now on is stated after this.
+        if (this.#groups.get(group)?.users.has(user)) continue;
+        const made = await this.#change(group, user, GONE, "", false, 0);
+        if (isChange(made)) await this.#listener?.removed(group, [made]);
+      }
+    });
   }
 
   async #leave(holdMs: number): Promise<void> {

@@ -7,12 +7,30 @@ interface Kept extends Place {
   readonly receipt: string;
 }
 
+type Mark = readonly [group: string, epoch: string, offset: number, id: string, part?: number];
+
+interface Tidings {
+  readonly type: string;
+  readonly group: string;
+  readonly user: string;
+  /** Of a list. */
+  readonly users: readonly { readonly user: string }[];
+}
+
 /** What one event of the wire means. */
 export type Heard =
   | { readonly kind: "joined"; readonly group: string; readonly place: Place; readonly recovered: boolean }
   | { readonly kind: "gap"; readonly group: string; readonly reason: string; readonly place: Place }
   | { readonly kind: "position"; readonly group: string; readonly place: Place }
   | { readonly kind: "left"; readonly group: string }
+  | {
+      readonly kind: "presence";
+      readonly group: string;
+      readonly type: string;
+      readonly user: string;
+      readonly place?: Place;
+    }
+  | { readonly kind: "list"; readonly group: string; readonly users: readonly string[] }
   | { readonly kind: "event"; readonly place?: Place; readonly part?: number; readonly group?: string };
 
 export class PositionCarrier {
@@ -46,13 +64,23 @@ export class PositionCarrier {
         this.#kept.delete(told.group);
         return { kind: "left", group: told.group };
     }
-    const { sluice } = (args[1] ?? {}) as { sluice?: readonly [string, string, number, string, number?] };
+    const { sluice } = (args[1] ?? {}) as { sluice?: Mark };
+    if (event === "sluice.presence") return this.#presence(args[0] as Tidings, sluice);
     if (sluice === undefined) return { kind: "event" };
     const [group, epoch, offset, id, part] = sluice;
     const place = { epoch, offset, id };
     if (part !== undefined) return { kind: "event", group, place, part };
     this.#move(group, place);
     return { kind: "event", group, place };
+  }
+
+  #presence({ type, group, user, users }: Tidings, sluice: Mark | undefined): Heard {
+    if (type === "list") return { kind: "list", group, users: users.map((present) => present.user) };
+    if (sluice === undefined) return { kind: "presence", group, type, user };
+    const [, epoch, offset, id] = sluice;
+    const place = { epoch, offset, id };
+    this.#move(group, place);
+    return { kind: "presence", group, type, user, place };
   }
 
   #move(group: string, { epoch, offset, id }: Place): void {

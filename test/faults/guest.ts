@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { io, type Socket } from "socket.io-client";
 import { CuttableWay } from "../redis/cut-off.ts";
-import { PositionCarrier } from "./carrier.ts";
+import { type Heard, PositionCarrier } from "./carrier.ts";
+import { kindOf } from "./groups.ts";
 import type { SayOrder } from "./node-program.ts";
-import type { ClientRecord, Entry } from "./records.ts";
+import type { ClientRecord, Entry, Place, Publish } from "./records.ts";
 
 export interface GuestSettings {
   readonly name: string;
+  /** Undefined: it is nobody. */
+  readonly user: string | undefined;
   readonly transports: readonly ("polling" | "websocket")[];
   readonly groups: readonly string[];
   /** False: comes back without its positions, as a client would that cannot recover. */
@@ -23,6 +26,7 @@ const GOODBYE_MS = 300;
 /** A stock client on a way of its own that writes down all it sees. */
 export class Guest implements ClientRecord {
   readonly name: string;
+  readonly user: string | undefined;
   readonly entries: Entry[] = [];
   readonly way: CuttableWay;
   readonly #settings: GuestSettings;
@@ -32,6 +36,10 @@ export class Guest implements ClientRecord {
   readonly #wanted: Set<string>;
   /** What its consumer has said it is in, on this connection. */
   readonly #entered = new Set<string>();
+  /** Who is there, by the list and what was told since; on this connection. */
+  readonly #present = new Map<string, Set<string>>();
+  /** How often it was told that somebody came or left. */
+  tidings = 0;
   /** One question about membership at a time. */
   #asking: Promise<void> = Promise.resolve();
   #greeted: readonly string[] = [];
@@ -44,6 +52,7 @@ export class Guest implements ClientRecord {
 
   private constructor(settings: GuestSettings, way: CuttableWay, target: { port: number }) {
     this.name = settings.name;
+    this.user = settings.user;
     this.way = way;
     this.#settings = settings;
     this.#target = target;
@@ -78,6 +87,11 @@ export class Guest implements ClientRecord {
     return { node: this.#node, sender: `${this.name}#${this.#connection}` };
   }
 
+  /** How many it has had. */
+  get connections(): number {
+    return this.#connection;
+  }
+
   get wanted(): ReadonlySet<string> {
     return this.#wanted;
   }
@@ -96,6 +110,20 @@ export class Guest implements ClientRecord {
     this.#socket.disconnect();
   }
 
+  /**
+   * It has heard the message, or that it cannot: of a group whose log is forgotten within moments a gap is as good.
+   *
+   * @param place - where the message stands, if that is known
+   */
+  knowsOf({ number, group, startedAt }: Publish, place: Place | undefined): boolean {
+    return this.entries.some((entry) => {
+      if (entry.kind === "event") return entry.publish === number;
+      if (!kindOf(group).isBrief || entry.kind !== "gap" || entry.group !== group || entry.at < startedAt)
+        return false;
+      return place === undefined || place.epoch !== entry.place.epoch || entry.place.offset >= place.offset;
+    });
+  }
+
   join(group: string): void {
     this.#wanted.add(group);
     this.#ask(() => this.#join(group));
@@ -103,6 +131,15 @@ export class Guest implements ClientRecord {
 
   leave(group: string): void {
     this.#ask(() => this.#leave(group));
+  }
+
+  /** Undefined without a list. */
+  presentIn(group: string): ReadonlySet<string> | undefined {
+    return this.#present.get(group);
+  }
+
+  askForList(group: string): void {
+    void this.#question("list", group);
   }
 
   /** Resolves with the code of the refusal; undefined if it was done. Rejects when nobody knows. */
@@ -125,9 +162,9 @@ export class Guest implements ClientRecord {
 
   #auth(): object {
     this.#greeted = [...this.#wanted];
-    const { name, recovers } = this.#settings;
+    const { user, recovers } = this.#settings;
     const sluice = this.#carrier.greeting(recovers ? this.#greeted : []);
-    return { name, groups: this.#greeted, sluice };
+    return { user, groups: this.#greeted, sluice };
   }
 
   #listen(): void {
@@ -136,6 +173,7 @@ export class Guest implements ClientRecord {
       this.#note({ kind: "disconnected" });
       this.#node = "";
       this.#entered.clear();
+      this.#present.clear();
       this.#comeBackSoon();
     });
     socket.on("connect_error", () => this.#comeBackSoon());
@@ -154,13 +192,23 @@ export class Guest implements ClientRecord {
 
   #hear(event: string, args: readonly unknown[]): void {
     if (event === "here") return this.#welcome(args[0] as { node: string });
-    if (event !== "told" && !/^sluice\.(joined|gap|position|left)$/.test(event)) return;
+    if (event !== "told" && !/^sluice\.(joined|gap|position|left|presence)$/.test(event)) return;
     const heard = this.#carrier.hear(event, args);
+    this.#learn(heard);
     if (heard.kind !== "event") return this.#note(heard);
     const { group, number, part: told } = args[0] as SayOrder & { readonly part?: number };
     const { place, part = place === undefined ? told : undefined } = heard;
     const where = { ...(place && { place }), ...(part === undefined ? {} : { part }) };
     this.#note({ kind: "event", group: heard.group ?? group, publish: number, ...where });
+  }
+
+  #learn(heard: Heard): void {
+    if (heard.kind === "list") this.#present.set(heard.group, new Set(heard.users));
+    if (heard.kind !== "presence") return;
+    this.tidings += 1;
+    const users = this.#present.get(heard.group);
+    if (heard.type === "leave") users?.delete(heard.user);
+    else users?.add(heard.user);
   }
 
   /** The first that it hears on each connection. */
@@ -171,6 +219,7 @@ export class Guest implements ClientRecord {
     this.#note({ kind: "connected", groups: this.#greeted, node });
     // What was asked for while the handshake was under way.
     for (const group of this.#wanted) if (!this.#entered.has(group)) this.join(group);
+    for (const group of this.#greeted) if (!this.#wanted.has(group)) this.#ask(() => this.#quit(group));
   }
 
   #ask(question: () => Promise<void>): void {
@@ -181,6 +230,7 @@ export class Guest implements ClientRecord {
     while (this.#socket.connected && this.#wanted.has(group) && !this.#entered.has(group)) {
       const connection = this.#connection;
       this.#note({ kind: "joining", group });
+      this.#present.delete(group);
       const answer = await this.#question("join", group);
       if (answer === undefined || connection !== this.#connection) return;
       if (answer.error === undefined) {
@@ -191,7 +241,10 @@ export class Guest implements ClientRecord {
   }
 
   async #leave(group: string): Promise<void> {
-    if (!this.#wanted.delete(group)) return;
+    if (this.#wanted.delete(group)) await this.#quit(group);
+  }
+
+  async #quit(group: string): Promise<void> {
     this.#entered.delete(group);
     this.#note({ kind: "leaving", group });
     const connection = this.#connection;

@@ -3,6 +3,7 @@ import { kindOf } from "./groups.ts";
 import { judgeLogged } from "./logged-judge.ts";
 import { judgePlain } from "./plain-judge.ts";
 import { planOf } from "./plan.ts";
+import { judgePresence } from "./presence-judge.ts";
 import type { ClientRecord, Entry, Place, Publish, Records } from "./records.ts";
 
 const CHAT = "chat.a";
@@ -90,6 +91,11 @@ describe("of groups with history it is found", () => {
     ["another log without a word", /ANOTHER LOG/, [joined(0), sees(1), sees(1, 2, "f"), sees(2, 3, "f")]],
     ["a new start in silence", /without a gap/, [joined(0), sees(1), disconnected, connected, joined(3)]],
     [
+      "a gap without anything in it",
+      /told of a gap/,
+      [joined(0), sees(1), gap("trimmed", 1), sees(2), sees(3)],
+    ],
+    [
       "going on without a word",
       /before it was told/,
       [joined(0), sees(1), disconnected, connected, sees(2), sees(3)],
@@ -154,6 +160,41 @@ describe("of groups without history it is found", () => {
     expect(judge({ losses: [{ at: 20, node: "n2", fact: "lost" }] }, hears(0), hears(2))).toBe("");
     expect(judge({ losses: [{ at: 20, node: "n3", fact: "lost" }] }, hears(0), hears(2))).toMatch(/LOSS/);
     expect(judge({ killed: [{ at: 20, node: "n1" }] }, hears(0), hears(2))).toBe("");
+  });
+});
+
+describe("of who comes and goes it is found", () => {
+  const lists = (...users: string[]): Told => ({ kind: "list", group: OPEN, users });
+  const tells = (type: "join" | "leave", user: string): Told => ({
+    ...{ kind: "presence", group: OPEN, type, user },
+  });
+  const judge = (...told: readonly Told[]) => {
+    const users = ["ann", "bob", "eve"].map((user) => ({ name: user, user, entries: [] }));
+    const given = records(OPEN, 0, [client("dan", connected, ...told), ...users]);
+    return judgePresence(given).broken.join("\n");
+  };
+
+  test("nothing, when all is well, and nothing about what was told on another connection", () => {
+    const told = [tells("join", "ann"), lists("ann", "bob"), tells("leave", "bob"), tells("join", "bob")];
+    expect(judge(...told, lists("bob", "ann"))).toBe("");
+    expect(judge(...told, disconnected, connected, tells("join", "ann"), lists("ann", "eve"))).toBe("");
+    const again: Told[] = [{ kind: "joining", group: OPEN }, lists("eve"), tells("join", "ann")];
+    expect(judge(...told, { kind: "leaving", group: OPEN }, { kind: "left", group: OPEN }, ...again)).toBe(
+      "",
+    );
+  });
+
+  test.each<[string, RegExp, readonly Told[]]>([
+    ["a second join", /TWICE of a join of ann/, [tells("join", "ann"), tells("join", "ann")]],
+    ["a join of one who is there", /TWICE of a join of ann/, [lists("ann"), tells("join", "ann")]],
+    ["a leave of one who is not", /TWICE of a leave of bob/, [lists("ann"), tells("leave", "bob")]],
+    ["a second leave", /TWICE of a leave/, [tells("leave", "ann"), tells("leave", "ann")]],
+    ["a list with somebody new", /bob in the list.*WITHOUT/, [lists("ann"), lists("ann", "bob")]],
+    ["a list without somebody", /ann no more in/, [tells("join", "ann"), lists("bob")]],
+    ["who is nobody", /nobody/, [tells("join", "zoe")]],
+    ["word from a group that was left", /has left/, [{ kind: "left", group: OPEN }, tells("join", "ann")]],
+  ])("%s", (_what, broken, told) => {
+    expect(judge(...told)).toMatch(broken);
   });
 });
 

@@ -22,6 +22,8 @@ interface Gap {
 interface Stay {
   readonly since: number;
   place: Place | undefined;
+  /** How many messages it may still get of those before it came, without what was told of presence between them. */
+  old: number;
   /** A newcomer begins with what is kept of the last messages. */
   isNewcomer: boolean;
   /** It was lost, and the new one has not been told where it goes on. */
@@ -34,6 +36,8 @@ interface Stay {
   /** The logs that it has been in. */
   readonly epochs: Set<string>;
   isLeaving: boolean;
+  /** It has asked to join again before it was told that it had left. */
+  comesAgain: boolean;
 }
 
 export function judgeLogged(records: Records): Verdict {
@@ -47,10 +51,16 @@ class LoggedJudge {
   readonly #broken: string[] = [];
   /** What stands where, as anybody saw it. */
   readonly #byPlace = new Map<string, number>();
+  /** By client and group. */
+  readonly #leftAt = new Map<string, number>();
+  #client = "";
+  readonly #tidings = new Map<string, string>();
   /** Offsets that were given out twice, as after a failover. */
   readonly #forked = new Set<string>();
   readonly #offsets = new Map<string, string>();
   readonly #places = new Map<number, { readonly key: string; readonly place: Place }>();
+  /** Holes of newcomers, who are not told who came and left before them. */
+  readonly #leftOut: { what: string; group: string; from: Place; to: Place }[] = [];
   readonly #figures = {
     deliveries: 0,
     complete: 0,
@@ -70,6 +80,10 @@ class LoggedJudge {
   verdict(): Verdict {
     const open = this.#records.clients.map((client) => ({ client, stays: this.#walk(client) }));
     this.#senders();
+    for (const { what, group, from, to } of this.#leftOut) {
+      const between = Array.from({ length: to.offset - from.offset - 1 }, (_, i) => from.offset + 1 + i);
+      if (between.some((offset) => this.#offsets.has(`${group} ${to.epoch} ${offset}`))) this.#tell(what);
+    }
     for (const { client, stays } of open) {
       for (const [group, stay] of stays) this.#complete(client, group, stay);
     }
@@ -79,6 +93,7 @@ class LoggedJudge {
 
   /** @returns the stays that were open at the end */
   #walk(client: ClientRecord): ReadonlyMap<string, Stay> {
+    this.#client = client.name;
     const stays = new Map<string, Stay>();
     for (const [index, entry] of client.entries.entries()) {
       const wrong = this.#step(stays, entry);
@@ -95,8 +110,13 @@ class LoggedJudge {
   #step(stays: Map<string, Stay>, entry: Entry): string | undefined {
     switch (entry.kind) {
       case "connected":
-      case "joining":
+      case "list":
         return undefined;
+      case "joining": {
+        const stay = stays.get(entry.group);
+        if (stay !== undefined) stay.comesAgain = true;
+        return undefined;
+      }
       case "disconnected":
         for (const [group, stay] of stays) {
           if (stay.isLeaving) stays.delete(group);
@@ -116,13 +136,16 @@ class LoggedJudge {
         return undefined;
       case "left":
         stays.delete(group);
+        this.#leftAt.set(`${this.#client} ${group}`, entry.at);
         return undefined;
       case "joined":
         return this.#joined(stays, stay, entry);
       case "gap":
-        return this.#gap(stay, stays, entry);
+        return this.#gap(stay, entry);
       case "position":
         return this.#position(stay, entry.place, group);
+      case "presence":
+        return this.#presence(stay, entry);
       case "event":
         return this.#event(stay, entry);
     }
@@ -132,10 +155,13 @@ class LoggedJudge {
     const { at, group, place, recovered } = entry;
     // It left, and came again before it was told so.
     if (stay === undefined || stay.isLeaving) {
-      stays.set(group, newStay(at, place));
+      // Or has not left yet, and was told where it is.
+      const isLeaving = stay?.isLeaving === true && !stay.comesAgain;
+      stays.set(group, { ...newStay(at, place), isLeaving, old: recovered ? 0 : this.#newcomers(group) });
       return undefined;
     }
     const { place: before, hasGap, isInterrupted } = stay;
+    if (isInterrupted) stay.old = recovered ? 0 : this.#newcomers(group);
     stay.hasGap = false;
     stay.isInterrupted = false;
     stay.place = place;
@@ -148,26 +174,49 @@ class LoggedJudge {
     return `was at ${shown(before)} of ${group} and goes on at ${shown(place)}, without a gap`;
   }
 
-  #gap(stay: Stay | undefined, stays: Map<string, Stay>, entry: Entry & { kind: "gap" }): string | undefined {
+  #newcomers(group: string): number {
+    const { newcomers = 0 } = this.#records.policies.get(group) ?? {};
+    // And the first after them.
+    return newcomers === 0 ? 0 : newcomers + 1;
+  }
+
+  #gap(stay: Stay | undefined, entry: Entry & { kind: "gap" }): string | undefined {
     const { at, group, reason, place } = entry;
     this.#figures.gaps += 1;
     this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
-    if (stay === undefined) {
-      // Of a claim from before it had left.
-      stays.set(group, { ...newStay(at, place), hasGap: true });
-      return undefined;
-    }
-    stay.gaps.push({ at, reason, from: stay.place, to: place });
+    // Of a claim from before it had left; or it has just left.
+    if (stay === undefined) return undefined;
+    const { place: from } = stay;
+    stay.gaps.push({ at, reason, from, to: place });
     stay.place = place;
     stay.part = undefined;
     stay.hasGap = true;
     stay.isNewcomer = false;
-    return undefined;
+    const isEmpty = MEASURED.has(reason) && from?.epoch === place.epoch && from.offset >= place.offset;
+    return isEmpty ? `is told of a gap in ${group} from ${shown(from)} to ${shown(place)}` : undefined;
   }
 
   #position(stay: Stay | undefined, place: Place, group: string): string | undefined {
-    if (stay === undefined) return `gets a position in ${group}, where it is not`;
+    // In turn with what was given before it left.
+    if (stay === undefined) return undefined;
     return this.#advance(stay, place, group);
+  }
+
+  /** Who came and left has its place among the messages, if it has one at all. */
+  #presence(
+    stay: Stay | undefined,
+    { group, type, user, place }: Entry & { kind: "presence" },
+  ): string | undefined {
+    if (place === undefined) return undefined;
+    const key = `${group} ${place.epoch} ${place.offset} ${place.id}`;
+    const told = `${type} of ${user}`;
+    const there = this.#tidings.get(key) ?? told;
+    this.#tidings.set(key, told);
+    if (there !== told || this.#byPlace.has(key)) {
+      return `ANOTHER ORDER: ${key} is ${told}, and was ${this.#byPlace.get(key) ?? there} for others`;
+    }
+    // In turn with what was given before it left.
+    return stay === undefined ? undefined : this.#advance(stay, place, group);
   }
 
   #event(stay: Stay | undefined, entry: Entry & { kind: "event" }): string | undefined {
@@ -177,26 +226,27 @@ class LoggedJudge {
     if (known.group !== group) return `sees in ${group} what was published to ${known.group}`;
     if (known.outcome === "refused") return `sees what was refused to its publisher (${publish})`;
     if (place === undefined) return `sees a message of ${group} without its position`;
-    // A handler may still be at work on what it was given before its consumer left.
-    if (stay === undefined && part !== undefined) return undefined;
+    // What was given before its consumer left waits for the handlers of what was given before that.
+    const leftAt = this.#leftAt.get(`${this.#client} ${group}`) ?? Number.NEGATIVE_INFINITY;
+    if (stay === undefined && known.startedAt < leftAt) return undefined;
     if (stay === undefined) return `sees a message of ${group}, where it is not (any more)`;
     this.#figures.deliveries += 1;
     const other = this.#noteWhere(group, place, publish);
     if (other !== undefined) return other;
-    if (part === undefined) {
-      stay.seen.add(publish);
-      return this.#advance(stay, place, group);
-    }
-    return this.#part(stay, place, part, publish, group);
+    const isNew = !stay.seen.has(publish);
+    stay.seen.add(publish);
+    const wrong =
+      part === undefined ? this.#advance(stay, place, group) : this.#part(stay, place, part, group);
+    if (isNew && stay.old > 0) stay.old -= 1;
+    return wrong;
   }
 
   /** What a handler sends is whole when the position comes; until then a recovery may repeat it. */
-  #part(stay: Stay, place: Place, part: number, publish: number, group: string): string | undefined {
+  #part(stay: Stay, place: Place, part: number, group: string): string | undefined {
     const wrong = this.#isNext(stay, place, group);
     if (wrong !== undefined) return wrong;
     const expected = stay.part?.offset === place.offset ? stay.part.part + 1 : 1;
     stay.part = { offset: place.offset, part };
-    stay.seen.add(publish);
     return part === expected ? undefined : `gets part ${part} of ${place.offset}, not ${expected}`;
   }
 
@@ -217,7 +267,10 @@ class LoggedJudge {
     if (place.epoch !== before.epoch) return `ANOTHER LOG without a gap in ${here}`;
     if (place.offset <= before.offset) return `DUPLICATE or out of order in ${here}`;
     const mayJump = isNewcomer || this.#records.policies.get(group)?.conflate === true;
-    if (place.offset > before.offset + 1 && !mayJump) return `HOLE without a gap in ${here}`;
+    if (place.offset <= before.offset + 1 || mayJump) return undefined;
+    const what = `HOLE without a gap in ${here}`;
+    if (stay.old === 0) return what;
+    this.#leftOut.push({ what: `${this.#client}: ${what}`, group, from: before, to: place });
     return undefined;
   }
 
@@ -231,6 +284,7 @@ class LoggedJudge {
     if ((this.#offsets.get(offset) ?? place.id) !== place.id) this.#forked.add(offset);
     this.#offsets.set(offset, place.id);
     this.#places.set(publish, { key, place });
+    if (this.#tidings.has(key)) return `ANOTHER ORDER: ${key} was ${this.#tidings.get(key)} for others`;
     if (there !== undefined && there !== publish) return `ANOTHER ORDER: ${key} was ${there} for others`;
     if (known !== undefined && known.key !== key) return `TWICE in the log: ${known.key} and ${key}`;
     return undefined;
@@ -311,10 +365,12 @@ function newStay(since: number, place: Place): Stay {
     isInterrupted: false,
     hasGap: false,
     part: undefined,
+    old: 0,
     gaps: [],
     seen: new Set(),
     epochs: new Set([place.epoch]),
     isLeaving: false,
+    comesAgain: false,
   };
 }
 

@@ -1,9 +1,10 @@
 /** One node, led over IPC by the process that checks it. */
 import { type Application, Consumer, createApplication, type Message, type Middleware, route } from "sluice";
 import { RedisHistory } from "sluice/history";
+import { RedisPresence } from "sluice/presence";
 import { RedisBackplane, type RedisOptions } from "sluice/redis";
 import { createServer } from "sluice/server";
-import { POLICIES } from "./groups.ts";
+import { kindOf, POLICIES } from "./groups.ts";
 
 export interface NodeSettings {
   readonly redis: RedisOptions;
@@ -28,14 +29,17 @@ class Room extends Consumer {
   override async connect() {
     this.send("here", { node: app.node });
     const { groups } = this.scope.auth;
-    for (const group of Array.isArray(groups) ? groups : []) await this.groupAdd(String(group));
+    for (const group of Array.isArray(groups) ? groups : []) await this.#enter(String(group));
   }
 
   override async receive(name: string, payload: unknown) {
     const { group } = payload as SayOrder;
     switch (name) {
       case "join":
-        await this.groupAdd(group);
+        await this.#enter(group);
+        return { group };
+      case "list":
+        await this.#sendList(group);
         return { group };
       case "leave":
         await this.groupDiscard(group);
@@ -45,6 +49,19 @@ class Room extends Consumer {
         return { said: true };
     }
     throw new Error(`no such order: ${name}`);
+  }
+
+  async #enter(group: string) {
+    await this.groupAdd(group);
+    await this.#sendList(group);
+  }
+
+  /** Without its store one goes on without a list. */
+  async #sendList(group: string) {
+    if (!kindOf(group).presence) return;
+    await this.sendPresence(group).catch((error: { code?: string }) => {
+      if (error.code !== "layer_unavailable") throw error;
+    });
   }
 
   faultsTold({ group, number }: Message) {
@@ -62,12 +79,14 @@ async function say(verbs: Verbs, { group, verb, number, exceptSelf }: SayOrder, 
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
 const { redis, secret } = settings;
-const named: Middleware = (scope, next) => next({ user: String(scope.auth.name) });
+const named: Middleware = ({ auth }, next) =>
+  next(typeof auth.user === "string" ? { user: auth.user } : undefined);
 const app = createApplication({
   routes: [route("/room", Room)],
   middleware: [named],
   backplane: new RedisBackplane({ ...redis, prefix: "faults" }),
   history: new RedisHistory({ ...redis, prefix: "faults", positionTtlMs: POSITION_TTL_MS }),
+  presence: new RedisPresence({ ...redis, prefix: "faults" }),
   groups: POLICIES,
   secret,
   limits: { newGroupsPerSecond: 10_000 },
@@ -104,6 +123,7 @@ function handles(): Record<string, number> {
 
 const calls = {
   say: (order: SayOrder) => say(app.layer, order),
+  present: ({ group }: SayOrder) => app.layer.presence(group),
   sizes: async () => ({ ...app.sizes, transports: server.connections }),
   handles: async () => handles(),
 };

@@ -16,6 +16,7 @@ export class NodeSlot {
   readonly #secret: string;
   readonly #ear: NodeEar;
   #node: FaultyNode | undefined;
+  #starting: Promise<void> | undefined;
   #isClosing = false;
 
   private constructor(way: CuttableWay, redis: RedisPlace, secret: string, ear: NodeEar) {
@@ -41,9 +42,16 @@ export class NodeSlot {
     return this.#node?.port ?? 0;
   }
 
-  /** Tries until one has started: Redis may be away. */
-  async start(): Promise<void> {
-    while (!this.#isClosing) {
+  /** Tries until one lives here: Redis may be away. Never two, however many ask. */
+  start(): Promise<void> {
+    this.#starting ??= this.#startOne().finally(() => {
+      this.#starting = undefined;
+    });
+    return this.#starting;
+  }
+
+  async #startOne(): Promise<void> {
+    while (!this.#isClosing && this.node === undefined) {
       const settings = { redis: this.#redis.options(this.way.port), secret: this.#secret };
       try {
         this.#node = await FaultyNode.start(settings, this.#ear);

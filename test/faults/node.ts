@@ -87,7 +87,7 @@ export class FaultyNode {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  async call(call: "say" | "sizes" | "handles", order?: SayOrder): Promise<unknown> {
+  async call(call: "say" | "present" | "sizes" | "handles", order?: Partial<SayOrder>): Promise<unknown> {
     if (!this.isAlive || !this.#child.connected) throw new NodeRefusal("gone", "the node has ended");
     this.#number += 1;
     const number = this.#number;

@@ -33,6 +33,16 @@ export type Entry = { readonly at: number } & (
     }
   | { readonly kind: "gap"; readonly group: string; readonly reason: string; readonly place: Place }
   | { readonly kind: "position"; readonly group: string; readonly place: Place }
+  /** Who is in the group. */
+  | { readonly kind: "list"; readonly group: string; readonly users: readonly string[] }
+  | {
+      readonly kind: "presence";
+      readonly group: string;
+      readonly type: string;
+      readonly user: string;
+      /** Where the group's log tells it. */
+      readonly place?: Place;
+    }
   | {
       readonly kind: "event";
       readonly group: string;
@@ -46,6 +56,8 @@ export type Entry = { readonly at: number } & (
 
 export interface ClientRecord {
   readonly name: string;
+  /** Whose connection it is; nobody's, or one of several of the same user. */
+  readonly user?: string | undefined;
   readonly entries: readonly Entry[];
 }
 
@@ -88,10 +100,14 @@ export interface Records {
 
 export interface GroupKind {
   readonly history: boolean;
+  /** How many of the last messages a newcomer is given. */
+  readonly newcomers: number;
   /** Only the latest message counts. */
   readonly conflate: boolean;
   /** The log is forgotten as soon as nobody has said anything for a while. */
   readonly isBrief: boolean;
+  /** Members are told who comes and goes. */
+  readonly presence: boolean;
 }
 
 /** What judges say: broken promises, and figures for the report. */

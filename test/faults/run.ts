@@ -2,6 +2,7 @@
 import { judgeLogged } from "./logged-judge.ts";
 import { judgePlain } from "./plain-judge.ts";
 import { planOf } from "./plan.ts";
+import { judgePresence } from "./presence-judge.ts";
 import type { Publish, Verdict } from "./records.ts";
 import { World, type WorldSettings } from "./world.ts";
 
@@ -21,8 +22,12 @@ export async function run(settings: WorldSettings): Promise<Outcome> {
     const uneasy = await world.calm();
     const left = await world.empty();
     const { records } = world;
-    // Who judges something else (presence, tasks) stands here, too.
-    const judged = { "groups with history": judgeLogged(records), "groups without": judgePlain(records) };
+    // Who judges something else stands here, too.
+    const judged = {
+      "groups with history": judgeLogged(records),
+      "groups without": judgePlain(records),
+      presence: judgePresence(records),
+    };
     const broken = [
       ...uneasy,
       ...Object.values(judged).flatMap((verdict) => verdict.broken),
@@ -52,6 +57,7 @@ function reportOf(
     ...Object.entries(judged).map(
       ([what, { figures }]) => `${what}: ${counts(Object.entries(figures).map(([k, n]) => [words(k), n]))}`,
     ),
+    `lists of who is there: ${counts(Object.entries(world.presence).map(([k, n]) => [words(k), n]))}`,
     `given again by the nodes to those who came back: ${world.recoveredMessages}`,
   ].join("\n");
 }

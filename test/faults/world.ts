@@ -7,8 +7,9 @@ import { Guest } from "./guest.ts";
 import { NodeRefusal } from "./node.ts";
 import { NodeSlot } from "./node-slot.ts";
 import type { PlanSettings, Step } from "./plan.ts";
-import type { LossNote, Publish, Records } from "./records.ts";
+import type { LossNote, Place, Publish, Records } from "./records.ts";
 import { RedisPlace } from "./redis-place.ts";
+import { callTheRoll } from "./roll-call.ts";
 
 export interface WorldSettings extends PlanSettings {
   /** False: clients come back without their positions. For trying whether that is noticed. */
@@ -19,6 +20,9 @@ export interface WorldSettings extends PlanSettings {
 const CALM_MS = 40_000;
 /** Runs of at least this length wait until nodes end by themselves, and until Redis has forgotten what it should. */
 const PATIENT_MS = 15_000;
+const SAY_AGAIN_MS = 3_000;
+/** The promise; a short run may be one on a machine that has much else to do. */
+const STALE_MS = 5_000;
 const GROUPS_AT_FIRST = 4;
 const TRANSPORTS = [["websocket"], ["websocket"], ["polling"], ["polling", "websocket"]] as const;
 
@@ -35,6 +39,8 @@ export class World {
   readonly bugs: string[] = [];
   readonly done = new Map<string, number>();
   recoveredMessages = 0;
+  /** How long it took until all lists were right, in milliseconds. */
+  presence: Readonly<Record<string, number>> = {};
   #turn = 0;
   #underWay = new Set<Promise<unknown>>();
   #endedAt = 0;
@@ -94,7 +100,25 @@ export class World {
     const heard = await Promise.all([...new Set(GROUPS)].map((group) => this.#lastWord(group)));
     faults.push(...heard.flat());
     this.#endedAt = performance.now();
+    if (!gathered) return faults;
+    return [...faults, ...(await this.#callTheRoll())];
+  }
+
+  async #callTheRoll(): Promise<readonly string[]> {
+    const { faults, figures } = await callTheRoll({
+      guests: this.#guests,
+      slots: this.#slots,
+      redis: this.#redis,
+      mostMs: CALM_MS,
+      mostStaleMs: this.#isPatient ? STALE_MS : CALM_MS,
+    });
+    this.presence = figures;
+    await Promise.all(this.#slots.filter(({ node }) => node === undefined).map((slot) => slot.start()));
     return faults;
+  }
+
+  get #isPatient(): boolean {
+    return this.#settings.durationMs >= PATIENT_MS;
   }
 
   /** Everybody goes. @returns what is left behind */
@@ -113,6 +137,8 @@ export class World {
         return Object.values(sizes).every((size) => size === 0);
       });
       if (!isEmpty) faults.push(`node ${i} keeps ${left} when nobody is there`);
+      // A short run has no time for what Engine.IO waits for.
+      if (!this.#isPatient) continue;
       const isFree = await isSoon(async () => {
         const handles = (await node.call("handles")) as Record<string, number>;
         const more = Object.entries(handles).filter(
@@ -124,6 +150,8 @@ export class World {
       if (!isFree) faults.push(`node ${i} holds more than when it began: ${left}`);
     }
     faults.push(...(await this.#end()));
+    // Redis does not know yet that who was silenced is gone.
+    for (const { way } of this.#slots) way.reset();
     return [...faults, ...(await this.#leftInRedis())];
   }
 
@@ -150,6 +178,7 @@ export class World {
       );
       const guest = await Guest.invite({
         name: `client ${i}`,
+        user: userOf(i, clients),
         transports: TRANSPORTS[i % TRANSPORTS.length] ?? ["websocket"],
         groups: [...new Set(groups as string[])],
         recovers: this.#settings.recovers,
@@ -332,25 +361,39 @@ export class World {
 
   /** Said when all is well; whoever is in the group must get it, and with it all before. */
   async #lastWord(group: string): Promise<readonly string[]> {
-    let last: Publish | undefined;
-    await isSoon(async () => {
-      last = await this.#nodeSays(this.#publishes.length % this.#slots.length, { group, verb: "emit" });
-      return last?.outcome === "acknowledged";
-    });
-    if (last?.outcome !== "acknowledged") return [`nothing can be said to ${group} when all is well`];
-    const { number } = last;
-    const deaf = () =>
-      this.#guests.filter(
-        ({ wanted, entries }) =>
-          wanted.has(group) && !entries.some((entry) => entry.kind === "event" && entry.publish === number),
+    let deaf: readonly Guest[] = this.#guests;
+    let number = -1;
+    const isHeard = await isSoon(async () => {
+      const last = await this.#nodeSays(this.#publishes.length % this.#slots.length, { group, verb: "emit" });
+      if (last?.outcome !== "acknowledged") return false;
+      number = last.number;
+      const isKnown = () => {
+        const place = this.#placeOf(last.number);
+        deaf = this.#guests.filter((guest) => guest.wanted.has(group) && !guest.knowsOf(last, place));
+        return deaf.length === 0;
+      };
+      // What is lost without history, as by a node whose way has just been mended, is said again.
+      return until(isKnown, kindOf(group).history ? CALM_MS : SAY_AGAIN_MS).then(
+        () => true,
+        () => kindOf(group).history,
       );
-    if (await isSoon(() => deaf().length === 0)) return [];
-    return [`${deaf().map(({ name }) => name)} did not hear the last word in ${group} (${number})`];
+    });
+    if (number === -1) return [`nothing can be said to ${group} when all is well`];
+    if (isHeard && deaf.length === 0) return [];
+    return [`${deaf.map(({ name }) => name)} did not hear the last word in ${group} (${number})`];
   }
 
-  /** A short run has no time for what Engine.IO waits for. */
+  /** Where it stands, if anybody has seen it. */
+  #placeOf(number: number): Place | undefined {
+    for (const { entries } of this.#guests) {
+      const seen = entries.findLast((entry) => entry.kind === "event" && entry.publish === number);
+      if (seen?.kind === "event" && seen.place !== undefined) return seen.place;
+    }
+    return undefined;
+  }
+
   async #end(): Promise<readonly string[]> {
-    if (this.#settings.durationMs < PATIENT_MS) {
+    if (!this.#isPatient) {
       await Promise.all(this.#slots.map((slot) => slot.stop()));
       return [];
     }
@@ -362,13 +405,12 @@ export class World {
 
   async #leftInRedis(): Promise<readonly string[]> {
     const faults: string[] = [];
-    const isPatient = this.#settings.durationMs >= PATIENT_MS;
     const wanted = new Set(GROUPS.filter((group) => kindOf(group).history));
     let left: readonly string[] = [];
     const isTidy = await isSoon(async () => {
       const keys = await this.#redis.keys();
       left = [...keys]
-        .filter(([name, ttlMs]) => !isExpected(name, ttlMs, wanted, isPatient))
+        .filter(([name, ttlMs]) => !isExpected(name, ttlMs, wanted, this.#isPatient))
         .map(([name]) => name);
       return left.length === 0;
     });
@@ -391,6 +433,11 @@ interface Order {
 /** Timers of requests that have just ended, and the like. */
 const SOME_MORE = 2;
 
+/** Some have several connections, some are nobody. */
+function userOf(index: number, clients: number): string | undefined {
+  return index % 8 === 7 ? undefined : `user ${index % Math.ceil(clients * 0.6)}`;
+}
+
 function end(publish: Publish, outcome: Publish["outcome"]): void {
   Object.assign(publish, { outcome, endedAt: performance.now() });
 }
@@ -401,8 +448,8 @@ function outcomeOf(code: string): Publish["outcome"] {
 
 /** A group's log and meta may stay, for a time; of groups whose time is over, nothing. */
 function isExpected(name: string, ttlMs: number, groups: ReadonlySet<string>, isPatient: boolean): boolean {
-  const [, group = "", key] = /^faults:\{(.+)\}:(log|meta)$/.exec(name) ?? [];
-  const isOver = kindOf(group).isBrief && (key === "log" || isPatient);
+  const [, group = "", key] = /^faults:\{(.+)\}:(log|meta|presence)$/.exec(name) ?? [];
+  const isOver = kindOf(group).isBrief && (key !== "meta" || isPatient);
   return groups.has(group) && !isOver && ttlMs > 0;
 }
 

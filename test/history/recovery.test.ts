@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import {
   type Application,
   type ApplicationOptions,
+  type BackplaneListener,
   Consumer,
   createApplication,
   MemoryBackplane,
@@ -10,6 +11,7 @@ import {
   route,
 } from "sluice";
 import { RedisBackplane } from "sluice/redis";
+import { TestClient } from "sluice/testing";
 import { seeded } from "../seeded.ts";
 import { ScriptedHistory } from "./scripted-history.ts";
 import { Visitor } from "./visitor.ts";
@@ -61,6 +63,13 @@ async function started(
 
 async function say(app: Application, from: number, to = from): Promise<void> {
   for (let n = from; n <= to; n++) await app.layer.groupEmit(GROUP, "said", n);
+}
+
+class Gate {
+  open: () => void = () => {};
+  readonly opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
 }
 
 function range(from: number, to: number): number[] {
@@ -421,6 +430,27 @@ describe("one order for all", () => {
     expect(ann.gaps).toEqual([]);
   });
 
+  test("who was let in before there was anything, and whose node hears too late of the first, has a gap from the beginning", async () => {
+    const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
+    const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
+    const muted = new MemoryBackplane(hub);
+    const { publish } = muted;
+    let isMute = true;
+    muted.publish = (topic, text) => {
+      if (!isMute) publish.call(muted, topic, text);
+    };
+    const one = await started(history, { backplane: muted, groups });
+    const two = await started(history, { backplane: new MemoryBackplane(hub), groups });
+    const ann = new Visitor("/chat/den");
+    await ann.come(two);
+    await say(one, 1, 5);
+    isMute = false;
+    await say(one, 6);
+    await ann.until(() => ann.seen.includes(6));
+    expect([ann.seen, ann.gaps]).toEqual([[4, 5, 6], [{ reason: "trimmed", offset: 3 }]]);
+    expect(ann.joins.map(({ offset }) => offset)).toEqual([0, 0, 3]);
+  });
+
   test("who comes back to a node that is behind the log itself has one gap, and then all that is kept", async () => {
     const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
     const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
@@ -450,6 +480,32 @@ describe("one order for all", () => {
     expect(ann.seen).toEqual([1, 8, 9, 10, 11]);
   });
 
+  test("who has been given all up to where it came back, and then all is forgotten, is told of one gap", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history, { groups: { "chat.*": { history: { ...POLICY, size: 200 } } } });
+    const ann = new Visitor("/chat/den", { user: "ann" });
+    await ann.come(app);
+    await say(app, 1);
+    await ann.until(() => ann.seen.length === 1);
+    await ann.go();
+    // As much as one reading gives with the last that it knows.
+    await say(app, 2, 100);
+    const [first, second] = [new Gate(), new Gate()];
+    history.gate = first.opened;
+    await ann.come(app);
+    await say(app, 101, 120);
+    history.gate = second.opened;
+    first.open();
+    await ann.until(() => ann.seen.includes(100));
+    (history.logs.get(GROUP) as { entries: unknown[] }).entries = [];
+    second.open();
+    await ann.until(() => ann.gaps.length > 0 && ann.joins.at(-1)?.offset === 120);
+    await say(app, 121);
+    await ann.until(() => ann.seen.includes(121));
+    expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 120 }]);
+    expect(ann.seen).toEqual([...range(1, 100), 121]);
+  });
+
   test("who was let in before there was anything, and comes back when its beginning is gone, is told so", async () => {
     const app = await started(new ScriptedHistory());
     const ann = new Visitor("/chat/den", { user: "ann" });
@@ -461,6 +517,93 @@ describe("one order for all", () => {
     await ann.until(() => ann.seen.includes(150));
     expect(ann.seen).toEqual(range(51, 150));
     expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 50 }]);
+  });
+
+  test("who comes back while the log is set back goes on where it ends, and the store is not asked in vain", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history);
+    const [ann, bob] = [new Visitor("/chat/den", { user: "ann" }), new Visitor("/chat/den")];
+    await Promise.all([ann.come(app), bob.come(app)]);
+    await say(app, 1, 5);
+    await ann.until(() => ann.seen.length === 5);
+    await ann.go();
+    await say(app, 6, 10);
+    await bob.until(() => bob.seen.length === 10);
+    const log = history.logs.get(GROUP);
+    if (log === undefined) throw new Error("there is no log");
+    log.entries.splice(8);
+    log.top = { offset: 8, id: log.entries[7]?.id ?? "" };
+    await ann.come(app);
+    await bob.until(() => bob.gaps.length === 1);
+    await say(app, 11);
+    await Promise.all([ann, bob].map((visitor) => visitor.until(() => visitor.seen.includes(11))));
+    expect([ann.seen, ann.gaps]).toEqual([[...range(1, 8), 11], []]);
+    expect([bob.seen, bob.gaps]).toEqual([[...range(1, 10), 11], [{ reason: "ahead", offset: 8 }]]);
+    expect(history.reads).toBeLessThan(10);
+  });
+
+  test("members are told that the log is gone before there is another, and who was away as well", async () => {
+    const history = new ScriptedHistory();
+    const backplane = new MemoryBackplane();
+    let listener: BackplaneListener | undefined;
+    const { open } = backplane;
+    backplane.open = (given) => {
+      listener = given;
+      return open.call(backplane, given);
+    };
+    const app = await started(history, { backplane });
+    const [ann, bob] = [new Visitor("/chat/den", { user: "ann" }), new Visitor("/chat/den")];
+    await Promise.all([ann.come(app), bob.come(app)]);
+    await say(app, 1, 3);
+    await ann.until(() => ann.seen.length === 3);
+    await ann.go();
+    history.logs.clear();
+    listener?.down("for a moment");
+    listener?.up();
+    await bob.until(() => bob.gaps.length === 1);
+    await ann.come(app);
+    await ann.until(() => ann.gaps.length === 1);
+    await ann.go();
+    await say(app, 4, 5);
+    await ann.come(app);
+    for (const { seen, gaps } of [
+      await ann.until(() => ann.seen.length === 5),
+      await bob.until(() => bob.seen.length === 5),
+    ]) {
+      expect(seen).toEqual(range(1, 5));
+      expect(gaps).toEqual([{ reason: "epoch", offset: 0 }]);
+    }
+  });
+
+  test("a gap is told after what handlers sent of the messages before it", async () => {
+    const handler = new Gate();
+    class Slow extends Room {
+      override async chatMessage({ n }: Message) {
+        await handler.opened;
+        this.send("handled", n);
+      }
+    }
+    const history = new ScriptedHistory();
+    const app = await started(history, { routes: [route("/chat/:room", Slow)] });
+    const client = new TestClient(app, "/chat/den", { auth: { sluice: { v: 1, positions: [] } } });
+    await client.connect();
+    await app.layer.groupSend(GROUP, { type: "chat.message", n: 1 });
+    await say(app, 2);
+    history.logs.clear();
+    const isTold = new Promise((resolve) => app.signals.gap.connect(resolve));
+    await say(app, 3, 4);
+    await isTold;
+    handler.open();
+    const told: string[] = [];
+    while (!told.includes("said 4")) {
+      for (const { event, payload } of client.take()) {
+        const { offset } = (payload ?? {}) as { offset?: number };
+        told.push(`${event.replace("sluice.", "")} ${offset ?? payload}`);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const before = ["joined 0", "joined 0", "handled 1", "position 1", "said 2"];
+    expect(told).toEqual([...before, "gap 0", "joined 0", "said 3", "said 4"]);
   });
 
   test("members who stay are told when the log is replaced, and go on with the new one from its beginning", async () => {
@@ -619,6 +762,64 @@ describe("what only the latest message counts for, when its log is replaced by a
     await ann.until(() => ann.seen.includes(31));
     await bob.come(app);
     await bob.until(() => bob.seen.includes(31));
+  });
+
+  test("goes on where the log was set back to, as by a failover", async () => {
+    const history = new ScriptedHistory();
+    const backplane = new MemoryBackplane();
+    let listener: BackplaneListener | undefined;
+    const { open } = backplane;
+    backplane.open = (given) => {
+      listener = given;
+      return open.call(backplane, given);
+    };
+    const groups = { "chat.*": { history: { ...POLICY, conflate: true } } };
+    const app = await started(history, { backplane, groups });
+    const ann = new Visitor("/chat/den");
+    await ann.come(app);
+    await say(app, 1, 5);
+    await ann.until(() => ann.seen.includes(5));
+    const log = history.logs.get(GROUP);
+    const [last] = log?.entries ?? [];
+    if (log === undefined || last === undefined) throw new Error("there is no log");
+    log.entries = [{ ...last, offset: 3, id: "three" }];
+    log.top = { offset: 3, id: "three" };
+    listener?.down("for a moment");
+    listener?.up();
+    await ann.until(() => ann.places.get(GROUP)?.offset === 3);
+    await say(app, 6);
+    await ann.until(() => ann.seen.includes(6));
+    expect(ann.offsets).toEqual([1, 2, 3, 4, 5, 3, 4]);
+  });
+
+  test("is given with its place in the new log to who is just coming back", async () => {
+    const history = new ScriptedHistory();
+    const app = await started(history, { groups: { "chat.*": { history: { ...POLICY, conflate: true } } } });
+    const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
+    await ann.come(app);
+    await bob.come(app);
+    await say(app, 1, 3);
+    await bob.until(() => bob.seen.includes(3));
+    await bob.go();
+    await say(app, 4);
+    const asked = new Gate();
+    history.gate = asked.opened;
+    await bob.come(app);
+    history.logs.clear();
+    await say(app, 5, 6);
+    asked.open();
+    await bob.until(() => bob.seen.includes(6));
+    expect(bob.seen.slice(3)).toEqual([6]);
+    expect(bob.places.get(GROUP)).toMatchObject({
+      epoch: history.logs.get(GROUP)?.epoch,
+      offset: 2,
+      since: 0,
+    });
+    await bob.go();
+    await say(app, 7);
+    await bob.come(app);
+    await bob.until(() => bob.seen.includes(7));
+    expect([bob.seen.slice(3), bob.gaps]).toEqual([[6, 7], []]);
   });
 });
 

@@ -42,15 +42,14 @@ export class ScriptedHistory implements HistoryStore {
   }
 
   async read(group: string, from: number, limit: number): Promise<LogSlice> {
-    await this.gate;
-    this.#check();
+    await this.#asked();
     this.reads += 1;
     const entries = this.logs.get(group)?.entries.filter(({ offset }) => offset >= from) ?? [];
     return { top: this.#top(group), entries: entries.slice(0, limit) };
   }
 
   async readBefore(group: string, before = Number.POSITIVE_INFINITY, limit: number): Promise<LogSlice> {
-    this.#check();
+    await this.#asked();
     const entries = this.logs.get(group)?.entries.filter(({ offset }) => offset < before) ?? [];
     return { top: this.#top(group), entries: entries.slice(-limit) };
   }
@@ -58,6 +57,13 @@ export class ScriptedHistory implements HistoryStore {
   async tops(groups: readonly string[]): Promise<readonly (Position | undefined)[]> {
     this.#check();
     return groups.map((group) => this.#top(group));
+  }
+
+  async #asked(): Promise<void> {
+    await this.gate;
+    // In another turn, as from any place outside.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#check();
   }
 
   #top(group: string): Position | undefined {

@@ -136,6 +136,57 @@ redisTest("a Redis that comes back empty is told everybody again, and no member 
   }
 });
 
+redisTest(
+  "a Redis that is emptied while it serves is told everybody again, and no member notices",
+  async () => {
+    // Each node sees it when it renews its lease: the first states its users long before the others know.
+    const slowly = { leaseMs: 2_000, renewMs: 950 };
+    const nodes = [
+      await cuttable({ ...slowly, renewMs: 50 }),
+      await cuttable(slowly),
+      await cuttable(slowly),
+    ];
+    const users = ["ann", "bob", "cid", "dan", "eve", "fay"];
+    const watchers = await Promise.all(nodes.map((one) => one.enter()));
+    for (const watcher of watchers) await watcher.emit("who");
+    for (const [i, user] of users.entries()) await nodes[i % 3]?.enter(user);
+    for (const watcher of watchers) await until(() => events(watcher).length === users.length);
+    const commands = new RedisCommands({ url: redis.url });
+    await commands.open();
+    await commands.command("", ["FLUSHALL"]);
+    await until(async () => (await commands.command("", ["HLEN", "sluice:{room}:who"])) === users.length);
+    commands.close();
+    await nodes[0]?.enter("zoe");
+    for (const watcher of watchers) {
+      await until(() => events(watcher).includes("join zoe"));
+      expect(events(watcher).slice(users.length)).toEqual(["join zoe"]);
+    }
+  },
+);
+
+redisTest("who had left when Redis failed over to a state in which they had not, leaves again", async () => {
+  const lease = { leaseMs: 3_000, renewMs: 100 };
+  const [one, two] = [await cuttable(lease), await cuttable(lease)];
+  const watcher = await two.enter("bob");
+  await one.enter("ann");
+  await until(async () => (await names(two)) === "ann bob");
+  const commands = new RedisCommands({ url: redis.url });
+  await commands.open();
+  const at = `sluice:{room}:at:${one.app.node}~1`;
+  expect(await commands.command("", ["HLEN", at])).toBe(1);
+  one.way.block();
+  await commands.command("", ["HSET", at, "ghost", "1"]);
+  await commands.command("", ["HSET", "sluice:{room}:who", "ghost", "1 1 null"]);
+  one.way.restore();
+  await until(async () => (await commands.command("", ["HLEN", at])) === 1);
+  await one.enter("cid");
+  for (const each of [one, two])
+    await until(async () => (await names(each).catch(() => "")) === "ann bob cid");
+  expect(events(watcher).filter((event) => event.startsWith("leave a"))).toEqual([]);
+  expect(await commands.command("", ["HEXISTS", "sluice:{room}:who", "ghost"])).toBe(0);
+  commands.close();
+});
+
 redisTest("a Redis that freezes for longer than a lease costs nobody the place", async () => {
   const [one, two] = [await cuttable(), await cuttable()];
   const bob = await two.enter("bob");
