@@ -6,6 +6,7 @@ import {
   InvalidMessage,
   LayerUnavailable,
   NoHandler,
+  RateLimited,
 } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import { checkChannelName, checkEventName, checkGroupName, checkMessageType, nodeOf } from "../names.ts";
@@ -279,16 +280,17 @@ export class ChannelLayer {
   }
 
   /** What a client may read of the history of a group that its consumer is in. @internal */
-  async clientHistory(channel: string, asked: unknown): Promise<History> {
+  async clientHistory(member: Member, asked: unknown): Promise<History> {
     const { group, limit = 50, before } = (asked ?? {}) as { group?: unknown } & HistoryOptions;
     const name = checkGroupName(group as string);
     checkReading(limit, before, MAX_CLIENT_HISTORY);
     this.#checkOpen();
-    const since = this.#logged?.readableSince(name, channel);
+    const since = this.#logged?.readableSince(name, member.channel);
     if (this.#logged === undefined || since === undefined) {
       throw new NoHandler("the history of this group is not for you, or there is none");
     }
-    const { messages, ...rest } = await this.#logged.history(name, limit, before, since);
+    if (!member.mayBeGiven(limit)) throw new RateLimited("too much is read; try again in a second");
+    const { messages, ...rest } = await this.#logged.clientHistory(name, limit, before, since);
     // Messages between consumers are not for clients.
     return { ...rest, messages: messages.filter(({ event }) => event !== undefined) };
   }

@@ -75,6 +75,10 @@ interface Followed {
   readonly log: GroupLog;
   users: number;
   readonly stays: Map<string, Stay>;
+  /** Offsets of the last messages before it was followed, once somebody needed them. */
+  saidBefore: Promise<readonly number[]> | undefined;
+  /** And since then; together as many as newcomers are given. */
+  said: number[];
 }
 
 const CHUNK = 100;
@@ -83,7 +87,9 @@ const MAX_REPLAY = 1_000;
 /** Bytes that may wait for a client, and messages for its consumer, while it is given what it missed. */
 const MAX_OUTSTANDING_BYTES = 262_144;
 const MAX_OUTSTANDING_MESSAGES = 100;
+/** How soon it is looked whether there is room again; twice as long each time in vain. */
 const LOOK_AGAIN_MS = 10;
+const MAX_LOOK_AGAIN_MS = 640;
 const RETRY_MS = 500;
 /** How often the logs in use are compared with the store: an announcement may be lost without a trace. */
 const CHECK_MS = 10_000;
@@ -190,7 +196,8 @@ export class LoggedGroups implements GroupLogHost {
     if (policy === undefined) return undefined;
     let followed = this.#followed.get(group);
     if (followed === undefined) {
-      followed = { log: new GroupLog(group, policy, store, this), users: 0, stays: new Map() };
+      const log = new GroupLog(group, policy, store, this);
+      followed = { log, users: 0, stays: new Map(), saidBefore: undefined, said: [] };
       this.#followed.set(group, followed);
       this.#checking ??= setInterval(() => void this.#check(), CHECK_MS);
     }
@@ -198,12 +205,30 @@ export class LoggedGroups implements GroupLogHost {
     try {
       await followed.log.opened;
       if (policy.newcomers === 0 || !this.#tellsPresence(group)) return undefined;
-      const { entries } = await store.readBefore(group, undefined, policy.newcomers);
-      return entries[0]?.offset ?? Number.POSITIVE_INFINITY;
+      return await this.#firstForNewcomers(followed);
     } catch (error) {
       this.release(group);
       // One that could not be opened is of no use to whoever comes next either.
       if (this.#followed.get(group) === followed && !followed.log.isOpen) this.#forget(group, followed);
+      throw error;
+    }
+  }
+
+  /** Read once, not for each newcomer: what it reads is all that they are given. */
+  async #firstForNewcomers(followed: Followed): Promise<number> {
+    const { group, policy } = followed.log;
+    const { newcomers } = policy;
+    followed.saidBefore ??= this.#options.store
+      .readBefore(group, undefined, newcomers)
+      .then(({ entries }) => entries.map(({ offset }) => offset));
+    const reading = followed.saidBefore;
+    try {
+      const before = await reading;
+      const [first = Number.POSITIVE_INFINITY] = followed.said;
+      const said = [...before.filter((offset) => offset < first), ...followed.said];
+      return said[Math.max(said.length - newcomers, 0)] ?? Number.POSITIVE_INFINITY;
+    } catch (error) {
+      if (followed.saidBefore === reading) followed.saidBefore = undefined;
       throw error;
     }
   }
@@ -226,8 +251,9 @@ export class LoggedGroups implements GroupLogHost {
     const { log, stays } = followed;
     const claim = member.claim(group);
     // It may have heard from another node what is not announced here yet.
-    if (isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset)
-      await log.heal();
+    const isAhead =
+      isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset;
+    if (isAhead && this.#isHonest(claim, group, member)) await log.heal();
     const start = this.#startOf(log, member, claim, firstForNewcomers);
     const stay: Stay = {
       member,
@@ -260,12 +286,33 @@ export class LoggedGroups implements GroupLogHost {
     return this.#followed.get(group)?.stays.get(channel)?.since;
   }
 
-  /** @param since - nothing up to this offset is given */
-  async history(group: string, limit: number, before: number | undefined, since = 0): Promise<History> {
+  async history(group: string, limit: number, before: number | undefined): Promise<History> {
+    const { top, entries } = await this.#options.store.readBefore(group, before, limit + 1);
+    const messages = entries.slice(-limit).flatMap(toHistoryMessage);
+    return { epoch: top?.epoch ?? "", messages, more: entries.length > limit };
+  }
+
+  /**
+   * For a client: no more than may wait for one at once, but one message in any case.
+   *
+   * @param since - nothing up to this offset is given
+   */
+  async clientHistory(
+    group: string,
+    limit: number,
+    before: number | undefined,
+    since: number,
+  ): Promise<History> {
     const { top, entries } = await this.#options.store.readBefore(group, before, limit + 1);
     const allowed = entries.filter(({ offset }) => offset > since);
-    const messages = allowed.slice(-limit).flatMap(toHistoryMessage);
-    return { epoch: top?.epoch ?? "", messages, more: allowed.length > limit };
+    let [first, bytes] = [allowed.length, 0];
+    for (const { text } of allowed.slice(-limit).reverse()) {
+      bytes += Buffer.byteLength(text);
+      if (bytes > MAX_OUTSTANDING_BYTES && first < allowed.length) break;
+      first -= 1;
+    }
+    const messages = allowed.slice(first).flatMap(toHistoryMessage);
+    return { epoch: top?.epoch ?? "", messages, more: first > 0 };
   }
 
   // ---- what a group's log says ------------------------------------------------------------------
@@ -273,6 +320,7 @@ export class LoggedGroups implements GroupLogHost {
   deliver(group: string, entry: LogEntry, position: Position): void {
     const envelope = decodeEnvelope(entry.text);
     const { fanOut } = this.#options;
+    if (envelope?.header.kind !== "presence") this.#noteSaid(group, position.offset);
     const { epoch, offset, id } = position;
     const eventPosition: EventPosition = [group, epoch, offset, id];
     switch (envelope?.header.kind) {
@@ -297,15 +345,29 @@ export class LoggedGroups implements GroupLogHost {
 
   /** The first entry of a log: all who are here were let in before it. */
   begin(group: string, position: Position): void {
+    this.#forgetSaid(group);
     for (const stay of this.#heldStays(group)) this.#restate(group, stay, position);
   }
 
   gap(group: string, reason: GapReason, position: Position): void {
+    this.#forgetSaid(group);
     for (const stay of this.#heldStays(group)) {
       this.#tellGap(group, stay, reason, position);
       this.#restate(group, stay, position);
     }
     this.#options.presence.suspect(group);
+  }
+
+  #noteSaid(group: string, offset: number): void {
+    const followed = this.#followed.get(group);
+    if (followed === undefined || !this.#tellsPresence(group)) return;
+    followed.said.push(offset);
+    if (followed.said.length > followed.log.policy.newcomers) followed.said.shift();
+  }
+
+  #forgetSaid(group: string): void {
+    const followed = this.#followed.get(group);
+    if (followed !== undefined) [followed.said, followed.saidBefore] = [[], undefined];
   }
 
   // ---- joining ----------------------------------------------------------------------------------
@@ -335,11 +397,10 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /** Why a client cannot go on where it was. */
-  #refusalOf(claim: Claim, log: GroupLog, { user }: Member): GapReason | undefined {
-    const { epoch, offset, id, since, receipt } = claim;
+  #refusalOf(claim: Claim, log: GroupLog, member: Member): GapReason | undefined {
+    const { epoch, offset, id } = claim;
     const { position } = log;
-    const isGenuine = this.#options.receipts.isGenuine(receipt, log.group, user, epoch, since);
-    if (!isGenuine || offset < since) return "receipt";
+    if (!this.#isHonest(claim, log.group, member)) return "receipt";
     // Let in before anything was ever said here: then it has missed the log from its beginning.
     const isFromBefore = epoch === "" && offset === 0;
     if (epoch !== position.epoch && !isFromBefore) return "epoch";
@@ -348,12 +409,17 @@ export class LoggedGroups implements GroupLogHost {
     return isOther ? "id" : undefined;
   }
 
+  #isHonest({ epoch, offset, since, receipt }: Claim, group: string, { user }: Member): boolean {
+    return offset >= since && this.#options.receipts.isGenuine(receipt, group, user, epoch, since);
+  }
+
   /** Brings one member to where the others are; it is one of them in the same moment. */
   async #catchUp(log: GroupLog, stay: Stay, from: Position, isRecovered: boolean): Promise<void> {
     const { group } = log;
     const { member, over } = stay;
     let position = from;
     let replayed = 0;
+    let lookAgainMs = LOOK_AGAIN_MS;
     if (!(await member.whenOpen)) return;
     while (!over.signal.aborted) {
       if (isSame(position, log.position)) {
@@ -363,21 +429,20 @@ export class LoggedGroups implements GroupLogHost {
           this.#options.facts.recovered.announce({ group, channel: member.channel, messages: replayed });
         return;
       }
-      if (await this.#isCrowded(member)) continue;
+      const missing = Math.abs(log.position.offset - position.offset);
+      if (isCrowded(member) || !member.mayBeGiven(Math.min(missing, CHUNK))) {
+        await pause(lookAgainMs, over.signal);
+        lookAgainMs = Math.min(lookAgainMs * 2, MAX_LOOK_AGAIN_MS);
+        continue;
+      }
+      lookAgainMs = LOOK_AGAIN_MS;
       const next = await this.#replay(log, stay, position, isRecovered);
-      if (next === undefined) await pause(RETRY_MS);
+      if (next === undefined) await pause(RETRY_MS, over.signal);
       else {
         replayed += Math.max(next.offset - position.offset, 0);
         position = next;
       }
     }
-  }
-
-  /** Waits a moment if the client or its consumer has not taken yet what it was given. */
-  async #isCrowded({ backlog }: Member): Promise<boolean> {
-    if (backlog.bytes <= MAX_OUTSTANDING_BYTES && backlog.messages <= MAX_OUTSTANDING_MESSAGES) return false;
-    await pause(LOOK_AGAIN_MS);
-    return true;
   }
 
   /** Gives one member some of what it missed; where it is then, or undefined if nothing could be read. */
@@ -405,14 +470,16 @@ export class LoggedGroups implements GroupLogHost {
     if (policy.conflate) {
       const given =
         latest !== undefined && latest.offset <= end.offset && latest.offset > from.offset ? [latest] : [];
-      return this.#give(stay, group, end.epoch, given, isRecovered) ?? end;
+      return given.length === 0 ? end : (this.#give(stay, group, end.epoch, given, isRecovered) ?? from);
     }
     const step = continuation(from, top, slice.entries);
     const { gap, entries } = step;
     const isAfter = gap !== undefined && step.position === top && isReached(stay.joinedAt, top);
     const position = isAfter ? stay.joinedAt : step.position;
-    if (gap !== undefined && position.offset > end.offset) {
-      // The others here are not there yet, and may still hear some of what is not kept any more.
+    const isBehind = gap === undefined && entries.length === 0 && top.offset < end.offset;
+    if (isBehind || (gap !== undefined && position.offset > end.offset)) {
+      // The store has lost what the others here have heard; or they are not there yet, and may still hear
+      // some of what is not kept any more.
       await log.heal();
       return undefined;
     }
@@ -431,22 +498,27 @@ export class LoggedGroups implements GroupLogHost {
     return last.offset > end.offset ? end : last;
   }
 
-  /** Newcomers are given messages; who came and left before them they find in the list. */
+  /**
+   * Gives as much as there is room for; where the member is then. Newcomers are given messages; who came and
+   * left before them they find in the list.
+   */
   #give(
-    { member, joinedAt }: Stay,
+    { member, joinedAt, over }: Stay,
     group: string,
     epoch: string,
     entries: readonly LogEntry[],
     isRecovered: boolean,
   ): Position | undefined {
+    let last: LogEntry | undefined;
     let isLastGiven = true;
     for (const entry of entries) {
+      if (over.signal.aborted || isCrowded(member)) break;
+      last = entry;
       const envelope = decodeEnvelope(entry.text);
       const isOld = !isRecovered && entry.offset <= joinedAt.offset;
       isLastGiven = !(isOld && envelope?.header.kind === "presence");
       if (isLastGiven) this.#deliverTo(member, group, epoch, entry, envelope);
     }
-    const last = entries.at(-1);
     if (last === undefined) return undefined;
     if (!isLastGiven) member.skip([group, epoch, last.offset, last.id]);
     return { epoch, offset: last.offset, id: last.id };
@@ -576,7 +648,12 @@ function toHistoryMessage({ offset, id, at, text }: LogEntry): readonly HistoryM
   return [{ offset, id, at, ...event, payload: decodePayload(payload) }];
 }
 
+/** Whether the client or its consumer has not taken yet what it was given. */
+function isCrowded({ backlog: { bytes, messages } }: Member): boolean {
+  return bytes > MAX_OUTSTANDING_BYTES || messages > MAX_OUTSTANDING_MESSAGES;
+}
+
 /** Not worth keeping a process alive for. */
-function pause(ms: number): Promise<void> {
-  return sleep(ms, undefined, { ref: false });
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { ref: false, signal }).catch(() => {});
 }

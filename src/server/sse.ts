@@ -188,14 +188,14 @@ export class StreamCarrier implements Carrier {
     if (!addresses.hasRoom(remoteAddress)) {
       return sendError(response, new RateLimited("too many connections from this address"));
     }
-    const { newGroups, leave } = addresses.enter(remoteAddress);
+    const { allowances, leave } = addresses.enter(remoteAddress);
     response.once("close", leave);
     const cut = () => {
       runner.lost(TOO_SLOW);
       response.destroy();
     };
     const link = new StreamLink(response, app, cut);
-    const runner = app.connect("sse", handshake, link, newGroups);
+    const runner = app.connect("sse", handshake, link, allowances);
     response.once("close", () => runner.lost(connectionLost("stream closed")));
     try {
       await runner.admit();
