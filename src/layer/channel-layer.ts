@@ -289,10 +289,18 @@ export class ChannelLayer {
     if (this.#logged === undefined || since === undefined) {
       throw new NoHandler("the history of this group is not for you, or there is none");
     }
-    if (!member.mayBeGiven(limit)) throw new RateLimited("too much is read; try again in a second");
-    const { messages, ...rest } = await this.#logged.clientHistory(name, limit, before, since);
-    // Messages between consumers are not for clients.
-    return { ...rest, messages: messages.filter(({ event }) => event !== undefined) };
+    let [border, most] = [before, limit];
+    for (;;) {
+      if (!member.mayBeGiven(most)) throw new RateLimited("too much is read; try again in a second");
+      const { epoch, messages, more } = await this.#logged.clientHistory(name, most, border, since);
+      // Messages between consumers are not for clients. Nothing but those would not say how to go on.
+      const events = messages.filter(({ event }) => event !== undefined);
+      const [oldest] = messages;
+      if (events.length > 0 || !more || oldest === undefined) {
+        return { epoch, messages: events.slice(-limit), more: more || events.length > limit };
+      }
+      [border, most] = [oldest.offset, MAX_CLIENT_HISTORY];
+    }
   }
 
   /**

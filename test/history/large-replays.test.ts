@@ -129,6 +129,18 @@ test.each(["websocket", "polling"])(
   },
 );
 
+test("where handlers alone were told something, older messages are found before that", async () => {
+  held.open();
+  const { app, client } = await serve(rooms(0));
+  const socket = await connected(client("/den"));
+  for (const n of [1, 2, 3]) await app.layer.groupEmit(GROUP, "said", n);
+  for (const n of ALL) await app.layer.groupSend(GROUP, { type: "slow.message", n });
+  const read = (before?: number) =>
+    socket.emitWithAck("sluice.history", { group: GROUP, limit: 2, ...(before && { before }) });
+  expect(await read()).toMatchObject({ messages: [{ offset: 2 }, { offset: 3 }], more: true });
+  expect(await read(2)).toMatchObject({ messages: [{ offset: 1 }], more: false });
+});
+
 test("a single message is given however large it is", async () => {
   const { app, client } = await serve(rooms(0, { limits: { maxMessageBytes: 600_000 } }));
   const socket = await connected(client("/den"));
