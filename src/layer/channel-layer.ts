@@ -16,7 +16,7 @@ import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./en
 import { FanOut, type Member } from "./fan-out.ts";
 import type { PolicyTable } from "./group-policy.ts";
 import type { Appended, HistoryStore } from "./history-store.ts";
-import { type History, LoggedGroups } from "./logged-groups.ts";
+import { type Entrance, type History, LoggedGroups } from "./logged-groups.ts";
 import { NodeRequests } from "./node-requests.ts";
 import { Presence, type PresenceOptions, type PresentUser } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
@@ -486,9 +486,9 @@ export class ChannelLayer {
       throw error;
     }
     const logged = this.#logged?.keepsHistory(group) ? this.#logged : undefined;
-    let firstForNewcomers: number | undefined;
+    let entrance: Entrance | undefined;
     try {
-      firstForNewcomers = await logged?.acquire(group);
+      entrance = await logged?.acquire(group, member);
     } catch (error) {
       if (groups.get(group) === membership) groups.delete(group);
       await this.#subscriptions.release(groupTopic(group));
@@ -501,8 +501,8 @@ export class ChannelLayer {
     }
     membership.held = true;
     this.#presence?.joined(group, member);
-    if (logged === undefined) this.#fanOut.add(group, member);
-    else await logged.join(group, member, firstForNewcomers);
+    if (entrance === undefined) this.#fanOut.add(group, member);
+    else logged?.join(group, member, entrance);
     this.#facts.groupAdded.announce({ group, channel: member.channel });
   }
 

@@ -58,6 +58,13 @@ export interface History {
   readonly more: boolean;
 }
 
+/** Where a member may come in. */
+export interface Entrance {
+  readonly claim: Claim | "too_many" | undefined;
+  /** The first message for a newcomer, where that is not simply so many before the end. */
+  readonly first: number | undefined;
+}
+
 /** From joining to leaving. */
 interface Stay {
   readonly member: Member;
@@ -186,14 +193,13 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /**
-   * Begins to follow a group's log, once for all members here; each needs one `release`.
-   *
-   * @returns the offset of the first message for a newcomer, where that is not simply so many before the end
+   * Begins to follow a group's log, once for all members here; each needs one `release`. All that a member
+   * must wait for before it can `join`.
    */
-  async acquire(group: string): Promise<number | undefined> {
+  async acquire(group: string, member: Member): Promise<Entrance> {
     const { policies, store } = this.#options;
     const policy = policies.of(group).history;
-    if (policy === undefined) return undefined;
+    if (policy === undefined) throw new Error(`the group "${group}" keeps no history`);
     let followed = this.#followed.get(group);
     if (followed === undefined) {
       const log = new GroupLog(group, policy, store, this);
@@ -203,9 +209,17 @@ export class LoggedGroups implements GroupLogHost {
     }
     followed.users += 1;
     try {
-      await followed.log.opened;
-      if (policy.newcomers === 0 || !this.#tellsPresence(group)) return undefined;
-      return await this.#firstForNewcomers(followed);
+      const { log } = followed;
+      await log.opened;
+      const tellsWho = policy.newcomers > 0 && this.#tellsPresence(group);
+      const first = tellsWho ? await this.#firstForNewcomers(followed) : undefined;
+      // It counts once: nothing may fail after it.
+      const claim = member.claim(group);
+      // It may have heard from another node what is not announced here yet.
+      const isAhead =
+        isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset;
+      if (isAhead && this.#isHonest(claim, group, member)) await log.heal();
+      return { claim, first };
     } catch (error) {
       this.release(group);
       // One that could not be opened is of no use to whoever comes next either.
@@ -241,20 +255,16 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /**
-   * Lets a member in, now or when it has been given what it missed. The log must be acquired.
+   * Lets a member in, now or when it has been given what it missed. At once, or one that has gone meanwhile
+   * would stay for ever.
    *
-   * @param firstForNewcomers - what `acquire` returned
+   * @param entrance - what `acquire` returned
    */
-  async join(group: string, member: Member, firstForNewcomers?: number): Promise<void> {
+  join(group: string, member: Member, entrance: Entrance): void {
     const followed = this.#followed.get(group);
     if (followed === undefined) throw new LayerUnavailable(`the log of "${group}" is not followed`);
     const { log, stays } = followed;
-    const claim = member.claim(group);
-    // It may have heard from another node what is not announced here yet.
-    const isAhead =
-      isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset;
-    if (isAhead && this.#isHonest(claim, group, member)) await log.heal();
-    const start = this.#startOf(log, member, claim, firstForNewcomers);
+    const start = this.#startOf(log, member, entrance);
     const stay: Stay = {
       member,
       epoch: start.position.epoch,
@@ -375,11 +385,10 @@ export class LoggedGroups implements GroupLogHost {
   #startOf(
     log: GroupLog,
     member: Member,
-    claim: Claim | "too_many" | undefined,
-    firstForNewcomers = log.position.offset - log.policy.newcomers + 1,
+    { claim, first = log.position.offset - log.policy.newcomers + 1 }: Entrance,
   ) {
     const { epoch, offset } = log.position;
-    const oldest = Math.min(Math.max(firstForNewcomers - 1, 0), offset);
+    const oldest = Math.min(Math.max(first - 1, 0), offset);
     const newcomer = {
       position: oldest === offset ? log.position : { epoch, offset: oldest, id: "" },
       since: oldest,

@@ -1,7 +1,7 @@
 /** Clients that lie about where they were, as packets on the wire. */
 import { expect, test } from "@jest/globals";
 import { Consumer, route } from "sluice";
-import { type Live, serve, until } from "../server/live-server.ts";
+import { gate, type Live, serve, until } from "../server/live-server.ts";
 import { ScriptedHistory } from "./scripted-history.ts";
 
 class Room extends Consumer<{ params: { room: string } }> {
@@ -141,4 +141,24 @@ test("what is asked of a history beyond all measure is refused, and the connecti
   raw.send(`42/chat/den,900["sluice.history",{"group":"chat.den"},"more","arguments"]`);
   expect(await raw.hears("43/chat/den,900[")).toContain("hello");
   expect(raw.isOpen).toBe(true);
+});
+
+test("who goes while the log is read for its claim leaves nothing behind", async () => {
+  const history = new ScriptedHistory();
+  const live = await rooms(history);
+  const own = (await visit(live, "den", "eve", greeting())).joined[0] as Told;
+  const again = (await visit(live, "den", "eve", greeting())).joined[0] as Told;
+  expect(own.epoch).toBe("");
+  await live.empty();
+  const held = gate();
+  history.gate = held.passed;
+  const { begun } = history;
+  const raw = await live.raw();
+  const claim = greeting({ ...again, offset: 1_000 });
+  raw.send(`40/chat/den,${JSON.stringify({ user: "eve", sluice: claim })}`);
+  await until(() => history.begun > begun, "the log is read");
+  raw.socket.terminate();
+  await until(() => live.app.sizes.channels === 0, "it is gone");
+  held.open();
+  await live.empty();
 });
