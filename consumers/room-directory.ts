@@ -51,7 +51,7 @@ export class RoomDirectory {
       clearTimeout(this.#again);
       if (this.#here.size === 0) return;
       // The next time it is told again, so whatever was in the way may be gone by then.
-      tell([...this.#here.keys()]).catch(() => {});
+      tell([...this.#here.keys()].slice(0, MOST_KNOWN)).catch(() => {});
       this.#again = setTimeout(() => this.tellSoon(tell), TELL_AGAIN_MS).unref();
     }, TELL_AFTER_MS).unref();
   }

@@ -17,7 +17,7 @@ import { type ApplicationSettings, applicationDefaults, type Given, resolveOptio
 import { STOPPING } from "./reasons.ts";
 import { type RouteEntry, Router } from "./router.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import type { Backplane, Budget, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
+import type { Allowances, Backplane, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
 
 /** What a part is opened with. */
 export interface PartContext {
@@ -68,6 +68,9 @@ export interface ApplicationOptions extends Given<ApplicationSettings> {
    */
   readonly userId?: (user: unknown) => string | undefined;
 }
+
+/** More than is asked for at once, which would never be there otherwise. */
+const MIN_REPLAY_BURST = 100;
 
 /**
  * Routes, consumers, groups and signals, put together. It knows no sockets: a server
@@ -169,11 +172,11 @@ export class Application {
   /**
    * A carrier brings a client. The runner is not admitted yet: the carrier calls `admit`.
    *
-   * @param newGroups - how many groups without a member here the client's address may still open
+   * @param allowances - of the client's address; by default its own
    * @throws RouteNotFound
    * @internal
    */
-  connect(kind: "socket" | "sse", given: Handshake, link: ClientLink, newGroups?: Budget): Runner {
+  connect(kind: "socket" | "sse", given: Handshake, link: ClientLink, allowances?: Allowances): Runner {
     const { sluice, ...auth } = given.auth;
     const handshake = { ...given, auth };
     const claims = link.positionedCodec && Claims.of(sluice);
@@ -183,8 +186,8 @@ export class Application {
     }
     const closed = new AbortController();
     const scope = createScope(handshake, match.params, closed.signal);
-    const budget = newGroups ?? new TokenBucket(this.settings.limits.newGroupsPerSecond);
-    const runner = new Runner(this.#context, match.route, { scope, link, claims, closed, newGroups: budget });
+    const client = { scope, link, claims, closed, allowances: allowances ?? this.allowances() };
+    const runner = new Runner(this.#context, match.route, client);
     this.#runners.add(runner);
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
@@ -203,6 +206,16 @@ export class Application {
   eventBudget(): TokenBucket {
     const { eventsPerSecond } = this.settings.limits;
     return new TokenBucket(eventsPerSecond, eventsPerSecond * 2);
+  }
+
+  /** @internal */
+  allowances(): Allowances<TokenBucket> {
+    const { newGroupsPerSecond, replayedPerSecond } = this.settings.limits;
+    const burst = Math.max(replayedPerSecond, MIN_REPLAY_BURST);
+    return {
+      newGroups: new TokenBucket(newGroupsPerSecond),
+      replayed: new TokenBucket(replayedPerSecond, burst),
+    };
   }
 
   async #start(): Promise<void> {

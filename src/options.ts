@@ -24,6 +24,11 @@ export const applicationDefaults = {
     floodEvents: 1_000,
     /** Groups without a member on this node that the clients of one address may open per second. */
     newGroupsPerSecond: 100,
+    /**
+     * Messages of histories that the clients of one address are given per second; a replay waits for its
+     * turn, a client that asks is answered with `rate_limited`.
+     */
+    replayedPerSecond: 20_000,
     /** Users that a group with presence counts and lists; others are in it uncounted. */
     usersPerGroup: 10_000,
     /** Bytes of what others see of a user, as JSON. */

@@ -135,10 +135,18 @@ export interface ClientLink<F extends Frame = Frame> {
 
 /** A bounded allowance that refills with time. */
 export interface Budget {
-  /** True when there was one left; it is spent then. */
-  take(): boolean;
+  /** True when there was one left, or as many as asked; they are spent then. */
+  take(count?: number): boolean;
   /** How often `take` said no; forgotten at the rate at which the allowance refills. */
   readonly refusals: number;
+}
+
+/** What the clients of one address may still do. */
+export interface Allowances<B extends Budget = Budget> {
+  /** How many groups that have no member here yet they may open. */
+  readonly newGroups: B;
+  /** How many messages of histories they may be given. */
+  readonly replayed: B;
 }
 
 /** Answers one event of a client, with what its handler returned or a `Refusal`; called at most once. */

@@ -5,6 +5,8 @@ import type { GapReason, Position } from "./types.ts";
 export interface Mark extends Position {
   /** It is the so-manieth event of the handler of the message at that offset, which is not complete yet. */
   readonly part?: number;
+  /** It has no payload; what stands in its place is none. */
+  readonly isBare?: true;
 }
 
 /** Where a client was let in, and what the server signed for that. */
@@ -15,14 +17,14 @@ export interface Receipt {
 
 const MAX_TEXT = 1_000;
 
-/** Of `{ sluice: [group, epoch, offset, id, part?] }`. */
+/** Of `{ sluice: [group, epoch, offset, id, part?], bare? }`. */
 export function markOf(value: unknown): Mark | undefined {
-  const { sluice } = fieldsOf(value);
+  const { sluice, bare } = fieldsOf(value);
   if (!Array.isArray(sluice) || sluice.length < 4 || sluice.length > 5) return undefined;
   const [group, epoch, offset, id, part] = sluice as readonly unknown[];
   const position = positionOf({ group, epoch, offset, id });
-  if (position === undefined || sluice.length === 4) return position;
-  return isCount(part) ? { ...position, part } : undefined;
+  if (position === undefined || (sluice.length === 5 && !isCount(part))) return undefined;
+  return { ...position, ...(isCount(part) && { part }), ...(bare === true && { isBare: bare }) };
 }
 
 export function positionOf(value: unknown): Position | undefined {

@@ -132,7 +132,8 @@ class Recovery {
     this.#kept?.writeSoon();
     if (heard === false) return undefined;
     const { acknowledge } = heard;
-    return acknowledge === undefined ? [event, payload] : [event, payload, acknowledge];
+    const passed = mark.isBare ? [event] : [event, payload];
+    return acknowledge === undefined ? passed : [...passed, acknowledge];
   }
 
   #joined(position: Position | undefined, payload: unknown): undefined {

@@ -97,8 +97,12 @@ export class Intake {
   readonly #limits: IntakeLimits;
   readonly #mailbox: Mailbox<Item>;
   #pendingEvents = 0;
+  /** Readings of histories: one after another, or a client would have the server read all at once. */
+  #reading: Promise<void> = Promise.resolve();
+  #pendingReadings = 0;
   /** Messages of histories that wait or are handled, and frames behind them. */
   #pendingLogged = 0;
+  #pendingBytes = 0;
 
   /** @param budget - how many events the client may send */
   constructor(host: IntakeHost, handlers: HandlerTable, budget: Budget, facts: Facts, limits: IntakeLimits) {
@@ -138,14 +142,21 @@ export class Intake {
   /** Takes a frame if messages of histories wait before it; else says false. */
   write(frame: Frame): boolean {
     if (this.#pendingLogged === 0 || this.#mailbox.hasEnded) return false;
-    if (this.#mailbox.post({ frame })) this.#pendingLogged += 1;
-    else this.#host.end(TOO_SLOW);
+    if (this.#mailbox.post({ frame })) {
+      this.#pendingLogged += 1;
+      this.#pendingBytes += frame.bytes;
+    } else this.#host.end(TOO_SLOW);
     return true;
   }
 
   /** Items that wait. */
   get waiting(): number {
     return this.#mailbox.size;
+  }
+
+  /** Of frames that wait. */
+  get waitingBytes(): number {
+    return this.#pendingBytes;
   }
 
   /** A fact that a signal announced. */
@@ -177,7 +188,7 @@ export class Intake {
       }
       throw new RateLimited("too many events in too little time; slow down");
     }
-    if (event === ReservedEvent.history) return void this.#answerHistory(args[0], acknowledge);
+    if (event === ReservedEvent.history) return this.#readHistory(args[0], acknowledge);
     const name = checkEventName(event);
     if (args.length > 1) {
       throw new InvalidMessage(`an event takes one payload, not ${args.length}; put them into one object`);
@@ -200,6 +211,7 @@ export class Intake {
   async #handle(item: Item): Promise<void> {
     if ("frame" in item) {
       this.#pendingLogged -= 1;
+      this.#pendingBytes -= item.frame.bytes;
       return this.#host.write(item.frame);
     }
     const { handled } = this.#facts;
@@ -275,8 +287,18 @@ export class Intake {
   }
 
   /** Not through the mailbox: no hook or handler is concerned. */
-  async #answerHistory(payload: unknown, acknowledge: Acknowledge | undefined): Promise<void> {
+  #readHistory(payload: unknown, acknowledge: Acknowledge | undefined): void {
     if (acknowledge === undefined) return;
+    if (this.#pendingReadings >= this.#limits.pendingEvents) {
+      throw new ChannelFull("too many readings wait; wait for their answers");
+    }
+    this.#pendingReadings += 1;
+    this.#reading = this.#reading.then(() => this.#answerHistory(payload, acknowledge));
+  }
+
+  async #answerHistory(payload: unknown, acknowledge: Acknowledge): Promise<void> {
+    this.#pendingReadings -= 1;
+    if (!this.#host.isOpen) return acknowledge(CONNECTION_CLOSED);
     try {
       acknowledge(await this.#host.readHistory(payload));
     } catch (error) {

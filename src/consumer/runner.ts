@@ -27,7 +27,7 @@ import { encodePayload } from "../payload.ts";
 import type { Signal } from "../signals.ts";
 import type {
   Acknowledge,
-  Budget,
+  Allowances,
   ClientLink,
   DisconnectReason,
   EventPosition,
@@ -83,8 +83,8 @@ export interface RunnerClient {
   readonly claims: Claims | undefined;
   /** The controller of `scope.closed`. */
   readonly closed: AbortController;
-  /** How many groups that have no member here yet this client may open. */
-  readonly newGroups: Budget;
+  /** Shared by all clients of its address. */
+  readonly allowances: Allowances;
 }
 
 export class Runner implements Member, ConsumerVerbs, IntakeHost {
@@ -197,7 +197,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   readHistory(payload: unknown): Promise<unknown> {
-    return this.#context.layer.clientHistory(this.channel, payload);
+    return this.#context.layer.clientHistory(this, payload);
   }
 
   /** The carrier has lost the client. */
@@ -259,8 +259,13 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return this.#client.claims?.take(group);
   }
 
+  mayBeGiven(messages: number): boolean {
+    return this.#client.allowances.replayed.take(messages);
+  }
+
   get backlog(): { readonly bytes: number; readonly messages: number } {
-    return { bytes: this.#client.link.waitingBytes, messages: this.#intake.waiting };
+    const { waiting, waitingBytes } = this.#intake;
+    return { bytes: this.#client.link.waitingBytes + waitingBytes, messages: waiting };
   }
 
   isIn(group: string): boolean {
@@ -300,7 +305,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       if (layer.groupCount(this.channel) >= limits.groupsPerConnection) {
         throw new RateLimited(`a connection may be in ${limits.groupsPerConnection} groups at once`);
       }
-      if (!layer.isUsed(group) && !this.#client.newGroups.take()) {
+      if (!layer.isUsed(group) && !this.#client.allowances.newGroups.take()) {
         throw new RateLimited("too many new groups in too little time; try again in a second");
       }
     }

@@ -6,6 +6,7 @@ import {
   InvalidMessage,
   LayerUnavailable,
   NoHandler,
+  RateLimited,
 } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import { checkChannelName, checkEventName, checkGroupName, checkMessageType, nodeOf } from "../names.ts";
@@ -15,7 +16,7 @@ import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./en
 import { FanOut, type Member } from "./fan-out.ts";
 import type { PolicyTable } from "./group-policy.ts";
 import type { Appended, HistoryStore } from "./history-store.ts";
-import { type History, LoggedGroups } from "./logged-groups.ts";
+import { type Entrance, type History, LoggedGroups } from "./logged-groups.ts";
 import { NodeRequests } from "./node-requests.ts";
 import { Presence, type PresenceOptions, type PresentUser } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
@@ -279,18 +280,27 @@ export class ChannelLayer {
   }
 
   /** What a client may read of the history of a group that its consumer is in. @internal */
-  async clientHistory(channel: string, asked: unknown): Promise<History> {
+  async clientHistory(member: Member, asked: unknown): Promise<History> {
     const { group, limit = 50, before } = (asked ?? {}) as { group?: unknown } & HistoryOptions;
     const name = checkGroupName(group as string);
     checkReading(limit, before, MAX_CLIENT_HISTORY);
     this.#checkOpen();
-    const since = this.#logged?.readableSince(name, channel);
+    const since = this.#logged?.readableSince(name, member.channel);
     if (this.#logged === undefined || since === undefined) {
       throw new NoHandler("the history of this group is not for you, or there is none");
     }
-    const { messages, ...rest } = await this.#logged.history(name, limit, before, since);
-    // Messages between consumers are not for clients.
-    return { ...rest, messages: messages.filter(({ event }) => event !== undefined) };
+    let [border, most] = [before, limit];
+    for (;;) {
+      if (!member.mayBeGiven(most)) throw new RateLimited("too much is read; try again in a second");
+      const { epoch, messages, more } = await this.#logged.clientHistory(name, most, border, since);
+      // Messages between consumers are not for clients. Nothing but those would not say how to go on.
+      const events = messages.filter(({ event }) => event !== undefined);
+      const [oldest] = messages;
+      if (events.length > 0 || !more || oldest === undefined) {
+        return { epoch, messages: events.slice(-limit), more: more || events.length > limit };
+      }
+      [border, most] = [oldest.offset, MAX_CLIENT_HISTORY];
+    }
   }
 
   /**
@@ -476,9 +486,9 @@ export class ChannelLayer {
       throw error;
     }
     const logged = this.#logged?.keepsHistory(group) ? this.#logged : undefined;
-    let firstForNewcomers: number | undefined;
+    let entrance: Entrance | undefined;
     try {
-      firstForNewcomers = await logged?.acquire(group);
+      entrance = await logged?.acquire(group, member);
     } catch (error) {
       if (groups.get(group) === membership) groups.delete(group);
       await this.#subscriptions.release(groupTopic(group));
@@ -491,8 +501,8 @@ export class ChannelLayer {
     }
     membership.held = true;
     this.#presence?.joined(group, member);
-    if (logged === undefined) this.#fanOut.add(group, member);
-    else await logged.join(group, member, firstForNewcomers);
+    if (entrance === undefined) this.#fanOut.add(group, member);
+    else logged?.join(group, member, entrance);
     this.#facts.groupAdded.announce({ group, channel: member.channel });
   }
 

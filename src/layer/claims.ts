@@ -10,18 +10,23 @@ export interface Claim extends Position {
 
 const MAX_CLAIMS = 100;
 const MAX_TEXT = 100;
+/** Groups that are remembered to have been joined, of a client that does not know all that it was in. */
+const MAX_TAKEN = 1_000;
 
 export class Claims {
   readonly #claims = new Map<string, Claim>();
   readonly #surplus = new Set<string>();
+  /** Those that were joined, if the client had more positions than it could carry. */
+  readonly #taken: Set<string> | undefined;
 
   /** Undefined for a stock client, which carries no positions. */
   static of(value: unknown): Claims | undefined {
-    const { v, positions } = (isObject(value) ? value : {}) as Readonly<Record<string, unknown>>;
-    return v === 1 ? new Claims(Array.isArray(positions) ? positions : []) : undefined;
+    const { v, positions, isCut } = (isObject(value) ? value : {}) as Readonly<Record<string, unknown>>;
+    return v === 1 ? new Claims(Array.isArray(positions) ? positions : [], isCut === true) : undefined;
   }
 
-  private constructor(positions: readonly unknown[]) {
+  private constructor(positions: readonly unknown[], isCut: boolean) {
+    this.#taken = isCut ? new Set() : undefined;
     for (const position of positions.slice(0, 10 * MAX_CLAIMS)) {
       const group = isObject(position) ? (position as { readonly group?: unknown }).group : undefined;
       if (!isGroupName(group)) continue;
@@ -35,7 +40,9 @@ export class Claims {
     if (this.#surplus.delete(group)) return "too_many";
     const claim = this.#claims.get(group);
     this.#claims.delete(group);
-    return claim;
+    const isFirst = this.#taken !== undefined && this.#taken.size < MAX_TAKEN && !this.#taken.has(group);
+    if (isFirst) this.#taken?.add(group);
+    return claim ?? (isFirst ? "too_many" : undefined);
   }
 }
 

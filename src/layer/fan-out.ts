@@ -36,6 +36,8 @@ export interface Member {
   claim(group: string): Claim | "too_many" | undefined;
   /** Resolves when it is open, with true, or has ended. */
   readonly whenOpen: Promise<boolean>;
+  /** Whether its client may be given so many messages of histories now; they are counted then. */
+  mayBeGiven(messages: number): boolean;
   /** How much waits for it to be read. */
   readonly backlog: { readonly bytes: number; readonly messages: number };
   /** Ends the connection; the client is told code and reason. */

@@ -58,6 +58,13 @@ export interface History {
   readonly more: boolean;
 }
 
+/** Where a member may come in. */
+export interface Entrance {
+  readonly claim: Claim | "too_many" | undefined;
+  /** The first message for a newcomer, where that is not simply so many before the end. */
+  readonly first: number | undefined;
+}
+
 /** From joining to leaving. */
 interface Stay {
   readonly member: Member;
@@ -75,6 +82,10 @@ interface Followed {
   readonly log: GroupLog;
   users: number;
   readonly stays: Map<string, Stay>;
+  /** Offsets of the last messages before it was followed, once somebody needed them. */
+  saidBefore: Promise<readonly number[]> | undefined;
+  /** And since then; together as many as newcomers are given. */
+  said: number[];
 }
 
 const CHUNK = 100;
@@ -83,7 +94,9 @@ const MAX_REPLAY = 1_000;
 /** Bytes that may wait for a client, and messages for its consumer, while it is given what it missed. */
 const MAX_OUTSTANDING_BYTES = 262_144;
 const MAX_OUTSTANDING_MESSAGES = 100;
+/** How soon it is looked whether there is room again; twice as long each time in vain. */
 const LOOK_AGAIN_MS = 10;
+const MAX_LOOK_AGAIN_MS = 640;
 const RETRY_MS = 500;
 /** How often the logs in use are compared with the store: an announcement may be lost without a trace. */
 const CHECK_MS = 10_000;
@@ -180,30 +193,56 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /**
-   * Begins to follow a group's log, once for all members here; each needs one `release`.
-   *
-   * @returns the offset of the first message for a newcomer, where that is not simply so many before the end
+   * Begins to follow a group's log, once for all members here; each needs one `release`. All that a member
+   * must wait for before it can `join`.
    */
-  async acquire(group: string): Promise<number | undefined> {
+  async acquire(group: string, member: Member): Promise<Entrance> {
     const { policies, store } = this.#options;
     const policy = policies.of(group).history;
-    if (policy === undefined) return undefined;
+    if (policy === undefined) throw new Error(`the group "${group}" keeps no history`);
     let followed = this.#followed.get(group);
     if (followed === undefined) {
-      followed = { log: new GroupLog(group, policy, store, this), users: 0, stays: new Map() };
+      const log = new GroupLog(group, policy, store, this);
+      followed = { log, users: 0, stays: new Map(), saidBefore: undefined, said: [] };
       this.#followed.set(group, followed);
       this.#checking ??= setInterval(() => void this.#check(), CHECK_MS);
     }
     followed.users += 1;
     try {
-      await followed.log.opened;
-      if (policy.newcomers === 0 || !this.#tellsPresence(group)) return undefined;
-      const { entries } = await store.readBefore(group, undefined, policy.newcomers);
-      return entries[0]?.offset ?? Number.POSITIVE_INFINITY;
+      const { log } = followed;
+      await log.opened;
+      const tellsWho = policy.newcomers > 0 && this.#tellsPresence(group);
+      const first = tellsWho ? await this.#firstForNewcomers(followed) : undefined;
+      // It counts once: nothing may fail after it.
+      const claim = member.claim(group);
+      // It may have heard from another node what is not announced here yet.
+      const isAhead =
+        isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset;
+      if (isAhead && this.#isHonest(claim, group, member)) await log.heal();
+      return { claim, first };
     } catch (error) {
       this.release(group);
       // One that could not be opened is of no use to whoever comes next either.
       if (this.#followed.get(group) === followed && !followed.log.isOpen) this.#forget(group, followed);
+      throw error;
+    }
+  }
+
+  /** Read once, not for each newcomer: what it reads is all that they are given. */
+  async #firstForNewcomers(followed: Followed): Promise<number> {
+    const { group, policy } = followed.log;
+    const { newcomers } = policy;
+    followed.saidBefore ??= this.#options.store
+      .readBefore(group, undefined, newcomers)
+      .then(({ entries }) => entries.map(({ offset }) => offset));
+    const reading = followed.saidBefore;
+    try {
+      const before = await reading;
+      const [first = Number.POSITIVE_INFINITY] = followed.said;
+      const said = [...before.filter((offset) => offset < first), ...followed.said];
+      return said[Math.max(said.length - newcomers, 0)] ?? Number.POSITIVE_INFINITY;
+    } catch (error) {
+      if (followed.saidBefore === reading) followed.saidBefore = undefined;
       throw error;
     }
   }
@@ -216,19 +255,16 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /**
-   * Lets a member in, now or when it has been given what it missed. The log must be acquired.
+   * Lets a member in, now or when it has been given what it missed. At once, or one that has gone meanwhile
+   * would stay for ever.
    *
-   * @param firstForNewcomers - what `acquire` returned
+   * @param entrance - what `acquire` returned
    */
-  async join(group: string, member: Member, firstForNewcomers?: number): Promise<void> {
+  join(group: string, member: Member, entrance: Entrance): void {
     const followed = this.#followed.get(group);
     if (followed === undefined) throw new LayerUnavailable(`the log of "${group}" is not followed`);
     const { log, stays } = followed;
-    const claim = member.claim(group);
-    // It may have heard from another node what is not announced here yet.
-    if (isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset)
-      await log.heal();
-    const start = this.#startOf(log, member, claim, firstForNewcomers);
+    const start = this.#startOf(log, member, entrance);
     const stay: Stay = {
       member,
       epoch: start.position.epoch,
@@ -260,12 +296,33 @@ export class LoggedGroups implements GroupLogHost {
     return this.#followed.get(group)?.stays.get(channel)?.since;
   }
 
-  /** @param since - nothing up to this offset is given */
-  async history(group: string, limit: number, before: number | undefined, since = 0): Promise<History> {
+  async history(group: string, limit: number, before: number | undefined): Promise<History> {
+    const { top, entries } = await this.#options.store.readBefore(group, before, limit + 1);
+    const messages = entries.slice(-limit).flatMap(toHistoryMessage);
+    return { epoch: top?.epoch ?? "", messages, more: entries.length > limit };
+  }
+
+  /**
+   * For a client: no more than may wait for one at once, but one message in any case.
+   *
+   * @param since - nothing up to this offset is given
+   */
+  async clientHistory(
+    group: string,
+    limit: number,
+    before: number | undefined,
+    since: number,
+  ): Promise<History> {
     const { top, entries } = await this.#options.store.readBefore(group, before, limit + 1);
     const allowed = entries.filter(({ offset }) => offset > since);
-    const messages = allowed.slice(-limit).flatMap(toHistoryMessage);
-    return { epoch: top?.epoch ?? "", messages, more: allowed.length > limit };
+    let [first, bytes] = [allowed.length, 0];
+    for (const { text } of allowed.slice(-limit).reverse()) {
+      bytes += Buffer.byteLength(text);
+      if (bytes > MAX_OUTSTANDING_BYTES && first < allowed.length) break;
+      first -= 1;
+    }
+    const messages = allowed.slice(first).flatMap(toHistoryMessage);
+    return { epoch: top?.epoch ?? "", messages, more: first > 0 };
   }
 
   // ---- what a group's log says ------------------------------------------------------------------
@@ -273,6 +330,7 @@ export class LoggedGroups implements GroupLogHost {
   deliver(group: string, entry: LogEntry, position: Position): void {
     const envelope = decodeEnvelope(entry.text);
     const { fanOut } = this.#options;
+    if (envelope?.header.kind !== "presence") this.#noteSaid(group, position.offset);
     const { epoch, offset, id } = position;
     const eventPosition: EventPosition = [group, epoch, offset, id];
     switch (envelope?.header.kind) {
@@ -297,10 +355,12 @@ export class LoggedGroups implements GroupLogHost {
 
   /** The first entry of a log: all who are here were let in before it. */
   begin(group: string, position: Position): void {
+    this.#forgetSaid(group);
     for (const stay of this.#heldStays(group)) this.#restate(group, stay, position);
   }
 
   gap(group: string, reason: GapReason, position: Position): void {
+    this.#forgetSaid(group);
     for (const stay of this.#heldStays(group)) {
       this.#tellGap(group, stay, reason, position, true);
       this.#restate(group, stay, position);
@@ -308,16 +368,27 @@ export class LoggedGroups implements GroupLogHost {
     this.#options.presence.suspect(group);
   }
 
+  #noteSaid(group: string, offset: number): void {
+    const followed = this.#followed.get(group);
+    if (followed === undefined || !this.#tellsPresence(group)) return;
+    followed.said.push(offset);
+    if (followed.said.length > followed.log.policy.newcomers) followed.said.shift();
+  }
+
+  #forgetSaid(group: string): void {
+    const followed = this.#followed.get(group);
+    if (followed !== undefined) [followed.said, followed.saidBefore] = [[], undefined];
+  }
+
   // ---- joining ----------------------------------------------------------------------------------
 
   #startOf(
     log: GroupLog,
     member: Member,
-    claim: Claim | "too_many" | undefined,
-    firstForNewcomers = log.position.offset - log.policy.newcomers + 1,
+    { claim, first = log.position.offset - log.policy.newcomers + 1 }: Entrance,
   ) {
     const { epoch, offset } = log.position;
-    const oldest = Math.min(Math.max(firstForNewcomers - 1, 0), offset);
+    const oldest = Math.min(Math.max(first - 1, 0), offset);
     const newcomer = {
       position: oldest === offset ? log.position : { epoch, offset: oldest, id: "" },
       since: oldest,
@@ -335,11 +406,10 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /** Why a client cannot go on where it was. */
-  #refusalOf(claim: Claim, log: GroupLog, { user }: Member): GapReason | undefined {
-    const { epoch, offset, id, since, receipt } = claim;
+  #refusalOf(claim: Claim, log: GroupLog, member: Member): GapReason | undefined {
+    const { epoch, offset, id } = claim;
     const { position } = log;
-    const isGenuine = this.#options.receipts.isGenuine(receipt, log.group, user, epoch, since);
-    if (!isGenuine || offset < since) return "receipt";
+    if (!this.#isHonest(claim, log.group, member)) return "receipt";
     // Let in before anything was ever said here: then it has missed the log from its beginning.
     const isFromBefore = epoch === "" && offset === 0;
     if (epoch !== position.epoch && !isFromBefore) return "epoch";
@@ -348,12 +418,17 @@ export class LoggedGroups implements GroupLogHost {
     return isOther ? "id" : undefined;
   }
 
+  #isHonest({ epoch, offset, since, receipt }: Claim, group: string, { user }: Member): boolean {
+    return offset >= since && this.#options.receipts.isGenuine(receipt, group, user, epoch, since);
+  }
+
   /** Brings one member to where the others are; it is one of them in the same moment. */
   async #catchUp(log: GroupLog, stay: Stay, from: Position, isRecovered: boolean): Promise<void> {
     const { group } = log;
     const { member, over } = stay;
     let position = from;
     let replayed = 0;
+    let lookAgainMs = LOOK_AGAIN_MS;
     if (!(await member.whenOpen)) return;
     while (!over.signal.aborted) {
       if (isSame(position, log.position)) {
@@ -363,24 +438,23 @@ export class LoggedGroups implements GroupLogHost {
           this.#options.facts.recovered.announce({ group, channel: member.channel, messages: replayed });
         return;
       }
-      if (await this.#isCrowded(member)) continue;
+      const missing = Math.abs(log.position.offset - position.offset);
+      if (isCrowded(member) || !member.mayBeGiven(Math.min(missing, CHUNK))) {
+        await pause(lookAgainMs, over.signal);
+        lookAgainMs = Math.min(lookAgainMs * 2, MAX_LOOK_AGAIN_MS);
+        continue;
+      }
+      lookAgainMs = LOOK_AGAIN_MS;
       const next = await this.#replay(log, stay, position, isRecovered);
-      if (next === undefined || isSame(next, position)) {
-        // The others here are elsewhere than the store is: first things first.
-        await log.heal();
-        await pause(RETRY_MS);
-      } else {
+      if (next !== undefined && !isSame(next, position)) {
         replayed += Math.max(next.offset - position.offset, 0);
         position = next;
+      } else if (!isCrowded(member)) {
+        // The others here are elsewhere than the store is: first things first.
+        await log.heal();
+        await pause(RETRY_MS, over.signal);
       }
     }
-  }
-
-  /** Waits a moment if the client or its consumer has not taken yet what it was given. */
-  async #isCrowded({ backlog }: Member): Promise<boolean> {
-    if (backlog.bytes <= MAX_OUTSTANDING_BYTES && backlog.messages <= MAX_OUTSTANDING_MESSAGES) return false;
-    await pause(LOOK_AGAIN_MS);
-    return true;
   }
 
   /** Gives one member some of what it missed; where it is then, or undefined if it cannot go on yet. */
@@ -409,7 +483,7 @@ export class LoggedGroups implements GroupLogHost {
       const [next] = given;
       const start = next === undefined ? end : { epoch: end.epoch, offset: next.offset - 1, id: "" };
       if (isOther) this.#restate(group, stay, start);
-      return this.#give(stay, group, end.epoch, given, isRecovered) ?? end;
+      return next === undefined ? end : (this.#give(stay, group, end.epoch, given, isRecovered) ?? from);
     }
     const step = continuation(from, top, slice.entries);
     const { gap, entries } = step;
@@ -434,22 +508,27 @@ export class LoggedGroups implements GroupLogHost {
     return last.offset > end.offset ? end : last;
   }
 
-  /** Newcomers are given messages; who came and left before them they find in the list. */
+  /**
+   * Gives as much as there is room for; where the member is then. Newcomers are given messages; who came and
+   * left before them they find in the list.
+   */
   #give(
-    { member, joinedAt }: Stay,
+    { member, joinedAt, over }: Stay,
     group: string,
     epoch: string,
     entries: readonly LogEntry[],
     isRecovered: boolean,
   ): Position | undefined {
+    let last: LogEntry | undefined;
     let isLastGiven = true;
     for (const entry of entries) {
+      if (over.signal.aborted || isCrowded(member)) break;
+      last = entry;
       const envelope = decodeEnvelope(entry.text);
       const isOld = !isRecovered && entry.offset <= joinedAt.offset;
       isLastGiven = !(isOld && envelope?.header.kind === "presence");
       if (isLastGiven) this.#deliverTo(member, group, epoch, entry, envelope);
     }
-    const last = entries.at(-1);
     if (last === undefined) return undefined;
     if (!isLastGiven) member.skip([group, epoch, last.offset, last.id]);
     return { epoch, offset: last.offset, id: last.id };
@@ -587,7 +666,12 @@ function toHistoryMessage({ offset, id, at, text }: LogEntry): readonly HistoryM
   return [{ offset, id, at, ...event, payload: decodePayload(payload) }];
 }
 
+/** Whether the client or its consumer has not taken yet what it was given. */
+function isCrowded({ backlog: { bytes, messages } }: Member): boolean {
+  return bytes > MAX_OUTSTANDING_BYTES || messages > MAX_OUTSTANDING_MESSAGES;
+}
+
 /** Not worth keeping a process alive for. */
-function pause(ms: number): Promise<void> {
-  return sleep(ms, undefined, { ref: false });
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { ref: false, signal }).catch(() => {});
 }

@@ -110,12 +110,14 @@ export class OwnUsers {
     if (entry !== undefined && !entry.isUpdate) entry.info = info;
   }
 
-  /** Somebody has left the group: there may be room for whom it did not take in. */
+  /** Somebody has left the group: there may be room for one whom it did not take in. */
   roomAgain(group: string): void {
-    if (!this.#full.delete(group)) return;
+    if (!this.#full.has(group)) return;
     for (const entry of this.#groups.get(group)?.values() ?? []) {
-      if (entry.isRefused) void this.#writeAnew(entry);
+      // One alone: if all tried, each leave of a full group would cost as many calls as wait before it.
+      if (entry.isRefused) return void this.#writeAnew(entry);
     }
+    this.#full.delete(group);
   }
 
   /** Resolves when nothing about the group is under way to the store. */

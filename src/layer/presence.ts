@@ -167,7 +167,9 @@ export class Presence implements PresenceListener, OwnUsersHost {
     const { user, channel } = member;
     if (user === undefined) return;
     if (isUserName(user)) return this.#own.joined(group, user, channel, member.info);
-    this.failed(new InvalidMessage(`a user who is counted has a name of 1 to ${MAX_USER_BYTES} bytes`));
+    this.failed(
+      new InvalidMessage(`a user who is counted has a name of 1 to ${MAX_USER_BYTES} bytes of Unicode`),
+    );
   }
 
   /** @param isMoving - the server has sent its client to another node */
@@ -552,7 +554,8 @@ function changeIn(json: string): PresenceChange {
 const MAX_TOLD = Number.POSITIVE_INFINITY;
 
 function isUserName(user: string): boolean {
-  return user !== "" && Buffer.byteLength(user) <= MAX_USER_BYTES;
+  // Half a character is stored as another; so would be another half.
+  return user !== "" && !/\p{Cs}/u.test(user) && Buffer.byteLength(user) <= MAX_USER_BYTES;
 }
 
 function infoOf(json: string): unknown {

@@ -1,24 +1,26 @@
 import { addressKey } from "../address-key.ts";
-import { TokenBucket } from "../token-bucket.ts";
+import type { TokenBucket } from "../token-bucket.ts";
+import type { Allowances } from "../types.ts";
 
 interface Entry {
   connections: number;
-  readonly newGroups: TokenBucket;
+  readonly allowances: Allowances<TokenBucket>;
 }
 
 /** How many addresses without a connection are remembered before the idle ones are let go. */
 const SWEEP_AT = 10_000;
 
-/** What is counted per client address: open connections, and the allowance for new groups. */
+/** What is counted per client address: open connections, and what their clients may still do. */
 export class Addresses {
   readonly #entries = new Map<string, Entry>();
   readonly #limit: number;
-  readonly #newGroupsPerSecond: number;
+  readonly #allow: () => Allowances<TokenBucket>;
   #sweepAt = SWEEP_AT;
 
-  constructor(limit: number, newGroupsPerSecond: number) {
+  /** @param allow - makes what a new address has */
+  constructor(limit: number, allow: () => Allowances<TokenBucket>) {
     this.#limit = limit;
-    this.#newGroupsPerSecond = newGroupsPerSecond;
+    this.#allow = allow;
   }
 
   hasRoom(address: string): boolean {
@@ -26,13 +28,10 @@ export class Addresses {
   }
 
   /** A connection begins. `leave` it once. */
-  enter(address: string): { readonly newGroups: TokenBucket; leave(): void } {
+  enter(address: string): { readonly allowances: Allowances; leave(): void } {
     if (this.#entries.size >= this.#sweepAt) this.#sweep();
     const key = addressKey(address);
-    const entry = this.#entries.get(key) ?? {
-      connections: 0,
-      newGroups: new TokenBucket(this.#newGroupsPerSecond),
-    };
+    const entry = this.#entries.get(key) ?? { connections: 0, allowances: this.#allow() };
     this.#entries.set(key, entry);
     entry.connections += 1;
     let left = false;
@@ -41,9 +40,9 @@ export class Addresses {
       left = true;
       entry.connections -= 1;
       // One that has spent its allowance is remembered, or coming back would refill it.
-      if (entry.connections === 0 && entry.newGroups.isFull) this.#entries.delete(key);
+      if (isUnspent(entry)) this.#entries.delete(key);
     };
-    return { newGroups: entry.newGroups, leave };
+    return { allowances: entry.allowances, leave };
   }
 
   get connections(): number {
@@ -53,9 +52,11 @@ export class Addresses {
   }
 
   #sweep(): void {
-    for (const [address, { connections, newGroups }] of this.#entries) {
-      if (connections === 0 && newGroups.isFull) this.#entries.delete(address);
-    }
+    for (const [address, entry] of this.#entries) if (isUnspent(entry)) this.#entries.delete(address);
     this.#sweepAt = Math.max(SWEEP_AT, this.#entries.size * 2);
   }
+}
+
+function isUnspent({ connections, allowances }: Entry): boolean {
+  return connections === 0 && allowances.newGroups.isFull && allowances.replayed.isFull;
 }

@@ -1,6 +1,6 @@
 import type { Runner } from "../consumer/runner.ts";
 import { connectionLost, FLOOD, TOO_SLOW } from "../reasons.ts";
-import type { Budget, DisconnectReason } from "../types.ts";
+import type { Allowances, Budget, DisconnectReason } from "../types.ts";
 import {
   bufferedBytes,
   cut,
@@ -34,7 +34,7 @@ interface Packet {
 export class Connection {
   /** Allowance of events, shared by all routes. */
   readonly events: Budget;
-  readonly newGroups: Budget;
+  readonly allowances: Allowances;
   readonly remoteAddress: string;
   readonly #conn: EngineSocket;
   readonly #limits: ConnectionLimits;
@@ -50,14 +50,14 @@ export class Connection {
   constructor(
     conn: EngineSocket,
     remoteAddress: string,
-    budgets: { readonly events: Budget; readonly newGroups: Budget },
+    budgets: { readonly events: Budget; readonly allowances: Allowances },
     limits: ConnectionLimits,
   ) {
     this.#conn = conn;
     this.#limits = limits;
     this.remoteAddress = remoteAddress;
     this.events = budgets.events;
-    this.newGroups = budgets.newGroups;
+    this.allowances = budgets.allowances;
     conn.on("packetCreate", (packet: Packet) => this.#count(packet));
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
     conn.once("close", (reason: string) => this.#lost(reason));

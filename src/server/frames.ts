@@ -25,7 +25,7 @@ export class SocketCodec implements FrameCodec<SocketFrame> {
   encode({ event, json, attachments, position }: OutgoingEvent): SocketFrame {
     const payload =
       position !== undefined && this.#hasPositions
-        ? `,${json || "null"},{"sluice":${JSON.stringify(position)}}`
+        ? `,${json || "null"},{"sluice":${JSON.stringify(position)}${json ? "" : ',"bare":true'}}`
         : json && `,${json}`;
     const body = `${this.#prefix}[${JSON.stringify(event)}${payload}]`;
     if (attachments.length === 0) {

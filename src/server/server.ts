@@ -78,7 +78,7 @@ export class Server {
     this.settings = resolveServerOptions(options);
     const { limits, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
-    this.#addresses = new Addresses(limits.connectionsPerAddress, app.settings.limits.newGroupsPerSecond);
+    this.#addresses = new Addresses(limits.connectionsPerAddress, () => app.allowances());
     this.express = express();
     this.express.disable("x-powered-by");
     // What is added after `listen` comes after our own error handler: Express' must show no stack either.

@@ -158,7 +158,7 @@ export class SocketCarrier implements Carrier {
     const { trustedProxies } = this.#settings;
     const link = new SocketLink(socket, connection);
     const handshake = handshakeOf(socket.request, "socket.io", name, auth, trustedProxies);
-    const runner = this.#app.connect("socket", handshake, link, connection.newGroups);
+    const runner = this.#app.connect("socket", handshake, link, connection.allowances);
     connection.add(name, runner);
     this.#admitted.set(socket, { link, runner });
     this.#connecting.set(runner, socket);
@@ -219,12 +219,12 @@ export class SocketCarrier implements Carrier {
     const { trustedProxies, pingTimeoutMs } = this.#settings;
     const { connectTimeoutMs, limits } = this.#app.settings;
     const address = clientAddress(conn.request, trustedProxies);
-    const { newGroups, leave } = this.#addresses.enter(address);
+    const { allowances, leave } = this.#addresses.enter(address);
     conn.once("close", leave);
     const connection = new Connection(
       conn,
       address,
-      { events: this.#app.eventBudget(), newGroups },
+      { events: this.#app.eventBudget(), allowances },
       {
         maxWaitingBytes: limits.maxWaitingBytes,
         floodEvents: limits.floodEvents,

@@ -3,6 +3,7 @@
  * first event `sluice.open` brings the connection's key; `POST` with that key in the header
  * `Sluice-Connection` and `{ "event", "payload" }` as JSON sends an event, and the answer to the `POST`
  * is the acknowledgement. Any node may get the `POST`; the node of the connection answers it.
+ * Where the client is in groups with history stands in the `id` of events: it goes on there.
  */
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import express, { type Request, type RequestHandler, type Response, Router } from "express";
@@ -28,6 +29,7 @@ import type { Carrier } from "./draining.ts";
 import { closedOf, fail, sendError } from "./http.ts";
 import type { Origins } from "./origins.ts";
 import { handshakeOf } from "./scope.ts";
+import { isSilent, newsIn, type PlaceNews, StreamPlaces } from "./stream-places.ts";
 
 const OPEN = "sluice.open";
 const KEY_HEADER = "sluice-connection";
@@ -37,7 +39,9 @@ const POST_TIMEOUT_MS = 15_000;
 const POST_VERB = "sse.post";
 
 interface StreamFrame extends Frame {
+  /** Empty if it has news alone. */
   readonly text: string;
+  readonly news?: PlaceNews | undefined;
 }
 
 const codec: FrameCodec<StreamFrame> = {
@@ -48,16 +52,26 @@ const codec: FrameCodec<StreamFrame> = {
   },
 };
 
+const positionedCodec: FrameCodec<StreamFrame> = {
+  encode(event: OutgoingEvent) {
+    const { text, bytes } = isSilent(event.event) ? { text: "", bytes: 0 } : codec.encode(event);
+    return { text, bytes, news: newsIn(event) };
+  },
+};
+
 class StreamLink implements ClientLink<StreamFrame> {
   readonly codec = codec;
+  readonly positionedCodec = positionedCodec;
   readonly events: Budget;
+  readonly #places: StreamPlaces;
   readonly #response: Response;
   readonly #maxWaitingBytes: number;
   readonly #closeTimeoutMs: number;
   readonly #onSlow: () => void;
 
-  constructor(response: Response, app: Application, onSlow: () => void) {
+  constructor(response: Response, places: StreamPlaces, app: Application, onSlow: () => void) {
     this.#response = response;
+    this.#places = places;
     this.events = app.eventBudget();
     this.#maxWaitingBytes = app.settings.limits.maxWaitingBytes;
     this.#closeTimeoutMs = app.settings.closeTimeoutMs;
@@ -68,10 +82,12 @@ class StreamLink implements ClientLink<StreamFrame> {
     return this.#response.writableLength;
   }
 
-  write({ text, bytes }: StreamFrame): void {
+  write({ text, bytes, news }: StreamFrame): void {
     if (this.#response.writableEnded || this.#response.destroyed) return;
     if (this.#response.writableLength + bytes > this.#maxWaitingBytes) return this.#onSlow();
-    this.#response.write(text);
+    // An id alone, and an empty line, is noted by the client without a word.
+    const id = news === undefined ? "" : this.#places.idAfter(news);
+    this.#response.write(id + (text || "\n"));
   }
 
   async ask(): Promise<unknown> {
@@ -172,7 +188,7 @@ export class StreamCarrier implements Carrier {
     if (request.method !== "OPTIONS") return true;
     const headers = {
       "Access-Control-Allow-Methods": "GET, POST",
-      "Access-Control-Allow-Headers": `content-type, ${KEY_HEADER}`,
+      "Access-Control-Allow-Headers": `content-type, last-event-id, ${KEY_HEADER}`,
     };
     response.status(204).set(headers).end();
     return false;
@@ -183,19 +199,21 @@ export class StreamCarrier implements Carrier {
     if (response.destroyed) return;
     const { app, addresses, settings, isLeaving } = this.#options;
     if (isLeaving()) return sendError(response, new ConnectionDenied(STOPPING.code, STOPPING.message));
-    const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
+    const places = new StreamPlaces(request.headers["last-event-id"]);
+    const auth = { sluice: places.greeting };
+    const handshake = handshakeOf(request, "sse", request.path, auth, settings.trustedProxies);
     const { remoteAddress } = handshake;
     if (!addresses.hasRoom(remoteAddress)) {
       return sendError(response, new RateLimited("too many connections from this address"));
     }
-    const { newGroups, leave } = addresses.enter(remoteAddress);
+    const { allowances, leave } = addresses.enter(remoteAddress);
     response.once("close", leave);
     const cut = () => {
       runner.lost(TOO_SLOW);
       response.destroy();
     };
-    const link = new StreamLink(response, app, cut);
-    const runner = app.connect("sse", handshake, link, newGroups);
+    const link = new StreamLink(response, places, app, cut);
+    const runner = app.connect("sse", handshake, link, allowances);
     response.once("close", () => runner.lost(connectionLost("stream closed")));
     try {
       await runner.admit();

@@ -123,6 +123,19 @@ describe("a chat room", () => {
     expect(((await posing.next("you")) as { id: string }).id).not.toBe(id);
   });
 
+  test("takes names of all scripts, and none that cannot be seen or turns the text around it", async () => {
+    for (const name of ["Zoë", "李", "נועה", "علي\u200cرضا", "👩\u200d🚀", "O'Neil, 2nd", "-"]) {
+      await (await enter(name)).disconnect();
+    }
+    const zero = ["\u200b", "\u200d\u2060", "\u3164", "\u2800", "\ufeff", "\u00ad", "\u0301"];
+    const turning = ["a\u202eb", "a\u2066b", "a\u200fb", "a\u061cb", "a\u2028b", "a\u0000b", "a\ud800b"];
+    for (const name of [...zero, ...turning, "", " ", "x".repeat(41), null, ["Ann"], { name: "Ann" }]) {
+      const auth = { name, secret: browserOf("x") };
+      const client = new TestClient(app, app.url("chat", { room: "den" }), { auth });
+      expect([name, await client.connect()]).toEqual([name, expect.objectContaining({ code: 4400 })]);
+    }
+  });
+
   test("tells a new name to all, and all tabs of its owner speak under it", async () => {
     const [ann, tab, bob] = [await enter("Ann"), await enter("Ann"), await enter("Bob")];
     expect(await ann.emit("rename", { name: " Anna " })).toEqual({ name: "Anna" });

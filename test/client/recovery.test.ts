@@ -31,13 +31,14 @@ test("listeners get what those of a stock client get: payloads, binary parts, ac
     peer.emit("one", { text: "hi" }, ...position(1));
     peer.emit("two", binary, ...position(2));
     peer.emit("three", null, ...position(3));
+    peer.emit("bare", ...position(4).flatMap((mark) => [null, { ...mark, bare: true }]));
     peer.emit("several", 1, 2, 3);
     peer.volatile.emit("volatile", 5);
-    peer.emit("ask", "what?", ...position(4, 1), (answer: unknown) => answers.push(answer));
+    peer.emit("ask", "what?", ...position(5, 1), (answer: unknown) => answers.push(answer));
     peer.emit("sluice.error", { event: "say", code: "x", message: "no" });
     peer.emit("end");
   }
-  mine.peer.emit("sluice.position", { group: "den", epoch: "x", offset: 4, id: "i4" });
+  mine.peer.emit("sluice.position", { group: "den", epoch: "x", offset: 5, id: "i5" });
   mine.peer.emit("sluice.left", { group: "den" });
   mine.peer.emit("last");
   const isAsk = ([event]: unknown[]) => event === "ask";

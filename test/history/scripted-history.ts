@@ -23,6 +23,8 @@ export class ScriptedHistory implements HistoryStore {
   /** Held until the test lets go. */
   gate: Promise<void> = Promise.resolve();
   reads = 0;
+  /** The same, with those that are held. */
+  begun = 0;
 
   async open() {}
   async close() {}
@@ -42,6 +44,7 @@ export class ScriptedHistory implements HistoryStore {
   }
 
   async read(group: string, from: number, limit: number): Promise<LogSlice> {
+    this.begun += 1;
     await this.#asked();
     this.reads += 1;
     const entries = this.logs.get(group)?.entries.filter(({ offset }) => offset >= from) ?? [];

@@ -40,6 +40,9 @@ class Witness implements Member {
     this.messages.push(message);
   }
   readonly whenOpen = Promise.resolve(true);
+  mayBeGiven(): boolean {
+    return true;
+  }
   readonly backlog = { bytes: 0, messages: 0 };
   writeInTurn(frame: Frame) {
     this.write(frame);

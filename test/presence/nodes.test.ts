@@ -301,13 +301,15 @@ test("an info that is too large, or none that can be sent, refuses the client an
   expect(await ann.emit("who")).toEqual([{ user: "ann", info: "away", connections: 1 }]);
 });
 
-test("a user whose name is too long is not counted, and that is said", async () => {
+test("a user whose name is too long, or has half a character, is not counted, and that is said", async () => {
   const one = await node(inMemory());
   const failures: unknown[] = [];
   one.app.signals.failed.connect(({ error }) => void failures.push(error));
   await one.enter("x".repeat(257));
   expect(await one.list()).toEqual([]);
-  expect(String(failures[0])).toMatch(/1 to 256 bytes/);
+  await one.enter("ann \ud83d");
+  expect(await one.list()).toEqual([]);
+  expect(failures.map(String)).toEqual([1, 2].map(() => expect.stringMatching(/1 to 256 bytes of Unicode/)));
 });
 
 test("several nodes need a store that they share", () => {

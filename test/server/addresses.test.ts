@@ -1,8 +1,13 @@
 import { expect, test } from "@jest/globals";
 import { Addresses } from "../../src/server/addresses.ts";
+import { TokenBucket } from "../../src/token-bucket.ts";
+
+function allow(perSecond: number) {
+  return () => ({ newGroups: new TokenBucket(perSecond), replayed: new TokenBucket(perSecond) });
+}
 
 test("an address has room for so many connections, and is forgotten when it is of no more interest", () => {
-  const addresses = new Addresses(2, 1_000);
+  const addresses = new Addresses(2, allow(1_000));
   const first = addresses.enter("10.0.0.1");
   addresses.enter("10.0.0.1");
   expect(addresses.hasRoom("10.0.0.1")).toBe(false);
@@ -13,10 +18,11 @@ test("an address has room for so many connections, and is forgotten when it is o
   expect(addresses.connections).toBe(1);
 });
 
-test("coming back does not refill the allowance of new groups", () => {
-  const addresses = new Addresses(10, 1);
+test("coming back does not refill what its clients may still do", () => {
+  const addresses = new Addresses(10, allow(1));
   const before = addresses.enter("10.0.0.1");
-  expect([before.newGroups.take(), before.newGroups.take()]).toEqual([true, false]);
+  expect([before.allowances.newGroups.take(), before.allowances.newGroups.take()]).toEqual([true, false]);
   before.leave();
-  expect(addresses.enter("10.0.0.1").newGroups.take()).toBe(false);
+  const { newGroups, replayed } = addresses.enter("10.0.0.1").allowances;
+  expect([newGroups.take(), replayed.take(), replayed.take()]).toEqual([false, true, false]);
 });

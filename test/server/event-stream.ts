@@ -12,6 +12,8 @@ export class EventStream {
   readonly headers: Headers;
   /** All events so far, `sluice.open` first. */
   readonly events: StreamEvent[] = [];
+  /** As a browser keeps it. */
+  lastEventId = "";
   ended = false;
   readonly #url: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -87,7 +89,9 @@ export class EventStream {
   }
 
   #take(block: string): void {
-    const [, event, data] = /^event: ([^\n]*)\ndata: ?([^\n]*)$/.exec(block) ?? [];
+    const [, id, event, data] =
+      /^(?:id: ([^\n]*)\n?)?(?:event: ([^\n]*)\ndata: ?([^\n]*))?$/.exec(block) ?? [];
+    if (id !== undefined) this.lastEventId = id;
     if (event === undefined) return;
     this.events.push({ event, data: data ? JSON.parse(data) : undefined });
   }

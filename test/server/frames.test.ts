@@ -46,6 +46,16 @@ for (const namespace of ["/", "/chat/lobby", "/a-b_c"]) {
   );
 }
 
+test("a client that carries positions gets them beside the payload, and is told where there is none", () => {
+  const codec = new SocketCodec("/room", true);
+  const position = ["den", "x1", 7, "a9"] as const;
+  const packet = (payload?: unknown) =>
+    codec.encode({ event: "e", ...encodePayload(payload, 1_000), position }).parts[0];
+  expect(packet(1)).toBe('2/room,["e",1,{"sluice":["den","x1",7,"a9"]}]');
+  expect(packet(null)).toBe('2/room,["e",null,{"sluice":["den","x1",7,"a9"]}]');
+  expect(packet()).toBe('2/room,["e",null,{"sluice":["den","x1",7,"a9"],"bare":true}]');
+});
+
 test("a frame counts at least the bytes that wait for the client", () => {
   const codec = new SocketCodec("/room", false);
   for (const [, payload] of payloads) {
