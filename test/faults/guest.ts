@@ -116,12 +116,17 @@ export class Guest implements ClientRecord {
    * @param place - where the message stands, if that is known
    */
   knowsOf({ number, group, startedAt }: Publish, place: Place | undefined): boolean {
-    return this.entries.some((entry) => {
+    return this.since(startedAt).some((entry) => {
       if (entry.kind === "event") return entry.publish === number;
       if (!kindOf(group).isBrief || entry.kind !== "gap" || entry.group !== group || entry.at < startedAt)
         return false;
       return place === undefined || place.epoch !== entry.place.epoch || entry.place.offset >= place.offset;
     });
+  }
+
+  /** What happened to it since then; does not look at what is older. */
+  since(at: number): readonly Entry[] {
+    return this.entries.slice(this.entries.findLastIndex((entry) => entry.at < at) + 1);
   }
 
   join(group: string): void {

@@ -178,6 +178,8 @@ describe("of who comes and goes it is found", () => {
     const told = [tells("join", "ann"), lists("ann", "bob"), tells("leave", "bob"), tells("join", "bob")];
     expect(judge(...told, lists("bob", "ann"))).toBe("");
     expect(judge(...told, disconnected, connected, tells("join", "ann"), lists("ann", "eve"))).toBe("");
+    const missed: Told = { kind: "gap", group: OPEN, reason: "ahead", place: place(0) };
+    expect(judge(...told, missed, lists("eve"))).toBe("");
     const again: Told[] = [{ kind: "joining", group: OPEN }, lists("eve"), tells("join", "ann")];
     expect(judge(...told, { kind: "leaving", group: OPEN }, { kind: "left", group: OPEN }, ...again)).toBe(
       "",

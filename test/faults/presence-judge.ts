@@ -43,6 +43,10 @@ class PresenceJudge {
           groups.clear();
           out.clear();
           break;
+        case "gap":
+          // What was told before is not all that happened; the list, or the difference, is told after it.
+          groups.delete(entry.group);
+          break;
         case "joining":
           groups.delete(entry.group);
           out.delete(entry.group);

@@ -368,7 +368,7 @@ export class World {
       if (last?.outcome !== "acknowledged") return false;
       number = last.number;
       const isKnown = () => {
-        const place = this.#placeOf(last.number);
+        const place = this.#placeOf(last);
         deaf = this.#guests.filter((guest) => guest.wanted.has(group) && !guest.knowsOf(last, place));
         return deaf.length === 0;
       };
@@ -384,10 +384,12 @@ export class World {
   }
 
   /** Where it stands, if anybody has seen it. */
-  #placeOf(number: number): Place | undefined {
-    for (const { entries } of this.#guests) {
-      const seen = entries.findLast((entry) => entry.kind === "event" && entry.publish === number);
-      if (seen?.kind === "event" && seen.place !== undefined) return seen.place;
+  #placeOf({ number, startedAt }: Publish): Place | undefined {
+    for (const guest of this.#guests) {
+      for (const entry of guest.since(startedAt)) {
+        if (entry.kind === "event" && entry.publish === number && entry.place !== undefined)
+          return entry.place;
+      }
     }
     return undefined;
   }
