@@ -1,0 +1,14 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { MemoryBackplane, MemoryHistory, MemoryHub, MemoryLogs } from "sluice";
+import { createServer, type Server } from "sluice/server";
+import { MemoryBroker, Tasks, type TestTasks, testTasks } from "sluice/tasks";
+import { TestClient } from "sluice/testing";
+import { Diary, dayOf } from "../../consumers/diary.ts";
+import { exportFiles } from "../../routing/exports.ts";
+import { diaryGroup, groups, roomGroup, transcriptGroup } from "../../routing/groups.ts";
+import { guestInfo } from "../../routing/guests.ts";
+import { pages } from "../../routing/pages.ts";
+import { chatRoutes } from "../../routing/routes.ts";
+import { work } from "../../routing/tasks.ts";
+import { exportRoom } from "../../tasks/export-room.ts";
+import { nightly, type Statistics, statistics } from "../../tasks/statistics.ts";
