@@ -43,7 +43,7 @@ export class ExportLine {
 
   #done(id, ticket, { room, messages, keptMs }) {
     const href = `/exports/${encodeURIComponent(id)}?ticket=${encodeURIComponent(ticket)}`;
-    const link = create("a", { class: "quiet", href, "data-testid": "export-link" }, "Download");
+    const link = create("a", { class: "quiet download", href, "data-testid": "export-link" }, "Download");
     const count = messages === 1 ? "1 message" : `${messages} messages`;
     this.#enter("done", `The transcript of ${room} is ready: ${count}`, [link, this.#close()]);
     this.#gone = setTimeout(() => this.#enter("none"), keptMs);
