@@ -285,7 +285,9 @@ export class Window {
   }
 
   message(text: string): Locator {
-    return this.page.getByTestId("message").filter({ hasText: text });
+    // Not by its time.
+    const bubble = this.page.locator(".bubble", { hasText: text });
+    return this.page.getByTestId("message").filter({ has: bubble });
   }
 
   /** The confirmed messages: `Ada: hello`. */

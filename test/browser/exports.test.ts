@@ -3,7 +3,15 @@ import { expect, test } from "@jest/globals";
 import { LayerUnavailable, MemoryHistory, MemoryLogs } from "sluice";
 import { MemoryBroker } from "sluice/tasks";
 import { STATISTICS, TRANSCRIPT_MS } from "../../routing/groups.ts";
-import { type Chat, describeInBrowser, eventually, startChat, type Window } from "./chat-in-browser.ts";
+import { CuttableWay } from "../redis/cut-off.ts";
+import {
+  type Chat,
+  describeInBrowser,
+  eventually,
+  startChat,
+  UNREACHABLE,
+  type Window,
+} from "./chat-in-browser.ts";
 
 /** Somebody has said things in a room: `Eve: 1`, `Eve: 2`, ... */
 async function fill(chat: Chat, room: string, count: number): Promise<void> {
@@ -78,6 +86,24 @@ describeInBrowser("Exports, seen in a browser", () => {
     await ada.page.reload();
     await ends(ada, "done: The transcript of again is ready: 200 messages");
     expect((await downloaded(ada)).text).toContain("Eve: 200\n");
+  });
+
+  test("a connection that is cut in the middle: the bar goes on where the run is by then", async () => {
+    const chat = await startChat();
+    chat.permit(UNREACHABLE);
+    const way = await CuttableWay.to(chat.port);
+    const ada = await chat.open(`http://127.0.0.1:${way.port}/rooms/cut`, { name: "Ada" });
+    await ada.is("live");
+    await fill(chat, "cut", 200);
+    await click(ada);
+    await eventually(async () => expect(await ada.export()).toBe("running: Exporting cut"));
+    way.block();
+    await ada.is("reconnecting");
+    way.restore();
+    await ends(ada, "done: The transcript of cut is ready: 200 messages");
+    expect(await ada.systemLines("gap")).toEqual([]);
+    await ada.page.close();
+    await way.close();
   });
 
   test("while what carries tasks is away the page says so, and asks again when told to; so by keyboard", async () => {
