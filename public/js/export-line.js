@@ -13,8 +13,8 @@ export class ExportLine {
   #gone = 0; // timer: the transcript is not kept any longer
 
   /**
-   * `on.watch(ticket)` is a TaskWatch; `on.retry()` asks for another export of this page's room; `on.close()`:
-   * the keyboard needs another place.
+   * `on.watch(ticket)` is a TaskWatch; `on.room` is this page's, and `on.retry()` asks for another export of
+   * it; `on.close()`: the keyboard needs another place.
    */
   constructor(on) {
     this.#on = on;
@@ -52,8 +52,9 @@ export class ExportLine {
   #failed(room, { code }) {
     // Over for so long that nobody knows of it any more.
     if (code === "unknown_task" || code === "ticket_refused") return this.#enter("none");
-    const retry = button("Try again", () => this.#on.retry(), { class: "quiet" });
-    this.#enter("failed", `The export of ${room} failed`, [retry, this.#close()]);
+    // Another room's is tried again there.
+    const retry = room === this.#on.room && button("Try again", () => this.#on.retry(), { class: "quiet" });
+    this.#enter("failed", `The export of ${room} failed`, [retry, this.#close()].filter(Boolean));
   }
 
   #close() {

@@ -119,6 +119,7 @@ connection.on("welcome", ({ knowsPeople, canExport, at }) => {
 });
 
 const exportLine = new ExportLine({
+  room,
   watch: (ticket) => connection.watch(ticket),
   retry: exportRoom,
   close: () => byId("export-room").focus(),

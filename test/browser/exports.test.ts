@@ -144,13 +144,16 @@ describeInBrowser("Exports, seen in a browser", () => {
     const broker = new MemoryBroker();
     const chat = await startChat({ broker: () => broker, history: () => new History() });
     const ada = await chat.enter("broken", "Ada");
+    const tab = await chat.openTab(ada, "/rooms/elsewhere");
+    await tab.is("live");
     await broker.pause("default");
     await click(ada);
     await ada.page.getByRole("progressbar", { name: "Export of broken: waiting for its turn" }).waitFor();
     const status = ada.page.getByRole("status").filter({ hasText: "waiting for its turn" });
     expect(await status.count()).toBe(1);
     await broker.resume("default");
-    await ends(ada, "failed: The export of broken failed");
+    for (const window of [ada, tab]) await ends(window, "failed: The export of broken failed");
+    expect(await tab.page.getByRole("button", { name: "Try again" }).count()).toBe(0);
     expect(await ada.page.getByRole("progressbar").count()).toBe(0);
     fails = false;
     await ada.page.getByRole("button", { name: "Try again" }).click();
