@@ -1,4 +1,6 @@
 import { Consumer, type Message } from "sluice";
+import { STATISTICS } from "../routing/groups.ts";
+import type { Statistics } from "../tasks/statistics.ts";
 import type { RoomDirectory, RoomSummary } from "./room-directory.ts";
 
 export const LOBBY = "lobby";
@@ -13,12 +15,16 @@ export interface Lobby {
   sends: {
     node: { name: string };
     rooms: { rooms: readonly RoomSummary[] };
+    statistics: Statistics;
   };
 }
 
-/** Shows which rooms there are, on all nodes. Chat consumers tell the group of every change. */
+/**
+ * Shows which rooms there are, on all nodes. Chat consumers tell the group of every change. The last day's
+ * figures come by themselves: their group has a history.
+ */
 export class LobbyConsumer extends Consumer<Lobby> {
-  static override readonly groups = [LOBBY];
+  static override readonly groups = [LOBBY, STATISTICS];
   #shown = "";
   #timer: NodeJS.Timeout | undefined;
 

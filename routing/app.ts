@@ -1,12 +1,16 @@
-/** The composition root of the demo: `sluice start` calls it, listens, and ends it. */
+/** The composition root of the demo: `sluice start` calls it, listens, and ends it; so does `sluice work`. */
 import { createApplication } from "sluice";
 import type { ComposeContext } from "sluice/cli";
 import { parsePublishingKeys, publishing } from "sluice/publishing";
 import { createServer, type Server } from "sluice/server";
+import { Tasks } from "sluice/tasks";
+import { Diary } from "../consumers/diary.ts";
+import { exportFiles } from "./exports.ts";
 import { groups } from "./groups.ts";
 import { guestInfo } from "./guests.ts";
 import { pages } from "./pages.ts";
 import { chatRoutes } from "./routes.ts";
+import { work } from "./tasks.ts";
 
 const { PUBLISH_KEYS, REDIS_URL } = process.env;
 
@@ -14,11 +18,14 @@ export function compose(context: ComposeContext): Server {
   const { backplane, history, presence, secret, processes, serverOptions } = context;
   // Several processes share these in Redis only; without it the rooms remember nothing and know nobody.
   const canKeep = processes === 1 || REDIS_URL;
+  const tasks = new Tasks({ ...context.tasks, ...work });
+  const diary = new Diary();
   const app = createApplication({
-    routes: chatRoutes(),
     backplane,
     userInfo: guestInfo,
-    ...(canKeep && { groups, history, presence, secret }),
+    ...(canKeep
+      ? { routes: chatRoutes({ diary }), groups, history, presence, secret, parts: [tasks, diary] }
+      : { routes: chatRoutes() }),
   });
   const server = createServer(app, serverOptions);
   if (PUBLISH_KEYS) {
@@ -26,5 +33,6 @@ export function compose(context: ComposeContext): Server {
     server.express.use("/api", publishing({ layer: app.layer, signals: app.signals, keys }));
   }
   server.express.use(pages());
+  if (canKeep) server.express.use(exportFiles({ tasks, layer: app.layer }));
   return server;
 }

@@ -5,7 +5,7 @@
 // Sluice says why it closes or refuses with a code: 4400-4499 do not come back unchanged, 4500-4599 come back
 // later; sluice/client sees to that, and to what was missed meanwhile.
 
-import { presence, recover } from "/sluice/client/index.js";
+import { presence, recover, watchTask } from "/sluice/client/index.js";
 import { io } from "/socket.io/socket.io.esm.min.js";
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -14,6 +14,7 @@ export class Connection {
   /** Of what was missed. */
   recovery;
   #socket;
+  #tasks = null; // the namespace where runs are watched, over the same connection; once it is wanted
   #onState;
   #state = "connecting";
   #goodbye = null; // what `sluice.close` said, until the next connection
@@ -54,6 +55,16 @@ export class Connection {
   /** Who is in a group. */
   presence(group) {
     return presence(this.#socket, group);
+  }
+
+  /** A run of a task, with the ticket that the server gave out for it. */
+  watch(ticket) {
+    if (!this.#tasks) {
+      this.#tasks = io("/tasks");
+      recover(this.#tasks); // comes back also where a stock client stays away
+      this.#tasks.connect();
+    }
+    return watchTask(this.#tasks, ticket);
   }
 
   /** Connects, or connects anew when it already was: with a new name, or because someone said "try again". */

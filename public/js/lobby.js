@@ -6,6 +6,7 @@ import { byId } from "./dom.js";
 import { cleanName, storedName, storeName } from "./name.js";
 import { RoomList } from "./room-list.js";
 import { pathOfRoom, toRoomName } from "./room-name.js";
+import { showStatistics } from "./statistics.js";
 
 const form = byId("open-form");
 const nameField = byId("name");
@@ -25,6 +26,7 @@ const connection = new Connection("/lobby", {
 });
 connection.on("node", (node) => showNode(byId("node"), node));
 connection.on("rooms", (list) => rooms.show(list.rooms));
+connection.on("statistics", (counted) => showStatistics(byId("statistics"), counted));
 connection.open();
 
 nameField.value ||= storedName() ?? ""; // somebody may have been faster than this script

@@ -9,6 +9,7 @@ import { asSentence, showNode, showState } from "./connection-state.js";
 import { copyLinkButton } from "./copy-link.js";
 import { button, byId, create } from "./dom.js";
 import { Earlier } from "./earlier.js";
+import { ExportLine } from "./export-line.js";
 import { MessageList } from "./message-list.js";
 import { storedName, storeName } from "./name.js";
 import { NameDialog } from "./name-dialog.js";
@@ -100,18 +101,31 @@ const nameDialog = new NameDialog((chosen) => {
 connection.on("node", (node) => showNode(byId("node"), node));
 
 connection.recovery.on("joined", (joined) => {
+  if (joined.group !== `chat.${room}`) return;
   group = joined.group;
   earlier.joined(group);
 });
 
-connection.recovery.on("gap", () => messages.addSystem("gap", "Some messages could not be recovered"));
+connection.recovery.on("gap", (gap) => {
+  if (gap.group === `chat.${room}`) messages.addSystem("gap", "Some messages could not be recovered");
+});
 
 connection.on("you", iAm);
 
-connection.on("welcome", ({ knowsPeople, at }) => {
+connection.on("welcome", ({ knowsPeople, canExport, at }) => {
   enteredAt = Math.min(enteredAt, at);
+  byId("export-room").hidden = !canExport;
   if (!knowsPeople) people.hide();
 });
+
+const exportLine = new ExportLine({
+  room,
+  watch: (ticket) => connection.watch(ticket),
+  retry: exportRoom,
+  close: () => byId("export-room").focus(),
+});
+
+connection.on("export", (begun) => exportLine.show(begun));
 
 here.on("list", () => {
   // Chosen while we were away, or in the lobby: so our other tabs go by another one.
@@ -178,6 +192,16 @@ async function rename() {
   notice.show(`Your name was not changed. ${asSentence(answer.error.message)}`);
 }
 
+/** Answered at once: with the event "export" the ticket comes to all our tabs. */
+async function exportRoom() {
+  byId("export-room").focus(); // "Try again" goes away
+  const answer = connection.isLive && (await connection.ask("export", {}).catch(() => null));
+  if (answer?.ticket) return notice.clear("export");
+  const retry = button("Try again", exportRoom, { class: "quiet" });
+  const dismiss = button("Dismiss", () => notice.clear("export"), { class: "quiet" });
+  notice.show("Exports are not possible at the moment.", { actions: [retry, dismiss], subject: "export" });
+}
+
 function away() {
   typing.forgetAll();
   messages.endMoves();
@@ -233,6 +257,7 @@ function pendingActions(entry) {
 
 byId("room-name").textContent = room ?? "No such room";
 byId("rename").addEventListener("click", () => nameDialog.open(name));
+byId("export-room").addEventListener("click", exportRoom);
 copyLinkButton(byId("copy-link"), byId("toast"));
 followViewport();
 

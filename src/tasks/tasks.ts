@@ -29,7 +29,7 @@ import { newJob } from "./new-job.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
 import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
-import { type TicketOptions, Tickets } from "./tickets.ts";
+import { type Ticket, type TicketOptions, Tickets } from "./tickets.ts";
 import { type WatchHost, watchRoutes } from "./watching.ts";
 import { Worker } from "./worker.ts";
 import { chain, chord, type FailurePolicy, gather } from "./workflow.ts";
@@ -258,6 +258,16 @@ export class Tasks implements ApplicationPart, TaskHost {
     return new Handle<Result>(this.#handleHost, id, false);
   }
 
+  /**
+   * The run that a ticket is for: for a route that hands out what the run made to who may watch it.
+   *
+   * @param user - who shows it, as `scope.user`
+   * @throws TicketRefused for one that is not genuine, of another user, or over
+   */
+  handleFor<Result = unknown>(ticket: unknown, user?: unknown): TaskHandle<Result> {
+    return this.handle<Result>(this.#checked(ticket, user).id);
+  }
+
   /** What a browser shows to watch a run; see {@link TaskHandle.ticket}. */
   ticket(id: string, options: TicketOptions = {}): string {
     return this.#up.tickets.issue(id, options, this.#clock.now());
@@ -337,11 +347,13 @@ export class Tasks implements ApplicationPart, TaskHost {
     return {
       broker: this.broker,
       lookMs: this.#settings.lookMs,
-      check: (ticket, user) => {
-        const { tickets, context } = this.#up;
-        return tickets.check(ticket, context.userId(user), this.#clock.now());
-      },
+      check: (ticket, user) => this.#checked(ticket, user),
     };
+  }
+
+  #checked(ticket: unknown, user: unknown): Ticket {
+    const { tickets, context } = this.#up;
+    return tickets.check(ticket, context.userId(user), this.#clock.now());
   }
 
   #ownQueues(): Record<string, number> {

@@ -84,7 +84,10 @@ describe("a chat room", () => {
       ...["node", "you", "welcome"],
     ]);
     expect(await ann.next("you")).toEqual({ id: expect.any(String), name: "Ann" });
-    expect(await ann.next("welcome")).toEqual({ room: "den", knowsPeople: true, at: expect.any(Number) });
+    expect(await ann.next("welcome")).toEqual({
+      ...{ room: "den", knowsPeople: true, canExport: false },
+      at: expect.any(Number),
+    });
     expect(await list(ann)).toEqual(["Ann"]);
     const bob = await enter(" Bob ");
     expect(await bob.next("you")).toMatchObject({ name: "Bob" });

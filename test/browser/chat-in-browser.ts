@@ -11,12 +11,22 @@ import {
   type Page,
   type WebSocket,
 } from "playwright-core";
-import { type Application, type ApplicationOptions, createApplication, MemoryHistory } from "sluice";
+import {
+  type Application,
+  type ApplicationOptions,
+  createApplication,
+  MemoryHistory,
+  type TaskBroker,
+} from "sluice";
 import { createServer, type Server } from "sluice/server";
+import { MemoryBroker, Tasks } from "sluice/tasks";
+import { Diary } from "../../consumers/diary.ts";
+import { exportFiles } from "../../routing/exports.ts";
 import { groups } from "../../routing/groups.ts";
 import { guestInfo } from "../../routing/guests.ts";
 import { pages } from "../../routing/pages.ts";
 import { chatRoutes } from "../../routing/routes.ts";
+import { work } from "../../routing/tasks.ts";
 import { clientFiles } from "./client-files.ts";
 
 /** What a fact may take before a test gives up on it. */
@@ -81,7 +91,9 @@ export interface ChatOptions {
   readonly middleware?: ApplicationOptions["middleware"];
   /** What the rooms keep their history in, for each server anew; by default the memory of that server. */
   readonly history?: () => ApplicationOptions["history"];
-  /** False: the rooms keep nothing, and know nobody. */
+  /** Carries what is done in the background; by default in the memory of the server. */
+  readonly broker?: () => TaskBroker;
+  /** False: the rooms keep nothing, and know nobody; nothing is done in the background. */
   readonly keeps?: boolean;
   /** A server of the test's own, listening already. */
   readonly https?: HttpsServer;
@@ -133,10 +145,12 @@ export class Chat {
   async startServer(node = "test-node"): Promise<void> {
     const { https, limits, middleware, keeps = true } = this.#options;
     const history = this.#options.history?.() ?? new MemoryHistory();
+    const tasks = new Tasks({ broker: this.#options.broker?.() ?? new MemoryBroker(), ...work });
+    const diary = new Diary();
     const app = createApplication({
-      routes: chatRoutes({ node }),
+      routes: chatRoutes({ node, ...(keeps && { diary }) }),
       userInfo: guestInfo,
-      ...(keeps && { groups, history, secret }),
+      ...(keeps && { groups, history, secret, parts: [tasks, diary] }),
       ...(limits && { limits }),
       ...(middleware && { middleware }),
     });
@@ -145,6 +159,7 @@ export class Chat {
       ...(https ? { server: https } : { port: this.#port }),
     });
     this.#server.express.use(pages({ clientFolder: client.folder }));
+    if (keeps) this.#server.express.use(exportFiles({ tasks, layer: app.layer }));
     const { url, port } = await this.#server.listen();
     this.#url = url;
     this.#port = port;
@@ -263,8 +278,16 @@ export class Window {
     return (await node.isVisible()) ? ((await node.textContent()) ?? "") : "";
   }
 
+  /** The line that shows how an export goes: its phase and its words. */
+  async export(): Promise<string> {
+    const line = this.page.getByTestId("export-line");
+    return `${await line.getAttribute("data-phase")}: ${await line.getByRole("status").textContent()}`;
+  }
+
   message(text: string): Locator {
-    return this.page.getByTestId("message").filter({ hasText: text });
+    // Not by its time.
+    const bubble = this.page.locator(".bubble", { hasText: text });
+    return this.page.getByTestId("message").filter({ has: bubble });
   }
 
   /** The confirmed messages: `Ada: hello`. */
