@@ -103,7 +103,11 @@ test("the demo runs by it, logs what happens, and SIGTERM ends it well", async (
   expect(await goodbye).toMatchObject([{ code: 4503 }]);
   const { code, stderr } = await program.ended;
   expect([code, stderr]).toEqual([0, ""]);
-  expect(program.log.map(({ msg }) => msg)).toEqual(["started", "draining", "disconnected", "stopped"]);
+  expect(program.log.map(({ msg }) => msg)).toEqual([
+    ...["worker up", "schedule", "started"],
+    expect.stringContaining("tasks wait, and their results are kept, in this process' memory"),
+    ...["draining", "disconnected", "worker down", "stopped"],
+  ]);
 });
 
 test("a second signal ends it at once with exit code 1, though a hook hangs", async () => {
