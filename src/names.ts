@@ -43,6 +43,13 @@ export function isGroupName(name: unknown): name is string {
   return typeof name === "string" && NAME.test(name) && !name.startsWith(RESERVED_PREFIX);
 }
 
+/** For a channel's name that is no address, and that nobody takes messages for. */
+export function nobodyTakes(name: string): InvalidName {
+  return new InvalidName(
+    `no worker takes messages for the channel "${name}": declare it in new Tasks({ channels: [channel("${name}", ...)] }), or send to the channel of a consumer (node!connection)`,
+  );
+}
+
 /** A channel is the address of one consumer: `<node>!<connection>`. */
 export function checkChannelName(name: string): string {
   if (typeof name !== "string" || !CHANNEL.test(name)) throw badName("channel name (node!connection)", name);

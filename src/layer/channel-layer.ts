@@ -9,7 +9,15 @@ import {
   RateLimited,
 } from "../errors.ts";
 import type { Facts } from "../facts.ts";
-import { checkChannelName, checkEventName, checkGroupName, checkMessageType, nodeOf } from "../names.ts";
+import {
+  checkChannelName,
+  checkEventName,
+  checkGroupName,
+  checkMessageType,
+  isGroupName,
+  nobodyTakes,
+  nodeOf,
+} from "../names.ts";
 import { decodePayload, deepFreeze, encodePayload } from "../payload.ts";
 import type { Backplane, BackplaneListener, EncodedPayload, Loss, Message } from "../types.ts";
 import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./envelope.ts";
@@ -351,6 +359,7 @@ export class ChannelLayer {
       this.#checkOpen();
       return named(message);
     }
+    if (isGroupName(channel)) throw nobodyTakes(channel);
     checkChannelName(channel);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();

@@ -34,6 +34,9 @@ export interface HandleHost {
   ticket(id: string, options: TicketOptions): string;
 }
 
+/** Timers overflow beyond. */
+const MAX_TIMEOUT_MS = 2_147_483_647;
+
 export class Handle<Result> implements TaskHandle<Result> {
   readonly id: string;
   readonly merged: boolean;
@@ -51,15 +54,12 @@ export class Handle<Result> implements TaskHandle<Result> {
     return statusOf(record);
   }
 
-  async result({
-    timeoutMs,
-    signal,
-  }: {
-    readonly timeoutMs: number;
-    readonly signal?: AbortSignal;
-  }): Promise<Result> {
-    if (!(timeoutMs > 0 && Number.isFinite(timeoutMs))) {
-      throw new InvalidMessage(`result needs a time limit: { timeoutMs } above 0, not ${String(timeoutMs)}`);
+  async result(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<Result> {
+    const { timeoutMs, signal } = (options ?? {}) as Partial<typeof options>;
+    if (timeoutMs === undefined || !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+      throw new InvalidMessage(
+        `result needs a time limit: { timeoutMs } above 0, up to ${MAX_TIMEOUT_MS}, not ${String(timeoutMs)}`,
+      );
     }
     signal?.throwIfAborted();
     const status = await this.#end(timeoutMs, signal);

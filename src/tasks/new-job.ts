@@ -8,9 +8,13 @@ import {
   priorities,
   priorityFault,
   queueFault,
+  strangeOption,
   type Task,
 } from "./task.ts";
 
+const OPTIONS: readonly (keyof EnqueueOptions)[] = [
+  ...(["delayMs", "at", "expiresAt", "queue", "priority", "key", "notify"] as const),
+];
 const MAX_KEY = 200;
 const MAX_AHEAD_MS = 10 * 366 * 24 * 3_600_000;
 
@@ -35,6 +39,8 @@ export async function newJob(
   { now, maxArgsBytes, more, children }: NewJobContext,
 ): Promise<NewJob> {
   const { queue = task.settings.queue, priority = task.priority, key, notify } = options;
+  const strange = strangeOption(options, OPTIONS, `a run of the task "${task.name}"`);
+  if (strange !== undefined) throw new InvalidMessage(strange);
   const runAt = startOf(options, now);
   const expiresAt = options.expiresAt === undefined ? undefined : Number(options.expiresAt);
   if (!isQueueName(queue)) throw new InvalidMessage(queueFault(queue));

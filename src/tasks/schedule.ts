@@ -1,7 +1,15 @@
 /** Runs at times of the calendar or the clock, once, however many workers look at it. */
 import { CronExpressionParser } from "cron-parser";
-import { ConfigurationError } from "../index.ts";
-import type { EnqueueOptions, Task } from "./task.ts";
+import { ConfigurationError, isGroupName } from "../index.ts";
+import {
+  type EnqueueOptions,
+  isQueueName,
+  priorities,
+  priorityFault,
+  queueFault,
+  strangeOption,
+  type Task,
+} from "./task.ts";
 
 /** When something is due. Made by {@link crontab} and {@link every}. */
 export interface Timing {
@@ -38,6 +46,9 @@ export interface Schedule {
 }
 
 const ID = /^[A-Za-z0-9_-]{1,30}$/;
+const OPTIONS: readonly (keyof ScheduleOptions)[] = [
+  ...(["tz", "missed", "overlap", "priority", "queue", "notify"] as const),
+];
 const MIN_EVERY_MS = 100;
 const MAX_EVERY_MS = 366 * 24 * 3_600_000;
 const FIELDS = 5;
@@ -112,6 +123,16 @@ export function schedule<Args>(
     } catch (error) {
       faults.push(`${where}: "${timing.text}" ${(error as Error).message}`);
     }
+  }
+  const strange = strangeOption(options, OPTIONS, where);
+  if (strange !== undefined) faults.push(strange);
+  const { queue, priority, notify } = options;
+  if (queue !== undefined && !isQueueName(queue)) faults.push(`${where}: ${queueFault(queue)}`);
+  if (priority !== undefined && !Object.hasOwn(priorities, priority)) {
+    faults.push(`${where}: ${priorityFault(priority)}`);
+  }
+  if (notify !== undefined && !isGroupName(notify)) {
+    faults.push(`${where}: notify must be the name of a group`);
   }
   if (missed !== "skip" && missed !== "once") faults.push(`${where}: missed must be "skip" or "once"`);
   if (overlap !== "skip" && overlap !== "allow") faults.push(`${where}: overlap must be "skip" or "allow"`);

@@ -1,5 +1,5 @@
 /** Looks at the calendar in one worker. Others do the same; the broker gives each moment to one of them. */
-import type { NewJob, TaskBroker } from "../index.ts";
+import { ConfigurationError, type NewJob, type TaskBroker } from "../index.ts";
 import type { Clock } from "./clock.ts";
 import type { TaskFacts } from "./facts.ts";
 import { nextTimes, type Schedule } from "./schedule.ts";
@@ -53,6 +53,19 @@ export class Scheduler {
     this.#isOpen = false;
     for (const timer of this.#timers.values()) this.#options.clock.clearTimeout(timer);
     this.#timers.clear();
+  }
+
+  /** @throws ConfigurationError with all whose arguments their task does not take */
+  async check(): Promise<void> {
+    const faults: string[] = [];
+    for (const schedule of this.#options.schedules) {
+      try {
+        await this.#options.jobOf(schedule);
+      } catch (error) {
+        faults.push(`schedule "${schedule.id}" of "${schedule.task.name}": ${(error as Error).message}`);
+      }
+    }
+    if (faults.length > 0) throw new ConfigurationError(faults);
   }
 
   /** @param from - the moment before: one that passed while it was kept is not left out for that */

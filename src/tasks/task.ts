@@ -134,7 +134,7 @@ export class Task<Args, Result> {
       schema !== undefined && typeof schema["~standard"]?.validate !== "function",
       `${where}: schema must be a Standard Schema (zod, valibot, arktype, ...)`,
     );
-    fault(!(priority in priorities), `${where}: ${priorityFault(priority)}`);
+    fault(!Object.hasOwn(priorities, priority), `${where}: ${priorityFault(priority)}`);
     fault(
       rate !== undefined && !(Number.isInteger(rate.max) && rate.max >= 1 && rate.perMs >= 1),
       `${where}: rate must be { max, perMs }: at least 1 in at least 1 ms`,
@@ -293,6 +293,15 @@ export function isQueueName(queue: unknown): queue is string {
 
 export function queueFault(queue: unknown): string {
   return `a queue's name is 1 to 40 letters, digits, "-" or "_", not "${String(queue)}"`;
+}
+
+/** What is wrong with names that are no options; undefined: nothing. */
+export function strangeOption(given: object, known: readonly string[], where: string): string | undefined {
+  const name = Object.keys(given).find((name) => !known.includes(name));
+  if (name === undefined) return undefined;
+  const meant = nearest(name, known);
+  const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
+  return `${where} has no option "${name}"; ${hint}`;
 }
 
 export function priorityFault(priority: unknown): string {

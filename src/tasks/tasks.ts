@@ -112,6 +112,8 @@ export class Tasks implements ApplicationPart, TaskHost {
     clock = realClock,
     ...options
   }: TasksOptions) {
+    const missing = faultsOfSetUp(tasks, broker);
+    if (missing.length > 0) throw new ConfigurationError(missing);
     const faults: string[] = [];
     this.#tasks.set(gather.name, gather as AnyTask);
     for (const task of [...tasks, ...channels.map((channel) => channel.task)]) {
@@ -124,7 +126,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     } catch (error) {
       faults.push(...(error as ConfigurationError).faults);
     }
-    this.queues = queues ?? (broker.isShared ? {} : this.#ownQueues());
+    this.queues = queues ?? (broker.isShared ? {} : this.#ownQueues(schedules));
     for (const [queue, concurrency] of Object.entries(this.queues)) {
       if (!isQueueName(queue)) faults.push(`tasks.queues: ${queueFault(queue)}`);
       if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
@@ -301,11 +303,28 @@ export class Tasks implements ApplicationPart, TaskHost {
       ]);
     }
     const { maxArgsBytes } = this.#settings;
-    return newJob(task, args, options, { now: this.#clock.now(), maxArgsBytes, more, children });
+    const context = { now: this.#clock.now(), maxArgsBytes, more, children };
+    const job = await newJob(task, args, options, context);
+    const own = Object.keys(this.queues);
+    // Nobody else could.
+    if (!this.broker.isShared && own.length > 0 && !own.includes(job.queue)) {
+      throw new ConfigurationError([
+        `nobody works on the queue "${job.queue}": tasks are kept in this process' memory, and it works on ${own.join(", ")}; name it in new Tasks({ queues: { "${job.queue}": 10 } })`,
+      ]);
+    }
+    return job;
   }
 
   async #work({ layer, node }: PartContext): Promise<void> {
     const { reportMs, blockedMs, version, maxRuns, maxMemoryMb } = this.#settings;
+    const scheduler = new Scheduler({
+      broker: this.broker,
+      clock: this.#clock,
+      facts: this.signals,
+      schedules: this.#schedules,
+      jobOf: ({ task, args, options }) => this.job(task, { value: args }, options, {}),
+    });
+    await scheduler.check();
     const executor = new Executor({
       broker: this.broker,
       layer,
@@ -333,14 +352,8 @@ export class Tasks implements ApplicationPart, TaskHost {
       handBack: () => executor.handBack(),
     });
     await this.#worker.start();
-    this.#scheduler = new Scheduler({
-      broker: this.broker,
-      clock: this.#clock,
-      facts: this.signals,
-      schedules: this.#schedules,
-      jobOf: ({ task, args, options }) => this.job(task, { value: args }, options, {}),
-    });
-    await this.#scheduler.start();
+    this.#scheduler = scheduler;
+    await scheduler.start();
   }
 
   #watchHost(): WatchHost {
@@ -356,10 +369,11 @@ export class Tasks implements ApplicationPart, TaskHost {
     return tickets.check(ticket, context.userId(user), this.#clock.now());
   }
 
-  #ownQueues(): Record<string, number> {
+  #ownQueues(schedules: readonly Schedule[]): Record<string, number> {
     const queues = [...this.#tasks.values()]
       .filter((task) => task !== (gather as AnyTask))
       .map(({ settings }) => settings.queue);
+    for (const { options } of schedules) if (options.queue !== undefined) queues.push(options.queue);
     return Object.fromEntries(queues.map((queue) => [queue, OWN_CONCURRENCY]));
   }
 
@@ -382,4 +396,24 @@ export class Tasks implements ApplicationPart, TaskHost {
     if (!this.#isOpen)
       throw new LayerUnavailable("tasks are not open: they begin and end with their application");
   }
+}
+
+/** What is left out, or not there yet, where JavaScript says nothing of it. */
+function faultsOfSetUp(tasks: unknown, broker: unknown): string[] {
+  const faults: string[] = [];
+  if (typeof (broker as TaskBroker | undefined)?.add !== "function") {
+    faults.push(
+      "tasks need a broker: new Tasks({ ...tasks, tasks: [...] }) with the `tasks` that compose is given, or broker: new MemoryBroker()",
+    );
+  }
+  if (!Array.isArray(tasks)) {
+    faults.push("tasks must be the list of your tasks: new Tasks({ ...tasks, tasks: [buildReport] })");
+    return faults;
+  }
+  for (const [i, task] of tasks.entries()) {
+    if (typeof (task as AnyTask | undefined)?.bind === "function") continue;
+    const what = task === undefined ? "undefined (do modules import each other in a circle?)" : "no task";
+    faults.push(`tasks[${i}] is ${what}; make tasks by task(name, options, work)`);
+  }
+  return faults;
 }

@@ -63,6 +63,11 @@ export class TaskWatcher extends Consumer<Watching> {
 
   async watch(ticket: unknown): Promise<TaskStatus> {
     const { id } = this.options.check(ticket, this.scope.user);
+    return this.watchRun(id);
+  }
+
+  /** Of whose right to watch it nobody doubts any more. */
+  protected async watchRun(id: string): Promise<TaskStatus> {
     const known = this.#watched.get(id);
     if (known?.status !== undefined) return known.status;
     if (this.#watched.size >= MAX_WATCHED) {
@@ -72,7 +77,10 @@ export class TaskWatcher extends Consumer<Watching> {
     this.#watched.set(id, watched);
     try {
       await this.groupAdd(groupOf(id));
-      watched.forget = await this.options.broker.whenEnded(id, () => void this.#look(id));
+      const forget = await this.options.broker.whenEnded(id, () => void this.#look(id));
+      // Its end may have been found before that; then nobody else would call it.
+      if (this.#watched.get(id) === watched) watched.forget = forget;
+      else forget();
       await this.#lookNow(id);
     } catch (error) {
       await this.#end(id);
@@ -160,8 +168,9 @@ export class TaskWatcher extends Consumer<Watching> {
 export class TaskStream extends TaskWatcher {
   override async connect(): Promise<void> {
     const ticket = ticketOf(this.scope.headers.authorization, this.scope.query.get("ticket"));
-    const status = await this.watch(ticket);
-    if (status.id !== this.scope.params.id) throw new TicketRefused("the ticket is for another run");
+    const { id } = this.options.check(ticket, this.scope.user);
+    if (id !== this.scope.params.id) throw new TicketRefused("the ticket is for another run");
+    await this.watchRun(id);
   }
 
   protected override ended(): void {
@@ -197,9 +206,12 @@ export function watchRoutes(path: string, host: WatchHost): readonly RouteEntry[
   ];
 }
 
-function ticketOf(authorization: string | undefined, query: string | null | undefined): string | undefined {
+/** @throws TicketRefused if there is none */
+function ticketOf(authorization: string | undefined, query: string | null | undefined): string {
   const [, bearer] = /^Bearer (\S+)$/i.exec(authorization ?? "") ?? [];
-  return bearer ?? query ?? undefined;
+  const ticket = bearer ?? query;
+  if (ticket) return ticket;
+  throw new TicketRefused("show a ticket: as Authorization: Bearer, or as ?ticket= in the URL");
 }
 
 function textIn(payload: unknown, field: string, event: string): string {

@@ -82,10 +82,18 @@ test("all that is wrong with a schedule is told together", () => {
       tz: "Europe/Berlim",
       missed: "all" as never,
       overlap: "no" as never,
-    });
+      queue: "a b",
+      priority: "toString" as never,
+      notify: "",
+      timezone: "UTC",
+    } as never);
   expect(declare).toThrow(/id is 1 to 30 letters/);
   expect(declare).toThrow(/"Europe\/Berlim" is no time zone/);
   expect(declare).toThrow(/missed must be/);
   expect(declare).toThrow(/overlap must be/);
+  expect(declare).toThrow(/queue's name is .* not "a b"/);
+  expect(declare).toThrow(/priority must be/);
+  expect(declare).toThrow(/notify must be/);
+  expect(declare).toThrow(/no option "timezone"/);
   expect(() => schedule("s", every(3), work, undefined)).toThrow(/from 100 to a year, not 3/);
 });

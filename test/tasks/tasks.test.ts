@@ -4,8 +4,10 @@ import { type Application, createApplication, Signal, type TaskBroker } from "sl
 import {
   channel,
   DoNotRetry,
+  every,
   MemoryBroker,
   type Step,
+  schedule,
   type TaskFact,
   type TaskRun,
   Tasks,
@@ -359,6 +361,67 @@ describe("wrong set up", () => {
     expect(make).toThrow(/needs a function/);
     expect(() => task("sluice.mine", () => {})).toThrow(/belongs to the framework/);
     expect(() => task("ok", { timeLimit: 3 } as never, () => {})).toThrow(/timeLimitMs/);
+  });
+});
+
+describe("what JavaScript says nothing of", () => {
+  async function started(options: Partial<TasksOptions> = {}) {
+    const tasks = new Tasks({ tasks: [double, add], broker: new MemoryBroker(), ...options });
+    const app = createApplication({ routes: [], parts: [tasks] });
+    apps.push(app);
+    await app.start();
+    return tasks;
+  }
+
+  test("Tasks without a broker, without tasks, or with one that is not there yet", () => {
+    const make = () => new Tasks({ tasks: [double, undefined, {}] } as never);
+    expect(make).toThrow(/need a broker: new Tasks\(\{ \.\.\.tasks/);
+    expect(make).toThrow(/tasks\[1\] is undefined \(do modules import each other/);
+    expect(make).toThrow(/tasks\[2\] is no task/);
+    expect(() => new Tasks({ broker: new MemoryBroker() } as never)).toThrow(
+      /must be the list of your tasks/,
+    );
+  });
+
+  test("an option that is none is refused, and not left out", async () => {
+    await started();
+    await expect(double.enqueue(1, { delay: 60_000 } as never)).rejects.toThrow(
+      /"double" has no option "delay".*"delayMs"/,
+    );
+    expect(() => task("x", { priority: "toString" as never }, () => {})).toThrow(/priority must be/);
+  });
+
+  test("a run that nobody could ever do is refused", async () => {
+    const tasks = await started();
+    const refused = double.enqueue(1, { queue: "elsewhere" });
+    await expect(refused).rejects.toThrow(/nobody works on the queue "elsewhere".*works on default/);
+    expect(await tasks.broker.queues()).toEqual(["default"]);
+  });
+
+  test("a schedule's own queue is worked on where nobody else could", async () => {
+    const { queues } = await started({
+      schedules: [schedule("often", every(60_000), double, 1, { queue: "heavy" })],
+    });
+    expect(queues).toEqual({ default: 10, heavy: 10 });
+  });
+
+  test("a message for a channel that nobody takes any for says what to do", async () => {
+    await started();
+    const sent = apps.at(-1)?.layer.send("thumbnail", { type: "thumbnail.make" });
+    await expect(sent).rejects.toThrow(/no worker takes messages for the channel "thumbnail"/);
+  });
+
+  test("a schedule whose task does not take its arguments keeps the process from starting", async () => {
+    const schedules = [schedule("often", every(60_000), add, { x: "3" } as never)];
+    await expect(started({ schedules })).rejects.toThrow(/schedule "often" of "add": .*x: .*expected number/);
+  });
+
+  test("a result that is waited for without a time, or for longer than timers can", async () => {
+    await started();
+    const handle = await double.enqueue(1);
+    await expect(handle.result(undefined as never)).rejects.toThrow(/needs a time limit/);
+    await expect(handle.result({ timeoutMs: 2 ** 31 })).rejects.toThrow(/up to 2147483647, not 2147483648/);
+    expect(await handle.result({ timeoutMs: 2 ** 31 - 1 })).toBe(2);
   });
 });
 

@@ -213,8 +213,49 @@ test("over HTTP, too, nothing is told without a ticket", async () => {
     expect(response.status).toBe(403);
     expect(await response.json()).toMatchObject({ error: { code: "ticket_refused" } });
   }
-  const stream = await fetch(`${url}/tasks/${handle.id}/events`);
-  expect(stream.status).toBe(403);
+  for (const path of [handle.id, `${handle.id}/events`]) {
+    const response = await fetch(`${url}/tasks/${path}`);
+    expect(response.status).toBe(403);
+    expect(await response.text()).toContain("show a ticket");
+  }
+});
+
+test("a stream with a ticket for another run is refused before that run is looked at", async () => {
+  const { url, broker } = await scene();
+  const handle = await quick.enqueue(1);
+  await handle.result(soon);
+  const found: string[] = [];
+  const find = broker.find.bind(broker);
+  broker.find = (id) => {
+    found.push(id);
+    return find(id);
+  };
+  const response = await fetch(`${url}/tasks/default.other/events?ticket=${handle.ticket()}`);
+  expect(response.status).toBe(403);
+  expect(found).toEqual([]);
+});
+
+test("an end that is found before the broker has begun to listen leaves nothing behind", async () => {
+  const { watcher, broker } = await scene();
+  const handle = await quick.enqueue(1);
+  await handle.result(soon);
+  const whenEnded = broker.whenEnded.bind(broker);
+  let listening = 0;
+  broker.whenEnded = async (id, ended) => {
+    const forget = await whenEnded(id, ended);
+    listening += 1;
+    // As a broker does that looks while its subscription is under way.
+    ended();
+    await new Promise((resolve) => setImmediate(resolve));
+    return () => {
+      listening -= 1;
+      forget();
+    };
+  };
+  const socket = await watcher();
+  const status = await socket.timeout(5_000).emitWithAck("watch", { ticket: handle.ticket() });
+  expect(status).toMatchObject({ state: "succeeded" });
+  expect(listening).toBe(0);
 });
 
 test("the outcome goes to a group when the page has gone elsewhere", async () => {

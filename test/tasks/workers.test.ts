@@ -119,7 +119,7 @@ redisTest("a worker killed in the middle: another does it again, and the bar end
   const first = await worker();
   const { ticket } = await begin(url, 20, 1_000);
   const { watched, bars } = watch(url, ticket);
-  await until(() => bars.includes("1:1"), "it is under way");
+  await until(() => bars.length > 1, "it is under way");
   const second = await worker();
   first.child.kill("SIGKILL");
   expect(await watched.ended).toMatchObject({
@@ -157,7 +157,7 @@ redisTest("a node killed: its watchers go to another, and their bar ends right",
   await worker();
   const { ticket } = await begin(url, 30, 20);
   const { watched, bars } = watch(url, ticket);
-  await until(() => bars.includes("1:5"), "it is under way");
+  await until(() => bars.length > 5, "it is under way");
   dying.child.kill("SIGKILL");
   const again = watch(other, ticket);
   expect(await again.watched.ended).toMatchObject({ state: "succeeded", progress: { done: 30, total: 30 } });
@@ -171,7 +171,7 @@ redisTest(
     await worker();
     const { ticket } = await begin(url, 40, 20);
     const { watched, bars } = watch(url, ticket);
-    await until(() => bars.includes("1:5"), "it is under way");
+    await until(() => bars.length > 5, "it is under way");
     await redis.end();
     const refused = await fetch(`${url}/begin?count=1&ms=1`);
     expect([refused.status, await refused.json()]).toEqual([503, { code: "layer_unavailable" }]);
