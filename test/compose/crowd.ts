@@ -1,4 +1,5 @@
 /** Stock clients in one chat room that talk at a fixed rate, and the account of what each of them heard. */
+import { recover } from "sluice/client";
 import { io, type Socket } from "socket.io-client";
 import { keepCookies } from "../deploy/browser-cookies.ts";
 import { type Account, Ledger } from "./ledger.ts";
@@ -50,6 +51,8 @@ export class Crowd {
         withCredentials: true, // in Node that makes a jar for the balancer's cookie, as browsers have
         auth: { name: `client ${index}`, secret: `the secret of client ${index}` },
       });
+      // As the page does, or who comes back would be given the room's last messages anew.
+      recover(socket);
       keepCookies(socket, extraHeaders);
       socket.io.on("reconnect_error", (error) => {
         const { status } = (error as { readonly context?: { readonly status?: number } }).context ?? {};
@@ -112,7 +115,8 @@ export class Crowd {
     const text = this.#ledger.sent(performance.now(), present, this.#members.length - present.length);
     const told = member.socket.timeout(ANSWER_MS).emitWithAck("say", { text });
     told.then(
-      () => this.#ledger.accepted(text),
+      (answer: { readonly error?: unknown } | undefined) =>
+        answer?.error === undefined ? this.#ledger.accepted(text) : this.#ledger.refused(text),
       () => this.#ledger.refused(text),
     );
   }
