@@ -110,7 +110,8 @@ export class Application {
     const allRoutes = [...routes, ...parts.flatMap((part) => part.routes ?? [])];
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
     const router = faults.collect(() => new Router(allRoutes, middleware));
-    const log = faults.collect(() => historyOptions(groups, history, secret, backplane));
+    const secrets = typeof secret === "string" ? [secret] : secret;
+    const log = faults.collect(() => historyOptions(groups, history, secrets, backplane));
     const who = faults.collect(() => presenceOptions(groups, presence, backplane));
     if (settings === undefined || router === undefined || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
@@ -123,7 +124,6 @@ export class Application {
     const present = who && { presence: { ...who, limits } };
     this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log, ...present });
     this.parts = parts;
-    const secrets = typeof secret === "string" ? [secret] : secret;
     this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
     this.#context = {
       layer: this.layer,
@@ -257,11 +257,10 @@ export function createApplication(options: ApplicationOptions): Application {
 function historyOptions(
   groups: GroupPolicies,
   given: HistoryStore | undefined,
-  secret: string | readonly string[],
+  secrets: readonly string[],
   backplane: Backplane,
 ): Pick<ChannelLayerOptions, "history"> {
   const policies = new PolicyTable(groups);
-  const secrets = typeof secret === "string" ? [secret] : secret;
   if (!policies.needs.history) return {};
   const store = given ?? (backplane instanceof MemoryBackplane ? new MemoryHistory() : undefined);
   if (store === undefined) {

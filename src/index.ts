@@ -98,6 +98,7 @@ export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
+export { isSameSignature, usableSecrets } from "./secrets.ts";
 export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";
 export { TokenBucket } from "./token-bucket.ts";

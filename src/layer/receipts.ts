@@ -1,7 +1,5 @@
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { ConfigurationError } from "../errors.ts";
-
-const MIN_LENGTH = 32;
+import { createHmac } from "node:crypto";
+import { isSameSignature, usableSecrets } from "../secrets.ts";
 
 /**
  * Receipts say that a user was let into a group at an offset: HMAC-SHA256 (RFC 2104) over group, user,
@@ -16,12 +14,7 @@ export class Receipts {
    * @throws ConfigurationError for a secret that is too short
    */
   constructor(secrets: readonly string[]) {
-    if (secrets.some((secret) => typeof secret !== "string" || secret.length < MIN_LENGTH)) {
-      throw new ConfigurationError([
-        `a secret must be text of at least ${MIN_LENGTH} characters; make one by: openssl rand -base64 48`,
-      ]);
-    }
-    this.#secrets = secrets.length > 0 ? secrets : [randomBytes(32).toString("base64url")];
+    this.#secrets = usableSecrets(secrets);
   }
 
   issue(group: string, user: string | undefined, epoch: string, since: number): string {
@@ -29,11 +22,7 @@ export class Receipts {
   }
 
   isGenuine(receipt: string, group: string, user: string | undefined, epoch: string, since: number): boolean {
-    const shown = Buffer.from(receipt);
-    return this.#secrets.some((secret) => {
-      const expected = Buffer.from(sign(secret, group, user, epoch, since));
-      return shown.length === expected.length && timingSafeEqual(shown, expected);
-    });
+    return this.#secrets.some((secret) => isSameSignature(receipt, sign(secret, group, user, epoch, since)));
   }
 }
 

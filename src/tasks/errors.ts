@@ -40,6 +40,10 @@ export class TicketRefused extends ClientError {
 export class UnknownTask extends ClientError {
   readonly code = "unknown_task";
   override readonly closeCode = CloseCode.notFound;
+
+  constructor(id: string) {
+    super(`there is no run ${id}: it never was, or is forgotten`);
+  }
 }
 
 /** Thrown in a task: it has failed, and another attempt would as well. */

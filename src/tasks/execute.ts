@@ -19,7 +19,7 @@ import { plainJson } from "./plain-json.ts";
 import { retryAfter } from "./retry.ts";
 import { Run, type RunHost } from "./run.ts";
 import type { KeptProgress, TaskProgress, TaskStatus } from "./status.ts";
-import { LAST_STEP, statusOf } from "./status.ts";
+import { LAST_STEP, progressOf, statusOf } from "./status.ts";
 import { Stopping } from "./stopping.ts";
 import type { Task } from "./task.ts";
 
@@ -60,12 +60,11 @@ export class Executor {
       layer,
       clock,
       tell: async (job: Delivery, kept: KeptProgress) => {
-        const { done, total, note, step } = kept;
-        const progress = { done, total, ...(note === undefined ? {} : { note }) };
+        const progress = progressOf(kept);
         facts.progress.announce({ ...factOf(job), ...progress });
         await Promise.all([
           this.#safely(job.setProgress(JSON.stringify(kept))),
-          this.#tell(job, { state: "running", step, progress }),
+          this.#tell(job, { state: "running", step: kept.step, progress }),
         ]);
       },
       log: (job: Delivery, message: string, details: Readonly<Record<string, unknown>>) => {

@@ -50,7 +50,7 @@ export class Handle<Result> implements TaskHandle<Result> {
 
   async status(): Promise<TaskStatus> {
     const record = await this.#host.broker.find(this.id);
-    if (record === undefined) throw unknown(this.id);
+    if (record === undefined) throw new UnknownTask(this.id);
     return statusOf(record);
   }
 
@@ -110,8 +110,4 @@ export class Handle<Result> implements TaskHandle<Result> {
       forget();
     }
   }
-}
-
-function unknown(id: string): UnknownTask {
-  return new UnknownTask(`there is no run ${id}: it never was, or is forgotten`);
 }

@@ -38,6 +38,9 @@ export async function newJob(
   options: EnqueueOptions,
   { now, maxArgsBytes, more, children }: NewJobContext,
 ): Promise<NewJob> {
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidMessage("the options of a run must be an object, such as { delayMs: 60_000 }");
+  }
   const { queue = task.settings.queue, priority = task.priority, key, notify } = options;
   const strange = strangeOption(options, OPTIONS, `a run of the task "${task.name}"`);
   if (strange !== undefined) throw new InvalidMessage(strange);
@@ -67,7 +70,6 @@ export async function newJob(
   }
   const body: Body = {
     v: BODY_VERSION,
-    ...(json === undefined ? {} : { args: value }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
     ...(notify === undefined ? {} : { notify }),
     ...more,
@@ -76,13 +78,18 @@ export async function newJob(
     id: newJobId(queue),
     queue,
     task: task.name,
-    body: JSON.stringify(body),
+    body: json === undefined ? JSON.stringify(body) : withArgs(body, json),
     priority: priorities[priority],
     runAt,
     keepMs: task.settings.keepMs,
     ...(key === undefined ? {} : { key: `${task.name} ${key}` }),
     ...(children === undefined ? {} : { children, onChildFailure: "run" as const }),
   };
+}
+
+/** Arguments may be large: they become JSON once. */
+function withArgs(body: Body, json: string): string {
+  return `{"args":${json},${JSON.stringify(body).slice(1)}`;
 }
 
 function startOf({ delayMs, at }: EnqueueOptions, now: number): number {

@@ -2,6 +2,12 @@ import { Unencodable } from "../index.ts";
 
 /** Deeper values are refused: nothing sane is, and a circle always is. */
 const MAX_DEPTH = 200;
+/** Values that share parts grow when they become text: a list of twice the same list, 40 times over, has no end. */
+const MAX_PARTS = 1_000_000;
+
+interface Seen {
+  parts: number;
+}
 
 /**
  * A value as JSON, if JSON leaves it as it is: what comes back is equal. Properties that are undefined are
@@ -12,11 +18,13 @@ const MAX_DEPTH = 200;
  */
 export function plainJson(value: unknown, what: string): string | undefined {
   if (value === undefined) return undefined;
-  check(value, what, 0);
+  check(value, what, 0, { parts: 0 });
   return JSON.stringify(value);
 }
 
-function check(value: unknown, path: string, depth: number): void {
+function check(value: unknown, path: string, depth: number, seen: Seen): void {
+  seen.parts += 1;
+  if (seen.parts > MAX_PARTS) throw refused(path, "too much", `more than ${MAX_PARTS} values; send a link`);
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -27,22 +35,22 @@ function check(value: unknown, path: string, depth: number): void {
     case "object":
       if (value === null) return;
       if (depth >= MAX_DEPTH) throw refused(path, "nested too deeply", "or in a circle");
-      if (Array.isArray(value)) return checkList(value, path, depth);
-      return checkObject(value, path, depth);
+      if (Array.isArray(value)) return checkList(value, path, depth, seen);
+      return checkObject(value, path, depth, seen);
     default:
       throw refused(path, typeof value === "bigint" ? "a BigInt" : `a ${typeof value}`, hintFor(value));
   }
 }
 
-function checkList(list: readonly unknown[], path: string, depth: number): void {
+function checkList(list: readonly unknown[], path: string, depth: number, seen: Seen): void {
   for (let i = 0; i < list.length; i++) {
     // A hole, or undefined, would become null.
     if (list[i] === undefined) throw refused(`${path}[${i}]`, "undefined", "would become null; use null");
-    check(list[i], `${path}[${i}]`, depth + 1);
+    check(list[i], `${path}[${i}]`, depth + 1, seen);
   }
 }
 
-function checkObject(value: object, path: string, depth: number): void {
+function checkObject(value: object, path: string, depth: number, seen: Seen): void {
   const prototype: unknown = Object.getPrototypeOf(value);
   // Of whichever realm: objects from a thread or a sandbox have an Object.prototype of their own.
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
@@ -52,7 +60,7 @@ function checkObject(value: object, path: string, depth: number): void {
     throw refused(path, "an object with toJSON", "would become something else");
   }
   for (const [key, part] of Object.entries(value)) {
-    if (part !== undefined) check(part, at(path, key), depth + 1);
+    if (part !== undefined) check(part, at(path, key), depth + 1, seen);
   }
 }
 

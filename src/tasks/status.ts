@@ -60,7 +60,7 @@ export function statusOf(record: JobRecord): TaskStatus {
   const { id, task, attempt } = record;
   const kept = readProgress(record.progress);
   const base = { id, task, attempt };
-  const progress = kept === undefined ? {} : { progress: plain(kept) };
+  const progress = kept === undefined ? {} : { progress: progressOf(kept) };
   const fault = record.error === undefined ? undefined : readFault(record.error);
   const error = fault && { code: fault.code, message: fault.message };
   if (record.state === "done") {
@@ -102,6 +102,7 @@ function readProgress(json: string | undefined): KeptProgress | undefined {
   }
 }
 
-function plain({ done, total, note }: KeptProgress): TaskProgress {
+/** Without what is only kept of it. */
+export function progressOf({ done, total, note }: TaskProgress): TaskProgress {
   return { done, total, ...(note === undefined ? {} : { note }) };
 }

@@ -4,6 +4,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import {
   ConfigurationError,
+  Faults,
   type Given,
   type JobPriority,
   nearest,
@@ -109,9 +110,9 @@ export class Task<Args, Result> {
 
   /** @throws ConfigurationError that lists every fault; use {@link task} */
   constructor(name: string, options: TaskOptions, work: TaskFunction<never, Result>) {
-    const faults: string[] = [];
+    const faults = new Faults();
     const fault = (is: boolean, what: string) => {
-      if (is) faults.push(what);
+      if (is) faults.list.push(what);
     };
     const where = `task "${name}"`;
     fault(
@@ -120,16 +121,8 @@ export class Task<Args, Result> {
     );
     fault(typeof work !== "function", `${where} needs a function: task(name, options, (args, run) => ...)`);
     const { schema, priority = "normal", retry, rate, ...rest } = options;
-    const collect = <T>(make: () => T): T | undefined => {
-      try {
-        return make();
-      } catch (error) {
-        faults.push(...(error as ConfigurationError).faults);
-        return undefined;
-      }
-    };
-    const settings = collect(() => resolveOptions(taskDefaults, rest, where));
-    const policy = collect(() => retryPolicy(retry, where));
+    const settings = faults.collect(() => resolveOptions(taskDefaults, rest, where));
+    const policy = faults.collect(() => retryPolicy(retry, where));
     fault(
       schema !== undefined && typeof schema["~standard"]?.validate !== "function",
       `${where}: schema must be a Standard Schema (zod, valibot, arktype, ...)`,
@@ -146,8 +139,8 @@ export class Task<Args, Result> {
         fault(!(value >= 0 && value <= 2_147_483_647), `${where}: ${key} must be 0 to 2147483647`);
       }
     }
-    if (settings === undefined || policy === undefined || faults.length > 0) {
-      throw new ConfigurationError(faults);
+    if (settings === undefined || policy === undefined || faults.list.length > 0) {
+      throw new ConfigurationError(faults.list);
     }
     this.name = name;
     this.settings = settings;
@@ -277,6 +270,9 @@ export function task(
   ...rest: [TaskFunction<never, unknown>] | [TaskOptions, TaskFunction<never, unknown>]
 ): Task<never, unknown> {
   const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
+  if (typeof options !== "object" || options === null) {
+    throw new ConfigurationError([`the options of the task "${String(name)}" must be an object`]);
+  }
   if (String(name).startsWith("sluice.")) {
     throw new ConfigurationError([`task "${name}" begins with "sluice.", which belongs to the framework`]);
   }

@@ -11,6 +11,7 @@ import type {
 } from "../index.ts";
 import {
   ConfigurationError,
+  Faults,
   type Given,
   InvalidMessage,
   LayerUnavailable,
@@ -114,36 +115,33 @@ export class Tasks implements ApplicationPart, TaskHost {
   }: TasksOptions) {
     const missing = faultsOfSetUp(tasks, broker);
     if (missing.length > 0) throw new ConfigurationError(missing);
-    const faults: string[] = [];
+    const faults = new Faults();
     this.#tasks.set(gather.name, gather as AnyTask);
     for (const task of [...tasks, ...channels.map((channel) => channel.task)]) {
-      if (this.#tasks.has(task.name)) faults.push(`two tasks are named "${task.name}"; rename one`);
+      if (this.#tasks.has(task.name)) faults.list.push(`two tasks are named "${task.name}"; rename one`);
       this.#tasks.set(task.name, task as AnyTask);
     }
-    let settings = tasksDefaults;
-    try {
-      settings = resolveOptions(tasksDefaults, options, "tasks");
-    } catch (error) {
-      faults.push(...(error as ConfigurationError).faults);
-    }
+    const settings = faults.collect(() => resolveOptions(tasksDefaults, options, "tasks"));
     this.queues = queues ?? (broker.isShared ? {} : this.#ownQueues(schedules));
     for (const [queue, concurrency] of Object.entries(this.queues)) {
-      if (!isQueueName(queue)) faults.push(`tasks.queues: ${queueFault(queue)}`);
+      if (!isQueueName(queue)) faults.list.push(`tasks.queues: ${queueFault(queue)}`);
       if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
-        faults.push(
+        faults.list.push(
           `tasks.queues.${queue} must be a whole number from 1 to 10000, not ${String(concurrency)}`,
         );
       }
     }
     const ids = new Set<string>();
     for (const { id, task } of schedules) {
-      if (ids.has(id)) faults.push(`two schedules have the id "${id}"; rename one`);
+      if (ids.has(id)) faults.list.push(`two schedules have the id "${id}"; rename one`);
       if (this.#tasks.get(task.name) !== task) {
-        faults.push(`the schedule "${id}" runs the task "${task.name}", which is not in the list of tasks`);
+        faults.list.push(
+          `the schedule "${id}" runs the task "${task.name}", which is not in the list of tasks`,
+        );
       }
       ids.add(id);
     }
-    if (faults.length > 0) throw new ConfigurationError(faults);
+    if (settings === undefined || faults.list.length > 0) throw new ConfigurationError(faults.list);
     this.#settings = settings;
     this.#schedules = schedules;
     this.#channels = channels;

@@ -1,6 +1,6 @@
 /** Tickets: who shows one may watch a run. Signed, so that any node can check one without asking anybody. */
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
-import { ConfigurationError, InvalidMessage } from "../index.ts";
+import { createHmac, hkdfSync } from "node:crypto";
+import { InvalidMessage, isSameSignature, usableSecrets } from "../index.ts";
 import { TicketRefused } from "./errors.ts";
 
 export interface TicketOptions {
@@ -17,7 +17,6 @@ export interface Ticket {
   readonly expiresAt: number;
 }
 
-const MIN_SECRET = 32;
 const MAX_TICKET = 1_000;
 const HOUR_MS = 3_600_000;
 const SHAPE = /^t1\.([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]{1,800})\.([A-Za-z0-9_-]{43})$/;
@@ -40,13 +39,7 @@ export class Tickets {
    * @throws ConfigurationError for one that is too short
    */
   constructor(secrets: readonly string[]) {
-    if (secrets.some((secret) => typeof secret !== "string" || secret.length < MIN_SECRET)) {
-      throw new ConfigurationError([
-        `a secret must be text of at least ${MIN_SECRET} characters; make one by: openssl rand -base64 48`,
-      ]);
-    }
-    const used = secrets.length > 0 ? secrets : [randomBytes(32).toString("base64url")];
-    this.#keys = used.map(keyOf);
+    this.#keys = usableSecrets(secrets).map(keyOf);
   }
 
   /** @throws InvalidMessage for a wrong time or user */
@@ -73,7 +66,7 @@ export class Tickets {
     const [, keyId, said = "", signature = ""] =
       typeof ticket === "string" && ticket.length <= MAX_TICKET ? (SHAPE.exec(ticket) ?? []) : [];
     const key = this.#keys.find(({ id }) => id === keyId);
-    if (key === undefined || !isSame(signature, sign(key, `t1.${key.id}.${said}`))) {
+    if (key === undefined || !isSameSignature(signature, sign(key, `t1.${key.id}.${said}`))) {
       throw new TicketRefused("this is no ticket of ours");
     }
     // It is ours, so it is what we made it.
@@ -95,9 +88,4 @@ function keyOf(secret: string): Key {
 
 function sign({ key }: Key, text: string): string {
   return createHmac("sha256", key).update(text).digest("base64url");
-}
-
-function isSame(a: string, b: string): boolean {
-  const [one, other] = [Buffer.from(a), Buffer.from(b)];
-  return one.length === other.length && timingSafeEqual(one, other);
 }

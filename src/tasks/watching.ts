@@ -86,7 +86,7 @@ export class TaskWatcher extends Consumer<Watching> {
       await this.#end(id);
       throw error;
     }
-    if (watched.status === undefined) throw gone(id);
+    if (watched.status === undefined) throw new UnknownTask(id);
     return watched.status;
   }
 
@@ -120,7 +120,7 @@ export class TaskWatcher extends Consumer<Watching> {
   /** Forgotten while it was watched: there is nothing more to come. */
   async #vanished(id: string): Promise<void> {
     const last = this.#watched.get(id)?.status;
-    if (last === undefined) throw gone(id);
+    if (last === undefined) throw new UnknownTask(id);
     await this.#tell({
       ...last,
       attempt: last.attempt + 1,
@@ -192,7 +192,7 @@ export function watchRoutes(path: string, host: WatchHost): readonly RouteEntry[
       const { id } = host.check(given, scope.user);
       if (id !== scope.params.id) throw new TicketRefused("the ticket is for another run");
       const record = await host.broker.find(id);
-      if (record === undefined) throw gone(id);
+      if (record === undefined) throw new UnknownTask(id);
       response.json(statusOf(record));
     } catch (error) {
       const { code, message, closeCode } = verdictOf(error);
@@ -223,8 +223,4 @@ function textIn(payload: unknown, field: string, event: string): string {
 /** Of the same step: a waiting run that was promoted, say. */
 function changed(before: TaskStatus, after: TaskStatus): boolean {
   return !isOlder(after, before) && before.state !== after.state;
-}
-
-function gone(id: string): UnknownTask {
-  return new UnknownTask(`there is no run ${id}: it never was, or is forgotten`);
 }

@@ -36,6 +36,12 @@ test("a circle is refused, and does not hang", () => {
   expect(() => plainJson(circle, "args")).toThrow(/in a circle/);
 });
 
+test("parts that are shared again and again are refused before they fill the memory", () => {
+  let list: unknown[] = [];
+  for (let n = 0; n < 60; n++) list = [list, list];
+  expect(() => plainJson(list, "args")).toThrow(/too much/);
+});
+
 test("what is let through comes back equal, whatever it is", () => {
   const draw = (depth: number): unknown => {
     switch (Math.floor(random() * (depth > 4 ? 5 : 7))) {

@@ -388,7 +388,9 @@ describe("what JavaScript says nothing of", () => {
     await expect(double.enqueue(1, { delay: 60_000 } as never)).rejects.toThrow(
       /"double" has no option "delay".*"delayMs"/,
     );
+    await expect(double.enqueue(1, null as never)).rejects.toThrow(/options of a run must be an object/);
     expect(() => task("x", { priority: "toString" as never }, () => {})).toThrow(/priority must be/);
+    expect(() => task("x", null as never, () => {})).toThrow(/options of the task "x" must be an object/);
   });
 
   test("a run that nobody could ever do is refused", async () => {
