@@ -83,6 +83,8 @@ export interface Facts {
   readonly layerDown: Signal<{ readonly reason: string }>;
   /** `layer:up`: they can again; all groups hear all nodes from now on. */
   readonly layerUp: Signal<{ readonly downMs: number }>;
+  /** An HTTP request was answered, or its client left before; WebSockets are not among them. */
+  readonly answered: Signal<Answered>;
   /** A receiver of a signal threw. */
   readonly receiverFailed: Signal<{ readonly signal: string; readonly error: unknown }>;
   readonly started: Signal<{ readonly node: string }>;
@@ -116,6 +118,17 @@ export interface Denial {
   readonly reason: string;
 }
 
+export interface Answered {
+  readonly method: string;
+  /** Without its query, which may hold secrets. */
+  readonly path: string;
+  /** 0: the client left before there was one. */
+  readonly status: number;
+  readonly remoteAddress: string;
+  /** From the first line of the request to the last byte of the answer. */
+  readonly tookMs: number;
+}
+
 export interface GroupFact {
   readonly group: string;
   readonly channel: string;
@@ -144,6 +157,7 @@ export function createFacts(): Facts {
     present: signal("present"),
     layerDown: signal("layer:down"),
     layerUp: signal("layer:up"),
+    answered: signal("answered"),
     receiverFailed,
     started: signal("started"),
     draining: signal("draining"),

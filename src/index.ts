@@ -42,7 +42,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { ConnectionFact, Facts } from "./facts.ts";
+export type { Answered, ConnectionFact, Facts } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
 export type {

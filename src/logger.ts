@@ -66,6 +66,9 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
     signals.lost.connect(({ group, missed }) => {
       limit(() => logger.warn({ group: group && printable(group), missed }, "messages may be lost"));
     }),
+    signals.answered.connect(({ path, tookMs, ...fact }) => {
+      logger.debug({ ...fact, path: printable(path), tookMs: Math.round(tookMs) }, "answered");
+    }),
     signals.layerDown.connect(({ reason }) => logger.error({ reason }, "other nodes cannot be reached")),
     signals.layerUp.connect(({ downMs }) => {
       logger.info({ downMs: Math.round(downMs) }, "other nodes can be reached again");

@@ -43,6 +43,12 @@ export const serverDefaults = {
   port: 3000,
   /** A unix socket (or Windows pipe) to listen on instead of host and port. */
   socketPath: "",
+  /** A descriptor that listens already, inherited from the process that started this one; -1: none. */
+  fd: -1,
+  /** Where a proxy publishes this server, if it leaves that in the path of requests: `/app`. */
+  rootPath: "",
+  /** Names by which clients may call this server (their Host header): `app.example`, `*.app.example`; none: any. */
+  hosts: [] as readonly string[],
   /** Where Socket.IO answers. */
   path: "/socket.io",
   /**
@@ -56,6 +62,8 @@ export const serverDefaults = {
   trustedProxies: 0,
   pingIntervalMs: 25_000,
   pingTimeoutMs: 20_000,
+  /** After about so long a connection ends with 4503, and its client comes back; 0: never. */
+  maxAgeMs: 0,
   /** Answers 200 as long as the process serves; empty: nothing does. */
   livePath: "/livez",
   /** Answers 200 while a balancer should send clients here; empty: nothing does. */
@@ -89,7 +97,7 @@ export type Given<T> = {
  */
 export function resolveServerOptions(given: Given<ServerSettings>): ServerSettings {
   const settings = resolveOptions(serverDefaults, given, "server");
-  const { path, livePath, readyPath, drainMs, stopTimeoutMs } = settings;
+  const { path, livePath, readyPath, drainMs, stopTimeoutMs, fd, socketPath, rootPath } = settings;
   const faults: string[] = [];
   const socketIo = path.replace(/\/?$/, "/");
   for (const [name, value] of Object.entries({ livePath, readyPath })) {
@@ -102,6 +110,10 @@ export function resolveServerOptions(given: Given<ServerSettings>): ServerSettin
   if (livePath !== "" && livePath === readyPath) {
     faults.push(`server.livePath and server.readyPath must differ; both are ${inspect(livePath)}`);
   }
+  if (fd >= 0 && socketPath !== "") {
+    faults.push("server.fd and server.socketPath say two places to listen on; give one");
+  }
+  if (rootPath.endsWith("/")) faults.push(`server.rootPath must not end in "/": ${inspect(rootPath)}`);
   if (drainMs >= stopTimeoutMs) {
     faults.push(
       `server.drainMs (${drainMs}) must be below server.stopTimeoutMs (${stopTimeoutMs}), which holds for all of it and the disconnect hooks`,
@@ -163,7 +175,7 @@ function unknownOption(path: string, name: string, known: readonly string[]): st
 function wrongValue(name: string, usual: unknown, value: unknown): string | undefined {
   if (name === "port") return isInteger(value, 0, 65_535) ? undefined : "a port from 0 to 65535";
   if (name === "trustedProxies") return isInteger(value, 0, 100) ? undefined : "a whole number of proxies";
-  if (name === "livePath" || name === "readyPath") {
+  if (name === "livePath" || name === "readyPath" || name === "rootPath") {
     return isPath(value) ? undefined : 'a path such as "/health" without a query, or "" for none';
   }
   if (typeof usual === "number" && !Number.isInteger(usual)) {

@@ -18,6 +18,12 @@ export const TOO_SLOW: DisconnectReason = {
 
 export const FLOOD: DisconnectReason = { kind: "limit", code: CloseCode.flood, message: "too many events" };
 
+export const AGED: DisconnectReason = {
+  kind: "limit",
+  code: CloseCode.unavailable,
+  message: "the connection has reached its maximum age; come back",
+};
+
 export function connectionLost(message: string): DisconnectReason {
   return { kind: "transport", code: 4001, message };
 }

@@ -1,10 +1,12 @@
+import { ConfigurationError } from "../errors.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import { logSignals } from "../logger.ts";
-import type { Server } from "../server/index.ts";
+import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
 import { NoHistory, NoPresence, redisBackplane, redisHistory, redisPresence } from "./backplane.ts";
 import { type ComposeContext, loadCompose } from "./compose.ts";
+import type { Environment } from "./environment.ts";
 import { Labour, type LabourOptions } from "./labour.ts";
 
 /** One process of an application. */
@@ -23,7 +25,6 @@ const STOP_MARGIN_MS = 3_000;
  */
 export async function compose(part: Part, local: Backplane): Promise<{ server: Server; tasks: Labour }> {
   const { module, environment, processes, where, logger } = part;
-  const { ORIGINS, TRUSTED_PROXIES, DRAIN_DELAY_MS, DRAIN_MS, STOP_TIMEOUT_MS } = environment;
   const composed = await loadCompose(module);
   const backplane = (await redisBackplane(environment)) ?? local;
   const tasks = await Labour.of(part);
@@ -33,20 +34,36 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
     presence: (await redisPresence(environment)) ?? (processes > 1 ? new NoPresence() : new MemoryPresence()),
     secret: environment.SLUICE_SECRET ?? [],
     tasks: tasks.options,
-    serverOptions: {
-      ...where,
-      ...(ORIGINS === undefined ? {} : { origins: ORIGINS }),
-      ...(TRUSTED_PROXIES === undefined ? {} : { trustedProxies: TRUSTED_PROXIES }),
-      ...(DRAIN_DELAY_MS === undefined ? {} : { drainDelayMs: DRAIN_DELAY_MS }),
-      ...(DRAIN_MS === undefined ? {} : { drainMs: DRAIN_MS }),
-      ...(STOP_TIMEOUT_MS === undefined ? {} : { stopTimeoutMs: STOP_TIMEOUT_MS }),
-    },
+    serverOptions: { ...where, ...serverOptions(environment, processes) },
     logger,
     processes,
   };
   const server = await composed(context);
   logSignals(server.app.signals, logger);
   return { server, tasks };
+}
+
+/** What the environment says of the server. @throws ConfigurationError for what several processes cannot do */
+function serverOptions(environment: Environment, processes: number): ServerOptions {
+  const { ORIGINS, HOSTS, SOCKET_PATH, SOCKET_FD } = environment;
+  if (processes > 1 && (SOCKET_PATH !== undefined || SOCKET_FD !== undefined)) {
+    throw new ConfigurationError([
+      "several processes share a port: SOCKET_PATH and SOCKET_FD are for one (PROCESSES=1)",
+    ]);
+  }
+  const given = {
+    socketPath: SOCKET_PATH,
+    fd: SOCKET_FD,
+    origins: ORIGINS,
+    hosts: HOSTS,
+    rootPath: environment.ROOT_PATH,
+    trustedProxies: environment.TRUSTED_PROXIES,
+    maxAgeMs: environment.MAX_AGE_MS,
+    drainDelayMs: environment.DRAIN_DELAY_MS,
+    drainMs: environment.DRAIN_MS,
+    stopTimeoutMs: environment.STOP_TIMEOUT_MS,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
 export function stopMsOf({ settings }: Server): number {

@@ -18,6 +18,12 @@ const MAX_PROCESSES = 256;
 export const VARIABLES = {
   HOST: variable(serverDefaults.host, "the address to listen on; `0.0.0.0` or `::` for all", text),
   PORT: variable(String(serverDefaults.port), "the port to listen on; `0` takes a free one", readPort),
+  SOCKET_PATH: variable("", "a unix socket to listen on instead; for one process", text),
+  SOCKET_FD: variable(
+    "",
+    "a descriptor to listen on instead, inherited from the process that started this one, e.g. `3` from systemd; for one process",
+    (value) => integer(value, 0, 2_147_483_647),
+  ),
   PROCESSES: variable("1", "how many processes serve the port; `auto` for one per core", readProcesses),
   LOG_LEVEL: variable(
     "info",
@@ -62,10 +68,25 @@ export const VARIABLES = {
     "pages of which other origins may connect, e.g. `https://a.example, *.b.example`",
     list,
   ),
+  HOSTS: variable(
+    "",
+    "names by which clients may call the server, e.g. `a.example, *.b.example`; none: any",
+    list,
+  ),
+  ROOT_PATH: variable(
+    "",
+    "where a proxy publishes the server, e.g. `/app`, if it leaves that in the path of requests",
+    text,
+  ),
   TRUSTED_PROXIES: variable(
     String(serverDefaults.trustedProxies),
     "how many proxies in front are yours, so that their `X-Forwarded-For` is believed",
     (value) => integer(value, 0, 100),
+  ),
+  MAX_AGE_MS: variable(
+    String(serverDefaults.maxAgeMs),
+    "after about so long a connection ends, and its client comes back; `0`: never",
+    (value) => integer(value, 0, 2_147_483_647),
   ),
   DRAIN_DELAY_MS: variable(
     String(serverDefaults.drainDelayMs),

@@ -1,6 +1,7 @@
 import type { Runner } from "../consumer/runner.ts";
-import { connectionLost, FLOOD, TOO_SLOW } from "../reasons.ts";
+import { AGED, connectionLost, FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { Allowances, Budget, DisconnectReason } from "../types.ts";
+import { atAge } from "./draining.ts";
 import {
   bufferedBytes,
   cut,
@@ -19,6 +20,8 @@ export interface ConnectionLimits {
   readonly idleTimeoutMs: number;
   /** How soon a client must poll again after its upgrade to WebSocket has failed. */
   readonly pollTimeoutMs: number;
+  /** After about so long it ends; 0: never. */
+  readonly maxAgeMs: number;
 }
 
 interface Packet {
@@ -46,6 +49,7 @@ export class Connection {
   #buffer: unknown;
   #idleTimer: NodeJS.Timeout | undefined;
   #pollTimer: NodeJS.Timeout | undefined;
+  readonly #forgetAge: () => void;
 
   constructor(
     conn: EngineSocket,
@@ -63,6 +67,7 @@ export class Connection {
     conn.once("close", (reason: string) => this.#lost(reason));
     onUpgradeFailed(conn, () => this.#expectPoll());
     this.#idle();
+    this.#forgetAge = atAge(limits.maxAgeMs, () => this.close(AGED));
   }
 
   get isOpen(): boolean {
@@ -158,6 +163,7 @@ export class Connection {
   #lost(reason: string): void {
     clearTimeout(this.#idleTimer);
     clearTimeout(this.#pollTimer);
+    this.#forgetAge();
     this.#end(connectionLost(reason));
   }
 

@@ -31,6 +31,17 @@ export async function spread(
   }
 }
 
+/**
+ * Calls `end` at nine tenths to eleven tenths of the age, so that clients who came together do not go
+ * together; never if it is 0. The returned function calls it off.
+ */
+export function atAge(maxAgeMs: number, end: () => void): () => void {
+  if (maxAgeMs === 0) return () => {};
+  const dueMs = Math.min(maxAgeMs * (0.9 + Math.random() * 0.2), 2_147_483_647);
+  const timer = setTimeout(end, dueMs);
+  return () => clearTimeout(timer);
+}
+
 function shuffled<T>(list: readonly T[]): readonly T[] {
   const drawn = list.map((item) => ({ item, lot: Math.random() }));
   return drawn.sort((a, b) => a.lot - b.lot).map(({ item }) => item);

@@ -11,17 +11,20 @@ export interface Listening {
   readonly port: number;
 }
 
+type Place = Pick<ServerSettings, "host" | "port"> & Partial<Pick<ServerSettings, "socketPath" | "fd">>;
+
 /** @throws ConfigurationError when the address cannot be listened on */
 export async function bind(
   server: NetServer,
-  { host, port, socketPath = "" }: Pick<ServerSettings, "host" | "port"> & { readonly socketPath?: string },
+  { host, port, socketPath = "", fd = -1 }: Place,
 ): Promise<void> {
-  server.listen(socketPath === "" ? { host, port } : { path: socketPath });
+  const where = fd >= 0 ? `descriptor ${fd}` : socketPath === "" ? `${host}:${port}` : socketPath;
   try {
+    if (fd >= 0) server.listen({ fd });
+    else server.listen(socketPath === "" ? { host, port } : { path: socketPath });
     await once(server, "listening");
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const where = socketPath === "" ? `${host}:${port}` : socketPath;
     throw new ConfigurationError([
       code === "EADDRINUSE"
         ? `${where} is in use already; choose another port (0 takes a free one) or end what uses it`

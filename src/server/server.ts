@@ -13,6 +13,7 @@ import type { Application } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { type Given, resolveServerOptions, type ServerSettings } from "../options.ts";
 import { Addresses } from "./addresses.ts";
+import { Hosts, watchArrivals } from "./arrivals.ts";
 import { type Carrier, pause, spread } from "./draining.ts";
 import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
 import { Health, type Phase } from "./health.ts";
@@ -57,6 +58,7 @@ export class Server {
   readonly #ownsHttp: boolean;
   readonly #addresses: Addresses;
   readonly #origins: Origins;
+  readonly #hosts: Hosts;
   readonly #health: Health;
   readonly #carriers: Carrier[] = [];
   #io: IoServer | undefined;
@@ -64,6 +66,7 @@ export class Server {
   readonly #sockets = new Set<NetSocket>();
   /** Of those, the ones without a request so far: browsers open such in advance. */
   readonly #unused = new Set<NetSocket>();
+  #stopWatching: () => void = () => {};
   #phase: Phase = "starting";
   #listening: Promise<Listening> | undefined;
   /** The number of this process, if another one holds the port. */
@@ -76,8 +79,9 @@ export class Server {
   constructor(app: Application, { server, ...options }: ServerOptions = {}) {
     this.app = app;
     this.settings = resolveServerOptions(options);
-    const { limits, origins, allowMissingOrigin, trustedProxies } = this.settings;
+    const { limits, hosts, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
+    this.#hosts = new Hosts(hosts);
     this.#addresses = new Addresses(limits.connectionsPerAddress, () => app.allowances());
     this.express = express();
     this.express.disable("x-powered-by");
@@ -93,7 +97,7 @@ export class Server {
       isLeaving: () => this.#isLeaving,
     });
     this.#carriers.push(streams);
-    this.express.use(streams.handler, httpRoutes(app, trustedProxies));
+    this.express.use(this.#hosts.handler, streams.handler, httpRoutes(app, trustedProxies));
     this.#ownsHttp = server === undefined;
     this.#http = server ?? createHttpServer();
     if (this.#ownsHttp) this.#watchSockets();
@@ -161,6 +165,7 @@ export class Server {
     } catch (error) {
       // Half a start must not keep the process from ending.
       this.#phase = "stopped";
+      this.#stopWatching();
       this.#closeIo();
       await this.app.stop();
       throw error;
@@ -174,6 +179,7 @@ export class Server {
     this.#io = this.#createIo();
     this.#io.engine.use(refuseWhen(() => this.#isLeaving));
     this.#carriers.push(new SocketCarrier(this.#io, this.app, this.#addresses, this.settings));
+    this.#stopWatching = watchArrivals(this.#http, this.settings, this.app.signals);
     if (this.#ownsHttp) {
       this.#watchRequests();
       if (this.#process === undefined) await bind(this.#http, this.settings);
@@ -225,6 +231,7 @@ export class Server {
   /** Why a new transport connection is not taken. */
   #refusalOf(request: IncomingMessage): string | undefined {
     const { origin, host } = request.headers;
+    if (!this.#hosts.allows(host)) return "this server has another name";
     if (!this.#origins.allows(origin, host)) return "this origin may not connect";
     const address = clientAddress(request, this.settings.trustedProxies);
     return this.#addresses.hasRoom(address) ? undefined : "too many connections from this address";
@@ -280,6 +287,7 @@ export class Server {
     } finally {
       clearTimeout(deadline);
       clearInterval(cutter);
+      this.#stopWatching();
       this.#phase = "stopped";
     }
   }

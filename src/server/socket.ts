@@ -216,7 +216,7 @@ export class SocketCarrier implements Carrier {
   #connectionOf(conn: EngineSocket): Connection {
     const known = this.#connections.get(conn);
     if (known !== undefined) return known;
-    const { trustedProxies, pingTimeoutMs } = this.#settings;
+    const { trustedProxies, pingTimeoutMs, maxAgeMs } = this.#settings;
     const { connectTimeoutMs, limits } = this.#app.settings;
     const address = clientAddress(conn.request, trustedProxies);
     const { allowances, leave } = this.#addresses.enter(address);
@@ -230,6 +230,7 @@ export class SocketCarrier implements Carrier {
         floodEvents: limits.floodEvents,
         idleTimeoutMs: connectTimeoutMs,
         pollTimeoutMs: Math.min(pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
+        maxAgeMs,
       },
     );
     this.#connections.set(conn, connection);

@@ -21,11 +21,11 @@ import {
 import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { inlineBinary } from "../payload.ts";
-import { connectionLost, STOPPING, TOO_SLOW } from "../reasons.ts";
+import { AGED, connectionLost, STOPPING, TOO_SLOW } from "../reasons.ts";
 import type { ConsumerRoute, Match } from "../router.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
-import type { Carrier } from "./draining.ts";
+import { atAge, type Carrier } from "./draining.ts";
 import { closedOf, fail, sendError } from "./http.ts";
 import type { Origins } from "./origins.ts";
 import { handshakeOf } from "./scope.ts";
@@ -246,8 +246,10 @@ export class StreamCarrier implements Carrier {
     const heartbeat = setInterval(() => {
       if (!response.writableEnded) response.write(": \n\n");
     }, this.#options.settings.pingIntervalMs);
+    const forgetAge = atAge(this.#options.settings.maxAgeMs, () => runner.end(AGED));
     response.once("close", () => {
       clearInterval(heartbeat);
+      forgetAge();
       this.#streams.delete(channel);
     });
     runner.opened();

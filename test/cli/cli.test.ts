@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { io } from "socket.io-client";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, heard, until } from "../server/live-server.ts";
-import { application, demo, root, run, start } from "./programs.ts";
+import { application, demo, folder, Program, root, run, start } from "./programs.ts";
 
 test("--version prints the version of the package", async () => {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
@@ -204,4 +205,37 @@ redisTest("send and emit reach the consumers and clients of a running applicatio
   const wrong = await run(["emit", "news", "flash"], { env: { ...env, REDIS_PASSWORD: "guess" } });
   expect(wrong.code).toBe(1);
   expect(wrong.stderr).not.toMatch(/\n {4}at |guess|p#a/);
+});
+
+test("it listens on a descriptor that it inherits, as systemd hands one down", async () => {
+  const holder = createServer();
+  await once(holder.listen(0, "127.0.0.1"), "listening");
+  const { port } = holder.address() as { port: number };
+  const { fd } = (holder as unknown as { readonly _handle: { readonly fd: number } })._handle;
+  const program = new Program(["start", demo()], { env: { SOCKET_FD: "3" }, inherit: [fd] });
+  expect(await program.url()).toBe(`http://127.0.0.1:${port}`);
+  // From here on nobody else takes connections on it.
+  holder.close();
+  expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+});
+
+test("a descriptor that nobody listens on is said to be so", async () => {
+  const { code, stderr } = await run(["start", demo()], { env: { SOCKET_FD: "77" } });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^sluice: cannot listen on descriptor 77: [^\n]+\n$/);
+});
+
+test("it listens on a unix socket", async () => {
+  const path = join(folder(), "sluice.sock");
+  const program = new Program(["start", demo()], { env: { SOCKET_PATH: path } });
+  await until(() => program.stdout.includes("sluice.sock"), "it listens");
+  const status = await new Promise((resolve, reject) => {
+    get({ socketPath: path, path: "/readyz" }, ({ statusCode }) => resolve(statusCode)).on("error", reject);
+  });
+  expect(status).toBe(200);
+});
+
+test("several processes refuse what only one can listen on", async () => {
+  const { code, stderr } = await run(["start", demo(), "--processes", "2"], { env: { SOCKET_FD: "3" } });
+  expect([code, stderr]).toEqual([1, expect.stringContaining("are for one (PROCESSES=1)")]);
 });

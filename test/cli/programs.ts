@@ -34,6 +34,8 @@ export async function application(source: string, name = "app.js"): Promise<stri
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string;
+  /** Descriptors that it has from 3 on. */
+  readonly inherit?: readonly number[];
 }
 
 export interface Ended {
@@ -49,13 +51,14 @@ export class Program {
   stderr = "";
   readonly ended: Promise<Ended>;
 
-  constructor(args: readonly string[], { env = {}, input = "" }: RunOptions = {}) {
+  constructor(args: readonly string[], { env = {}, input = "", inherit = [] }: RunOptions = {}) {
     const cli = join(installed.dist, "src", "cli.js");
     // Nothing of ours that the tests' own environment may have.
     const { PATH = "", HOME = "" } = process.env;
     this.child = spawn(process.execPath, [cli, ...args], {
       cwd: installed.folder,
       env: { PATH, HOME, ...env },
+      stdio: ["pipe", "pipe", "pipe", ...inherit],
     });
     this.child.stdin?.on("error", () => {}).end(input);
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => {
