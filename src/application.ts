@@ -3,21 +3,16 @@ import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts } from "./facts.ts";
-import { ChannelLayer, type ChannelLayerOptions, type LayerSizes } from "./layer/channel-layer.ts";
+import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
-import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
-import type { HistoryStore } from "./layer/history-store.ts";
-import { MemoryBackplane } from "./layer/memory-backplane.ts";
-import { MemoryHistory } from "./layer/memory-history.ts";
-import { MemoryPresence } from "./layer/memory-presence.ts";
-import type { PresenceStore } from "./layer/presence-store.ts";
-import { Receipts } from "./layer/receipts.ts";
-import { printable } from "./names.ts";
+import type { GroupPolicies } from "./layer/group-policy.ts";
+import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./layers.ts";
+import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
 import { STOPPING } from "./reasons.ts";
 import { type RouteEntry, Router } from "./router.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import type { Allowances, Backplane, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
+import type { Allowances, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
 
 /** What a part is opened with. */
 export interface PartContext {
@@ -41,25 +36,22 @@ export interface ApplicationPart {
   close(withinMs: number): Promise<void>;
 }
 
-export interface ApplicationOptions extends Given<ApplicationSettings> {
+export interface ApplicationOptions extends LayerOptions, Given<ApplicationSettings> {
   readonly routes: readonly RouteEntry[];
   /** Around every route, the first outermost. */
   readonly middleware?: readonly Middleware[];
+  /**
+   * Further channel layers by name, each with a backplane and groups of its own; a consumer class is on
+   * one of them by `static layer = "name"`. All the rest of the options is about the layer `default`.
+   */
+  readonly layers?: Readonly<Record<string, LayerOptions>>;
   /** What lives with the application beside its routes, e.g. `new Tasks(...)`. */
   readonly parts?: readonly ApplicationPart[];
-  /** What carries groups between nodes; by default this process is the only node. */
-  readonly backplane?: Backplane;
-  /** What groups keep, by patterns of their names; the same in every process that sends to them. */
-  readonly groups?: GroupPolicies;
-  /** Keeps what groups with history are sent; by default this process does, if it is the only node. */
-  readonly history?: HistoryStore;
   /**
    * Signs what clients show when they come back; at least 32 characters, the same on all nodes. Of several
    * the first signs and all are believed. May be left out if the history is this process' own.
    */
   readonly secret?: string | readonly string[];
-  /** Knows who is in groups with presence; by default this process is the only node. */
-  readonly presence?: PresenceStore;
   /** What others in groups with presence see of a user; small, as JSON. By default nothing. */
   readonly userInfo?: (user: unknown) => unknown;
   /**
@@ -80,11 +72,15 @@ export class Application {
   /** This node's name: new for each start, so that an old node's messages never reach a new one. */
   readonly node = `n-${randomId(9)}`;
   readonly router: Router;
+  /** Where groups and channels are, for all who name no other. */
   readonly layer: ChannelLayer;
+  /** All of them by name, `layer` as `default`. */
+  readonly layers: ReadonlyMap<string, ChannelLayer>;
   /** The facts of this application's life; connect receivers to hear them. */
   readonly signals: Facts;
   readonly settings: ApplicationSettings;
-  readonly #context: RunnerContext;
+  /** By the name of the layer. */
+  readonly #contexts: ReadonlyMap<string, RunnerContext>;
   readonly #runners = new Set<Runner>();
   readonly parts: readonly ApplicationPart[];
   readonly #partContext: PartContext;
@@ -96,7 +92,8 @@ export class Application {
     routes,
     middleware = [],
     parts = [],
-    backplane = new MemoryBackplane(),
+    layers = {},
+    backplane,
     userId = usualUserId,
     groups: ownGroups = {},
     history,
@@ -111,27 +108,30 @@ export class Application {
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
     const router = faults.collect(() => new Router(allRoutes, middleware));
     const secrets = typeof secret === "string" ? [secret] : secret;
-    const log = faults.collect(() => historyOptions(groups, history, secrets, backplane));
-    const who = faults.collect(() => presenceOptions(groups, presence, backplane));
+    const own = { backplane, groups, history, presence } as LayerOptions;
+    if (Object.hasOwn(layers, DEFAULT_LAYER)) {
+      faults.list.push(`layers.${DEFAULT_LAYER}: the options beside \`layers\` are that layer's`);
+    }
+    const plans = planLayers({ ...layers, [DEFAULT_LAYER]: own }, secrets, faults);
+    faults.list.push(...strangeLayers(router, [DEFAULT_LAYER, ...Object.keys(layers)]));
     if (settings === undefined || router === undefined || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;
     this.router = router;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
-    const { maxMessageBytes } = limits;
     const { node, signals: facts } = this;
-    const present = who && { presence: { ...who, limits } };
-    this.layer = new ChannelLayer({ node, backplane, facts, maxMessageBytes, ...log, ...present });
+    this.layers = createLayers(plans, { node, facts, limits });
+    this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
     this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
-    this.#context = {
-      layer: this.layer,
+    const context = {
       userId,
       userInfo,
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
+    this.#contexts = new Map([...this.layers].map(([name, layer]) => [name, { ...context, layer }]));
   }
 
   /**
@@ -160,7 +160,17 @@ export class Application {
 
   /** How many consumers run here, and what the layer keeps for them. All zero when nobody is here. */
   get sizes(): LayerSizes & { readonly connections: number } {
-    return { connections: this.#runners.size, ...this.layer.sizes };
+    const sizes = { connections: this.#runners.size, ...this.layer.sizes };
+    for (const layer of this.layers.values()) {
+      if (layer === this.layer) continue;
+      for (const [what, size] of Object.entries(layer.sizes)) sizes[what as keyof LayerSizes] += size;
+    }
+    return sizes;
+  }
+
+  /** Whether a layer cannot reach its other nodes. */
+  get isDegraded(): boolean {
+    return [...this.layers.values()].some((layer) => layer.isDegraded);
   }
 
   /** Whether no consumer has anything to do. @internal */
@@ -187,7 +197,9 @@ export class Application {
     const closed = new AbortController();
     const scope = createScope(handshake, match.params, closed.signal);
     const client = { scope, link, claims, closed, allowances: allowances ?? this.allowances() };
-    const runner = new Runner(this.#context, match.route, client);
+    // Every class's layer was looked up when the routes were.
+    const context = this.#contexts.get(match.route.consumer.layer ?? DEFAULT_LAYER) as RunnerContext;
+    const runner = new Runner(context, match.route, client);
     this.#runners.add(runner);
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
@@ -219,7 +231,7 @@ export class Application {
   }
 
   async #start(): Promise<void> {
-    await this.layer.open();
+    for (const layer of this.layers.values()) await layer.open();
     for (const part of this.parts) await part.open(this.#partContext);
     this.signals.started.announce({ node: this.node });
   }
@@ -236,7 +248,7 @@ export class Application {
     await Promise.all(runners.map((runner) => runner.finished));
     await this.#settled(parts);
     clearTimeout(deadline);
-    await this.layer.close();
+    await Promise.all([...this.layers.values()].map((layer) => layer.close()));
     this.signals.stopped.announce({ node: this.node });
   }
 
@@ -251,29 +263,6 @@ export class Application {
 
 export function createApplication(options: ApplicationOptions): Application {
   return new Application(options);
-}
-
-/** What the layer needs for groups with history; nothing if there are none. */
-function historyOptions(
-  groups: GroupPolicies,
-  given: HistoryStore | undefined,
-  secrets: readonly string[],
-  backplane: Backplane,
-): Pick<ChannelLayerOptions, "history"> {
-  const policies = new PolicyTable(groups);
-  if (!policies.needs.history) return {};
-  const store = given ?? (backplane instanceof MemoryBackplane ? new MemoryHistory() : undefined);
-  if (store === undefined) {
-    throw new ConfigurationError([
-      "groups with history on several nodes need a store that all of them share: option history, e.g. history: new RedisHistory({ url })",
-    ]);
-  }
-  if (store.isShared && secrets.length === 0) {
-    throw new ConfigurationError([
-      "nodes that share a history need a `secret` that all of them know (SLUICE_SECRET); make one by: openssl rand -base64 48",
-    ]);
-  }
-  return { history: { store, policies, receipts: new Receipts(secrets) } };
 }
 
 /** @internal */
@@ -306,14 +295,16 @@ function cookiesOf(header: string | undefined): ReadonlyMap<string, string> {
   return new Map(parsed.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }
 
-function presenceOptions(groups: GroupPolicies, store: PresenceStore | undefined, backplane: Backplane) {
-  const policies = new PolicyTable(groups);
-  if (!policies.needs.presence) return undefined;
-  if (store !== undefined) return { policies, store };
-  if (backplane instanceof MemoryBackplane) return { policies, store: new MemoryPresence() };
-  throw new ConfigurationError([
-    "groups with presence on several nodes need a store that all of them share: option presence, e.g. presence: new RedisPresence({ url })",
-  ]);
+/** Consumers on a layer that is not there. */
+function strangeLayers(router: Router | undefined, names: readonly string[]): readonly string[] {
+  return (router?.routes ?? []).flatMap((route) => {
+    if (route.kind === "http") return [];
+    const { name, layer } = route.consumer;
+    if (layer === undefined || names.includes(layer)) return [];
+    const meant = nearest(layer, names);
+    const hint = meant === undefined ? `there are ${names.join(", ")}` : `did you mean "${meant}"?`;
+    return [`${name}.layer is "${layer}", which is no layer of the application (option layers); ${hint}`];
+  });
 }
 
 function usualUserId(user: unknown): string | undefined {

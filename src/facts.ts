@@ -79,10 +79,10 @@ export interface Facts {
     readonly type: "join" | "leave" | "update";
     readonly user: string;
   }>;
-  /** `layer:down`: other nodes cannot be reached. Members of groups on this node go on. */
-  readonly layerDown: Signal<{ readonly reason: string }>;
+  /** `layer:down`: other nodes cannot be reached over the layer of that name (`default`). Members of groups on this node go on. */
+  readonly layerDown: Signal<{ readonly layer: string; readonly reason: string }>;
   /** `layer:up`: they can again; all groups hear all nodes from now on. */
-  readonly layerUp: Signal<{ readonly downMs: number }>;
+  readonly layerUp: Signal<{ readonly layer: string; readonly downMs: number }>;
   /** An HTTP request was answered, or its client left before; WebSockets are not among them. */
   readonly answered: Signal<Answered>;
   /** A receiver of a signal threw. */

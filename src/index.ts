@@ -15,6 +15,7 @@ export type {
   SendsIn as ServerEvents,
 } from "./consumer/consumer.ts";
 export { Consumer, event } from "./consumer/consumer.ts";
+export type { PayloadCodec } from "./consumer/handlers.ts";
 export { messageTable, validateLater as validate } from "./consumer/handlers.ts";
 export {
   AskTimeout,
@@ -91,6 +92,7 @@ export type {
   TaskBroker,
   WorkerReport,
 } from "./layer/task-broker.ts";
+export type { LayerOptions } from "./layers.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
 export { isGroupName, nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";

@@ -69,9 +69,9 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
     signals.answered.connect(({ path, tookMs, ...fact }) => {
       logger.debug({ ...fact, path: printable(path), tookMs: Math.round(tookMs) }, "answered");
     }),
-    signals.layerDown.connect(({ reason }) => logger.error({ reason }, "other nodes cannot be reached")),
-    signals.layerUp.connect(({ downMs }) => {
-      logger.info({ downMs: Math.round(downMs) }, "other nodes can be reached again");
+    signals.layerDown.connect((fact) => logger.error(fact, "other nodes cannot be reached")),
+    signals.layerUp.connect(({ layer, downMs }) => {
+      logger.info({ layer, downMs: Math.round(downMs) }, "other nodes can be reached again");
     }),
     signals.receiverFailed.connect(({ signal, error }) => {
       limit(() => logger.error({ signal, err: error }, "a receiver of a signal failed"));

@@ -9,7 +9,7 @@ import type { History } from "../layer/logged-groups.ts";
 import type { PresentUser } from "../layer/presence.ts";
 import type { Signal } from "../signals.ts";
 import type { DisconnectReason, Message, Scope } from "../types.ts";
-import { validateNow } from "./handlers.ts";
+import { type PayloadCodec, validateNow } from "./handlers.ts";
 
 /**
  * What a consumer may declare about itself, all of it optional. Wrong event names and payloads are then
@@ -173,6 +173,13 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
   static readonly events?: Readonly<Record<string, EventEntry>>;
   /** How many handlers of one instance may run at once; more than 1 gives up their order. Default 1. */
   static readonly concurrency?: number;
+  /**
+   * Changes payloads on their way: of events to and from its clients, acknowledgements, answers to `ask`,
+   * and what `groupEmit` of an instance sends. For values that JSON does not have.
+   */
+  static readonly codec?: PayloadCodec;
+  /** The channel layer that its groups and channels are on, one of the application's `layers`. */
+  static readonly layer?: string;
 
   readonly scope: Scope<ParamsIn<T>, UserIn<T>>;
   /** What the route was given as `options`. */
@@ -374,4 +381,6 @@ export interface ConsumerClass<T extends ConsumerTypes = ConsumerTypes> {
   readonly groups?: readonly string[] | ((scope: Scope<never, never>) => readonly string[]);
   readonly events?: Readonly<Record<string, EventEntry>>;
   readonly concurrency?: number;
+  readonly codec?: PayloadCodec;
+  readonly layer?: string;
 }

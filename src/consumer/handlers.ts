@@ -15,10 +15,18 @@ export interface EventRow {
   readonly handler: EventHandler;
 }
 
+/** How a class' payloads look on the wire, if not as they are; both ways what comes out goes through JSON. */
+export interface PayloadCodec {
+  encode(payload: unknown): unknown;
+  /** What it throws is the client's fault: the event is refused. */
+  decode(payload: unknown): unknown;
+}
+
 export interface HandlerTable {
   readonly events: ReadonlyMap<string, EventRow>;
   readonly messages: ReadonlyMap<string, MessageHandler>;
   readonly concurrency: number;
+  readonly codec: PayloadCodec | undefined;
   groupsOf(scope: Scope): readonly string[];
 }
 
@@ -29,6 +37,7 @@ interface Described {
   readonly groups?: unknown;
   readonly events?: unknown;
   readonly concurrency?: unknown;
+  readonly codec?: unknown;
 }
 
 /**
@@ -42,6 +51,7 @@ export function handlerTable(consumer: Described, base: object): HandlerTable {
     events: eventRows(consumer, faults),
     messages: messageHandlers(consumer, base, faults),
     concurrency: concurrencyOf(consumer, faults),
+    codec: codecOf(consumer, faults),
     groupsOf: groupsOf(consumer, faults),
   };
   if (faults.length > 0) throw new ConfigurationError(faults);
@@ -109,6 +119,15 @@ function messageHandlers({ name, prototype }: Described, base: object, faults: s
 
 function parentOf(prototype: object): object {
   return (Object.getPrototypeOf(prototype) as object | null) ?? Object.prototype;
+}
+
+function codecOf({ name, codec }: Described, faults: string[]): PayloadCodec | undefined {
+  const { encode, decode } = (codec ?? {}) as Partial<PayloadCodec>;
+  const isCodec = typeof encode === "function" && typeof decode === "function";
+  if (codec !== undefined && !isCodec) {
+    faults.push(`${name}.codec must be { encode(payload), decode(payload) }`);
+  }
+  return isCodec ? (codec as PayloadCodec) : undefined;
 }
 
 function concurrencyOf({ name, concurrency = 1 }: Described, faults: string[]): number {

@@ -20,7 +20,7 @@ import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { Acknowledge, Budget, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
-import { type EventRow, type HandlerTable, validateLater } from "./handlers.ts";
+import { type EventRow, type HandlerTable, type PayloadCodec, validateLater } from "./handlers.ts";
 import { Mailbox } from "./mailbox.ts";
 
 /** The machine around it. */
@@ -229,11 +229,13 @@ export class Intake {
     return this.#handleQuietly(item.hear);
   }
 
-  async #handleEvent({ event, payload, row, acknowledge }: EventItem): Promise<boolean> {
+  async #handleEvent({ event, payload: sent, row, acknowledge }: EventItem): Promise<boolean> {
     this.#pendingEvents -= 1;
     const consumer = this.#host.consumer as Consumer;
+    const { codec } = this.#handlers;
     let answer: unknown;
     try {
+      const payload = codec === undefined ? sent : decoded(codec, sent);
       answer = await (row === undefined
         ? consumer.receive?.(event, payload)
         : row.handler(consumer, await checked(row, payload)));
@@ -244,7 +246,7 @@ export class Intake {
       return false;
     }
     try {
-      acknowledge?.(answer);
+      acknowledge?.(codec === undefined ? answer : codec.encode(answer));
       return true;
     } catch (error) {
       // An answer that cannot be put into JSON is the handler's fault, not the client's.
@@ -332,6 +334,16 @@ export class Intake {
 
   #drop(cause: DropCause, what: string): void {
     this.#facts.dropped.announce({ cause, target: this.#host.channel, what }, this.#host.sender);
+  }
+}
+
+/** A payload that cannot be decoded is its client's fault. */
+function decoded(codec: PayloadCodec, payload: unknown): unknown {
+  try {
+    return codec.decode(payload);
+  } catch (error) {
+    if (isForClient(error)) throw error;
+    throw new InvalidMessage("the payload cannot be decoded");
   }
 }
 

@@ -275,12 +275,19 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- the consumer's verbs ---------------------------------------------------------------------
 
   send(event: string, payload: unknown): void {
-    this.tell(checkEventName(event), payload);
+    this.tell(checkEventName(event), this.#encoded(payload));
+  }
+
+  /** As the class' codec has it, if there is one. */
+  #encoded(payload: unknown): unknown {
+    const { codec } = this.#route.handlers;
+    return codec === undefined ? payload : codec.encode(payload);
   }
 
   async ask(event: string, payload: unknown, { timeoutMs = 10_000 }: AskOptions = {}): Promise<unknown> {
     checkEventName(event);
-    encodePayload(payload, this.#context.limits.maxMessageBytes);
+    const encoded = this.#encoded(payload);
+    encodePayload(encoded, this.#context.limits.maxMessageBytes);
     if (this.#state !== "open") {
       throw new ConnectionClosed(
         this.#state === "connecting"
@@ -288,7 +295,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
           : "the client cannot be asked: the connection has ended",
       );
     }
-    return this.#client.link.ask(event, payload, timeoutMs);
+    const answer = await this.#client.link.ask(event, encoded, timeoutMs);
+    const { codec } = this.#route.handlers;
+    return codec === undefined ? answer : codec.decode(answer);
   }
 
   close(code: number, reason: string): void {
@@ -342,7 +351,13 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void> {
-    return this.#context.layer.groupEmit(group, event, payload, options);
+    const { layer } = this.#context;
+    const { codec } = this.#route.handlers;
+    if (codec === undefined) return layer.groupEmit(group, event, payload, options);
+    // What the codec throws rejects, as all that this verb throws.
+    return new Promise((resolve) => {
+      resolve(layer.groupEmit(group, event, codec.encode(payload), options));
+    });
   }
 
   presence(group: string): Promise<readonly PresentUser[]> {

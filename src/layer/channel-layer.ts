@@ -31,6 +31,8 @@ import type { Receipts } from "./receipts.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 export interface ChannelLayerOptions {
+  /** Which of its application's layers it is; `default` if there is one only. */
+  readonly name?: string;
   /** This node's name; unique among the nodes on the backplane, a new one for each start. */
   readonly node: string;
   readonly backplane: Backplane;
@@ -102,6 +104,8 @@ const MAX_CLIENT_HISTORY = 100;
  * the message is handed over here; that says nothing about remote members.
  */
 export class ChannelLayer {
+  /** Which of its application's layers it is. */
+  readonly name: string;
   readonly node: string;
   readonly #backplane: Backplane;
   readonly #facts: Facts;
@@ -119,7 +123,16 @@ export class ChannelLayer {
   #downSince: number | undefined;
   #state: "new" | "open" | "closed" = "new";
 
-  constructor({ node, backplane, facts, maxMessageBytes, history, presence }: ChannelLayerOptions) {
+  constructor({
+    name = "default",
+    node,
+    backplane,
+    facts,
+    maxMessageBytes,
+    history,
+    presence,
+  }: ChannelLayerOptions) {
+    this.name = name;
     this.node = node;
     this.#backplane = backplane;
     this.#facts = facts;
@@ -574,14 +587,14 @@ export class ChannelLayer {
       lost: (loss) => this.#lost(loss),
       down: (reason) => {
         this.#downSince ??= performance.now();
-        facts.layerDown.announce({ reason });
+        facts.layerDown.announce({ layer: this.name, reason });
       },
       up: () => {
         const downMs = performance.now() - (this.#downSince ?? performance.now());
         this.#downSince = undefined;
         this.#logged?.suspect();
         this.#presence?.suspect();
-        facts.layerUp.announce({ downMs });
+        facts.layerUp.announce({ layer: this.name, downMs });
       },
     };
   }

@@ -55,7 +55,7 @@ export class Health {
     if (phase === "starting" || phase === "stopped") return { code: 503, status: phase };
     // With 404 HAProxy (`disable-on-404`) sends no newcomers, but still those who are bound to this node.
     if (phase !== "serving") return { code: 404, status: "draining" };
-    return this.#app.layer.isDegraded ? DEGRADED : OK;
+    return this.#app.isDegraded ? DEGRADED : OK;
   }
 }
 

@@ -302,7 +302,7 @@ describe("groups on several nodes", () => {
     listener.up();
     expect(layer.isDegraded).toBe(false);
     expect(told).toEqual([
-      { reason: "no carrier" },
+      { layer: "default", reason: "no carrier" },
       { cause: "backplane", target: "g", what: "", count: 2 },
       { group: "g", missed: 3 },
       {},

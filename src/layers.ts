@@ -1,0 +1,119 @@
+/** The channel layers of an application: the one that everybody uses, and others by name. */
+import { ConfigurationError, type Faults } from "./errors.ts";
+import type { Facts } from "./facts.ts";
+import { ChannelLayer, type ChannelLayerOptions } from "./layer/channel-layer.ts";
+import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
+import type { HistoryStore } from "./layer/history-store.ts";
+import { MemoryBackplane } from "./layer/memory-backplane.ts";
+import { MemoryHistory } from "./layer/memory-history.ts";
+import { MemoryPresence } from "./layer/memory-presence.ts";
+import type { PresenceStore } from "./layer/presence-store.ts";
+import { Receipts } from "./layer/receipts.ts";
+import type { ApplicationSettings } from "./options.ts";
+import type { Backplane } from "./types.ts";
+
+/** What one layer stands on. */
+export interface LayerOptions {
+  /** What carries groups between nodes; by default this process is the only node. */
+  readonly backplane?: Backplane;
+  /** What groups keep, by patterns of their names; the same in every process that sends to them. */
+  readonly groups?: GroupPolicies;
+  /** Keeps what groups with history are sent; by default this process does, if it is the only node. */
+  readonly history?: HistoryStore;
+  /** Knows who is in groups with presence; by default this process is the only node. */
+  readonly presence?: PresenceStore;
+}
+
+/** The layer of an application that has no name of its own. */
+export const DEFAULT_LAYER = "default";
+
+export interface LayersContext {
+  readonly node: string;
+  readonly facts: Facts;
+  readonly limits: ApplicationSettings["limits"];
+}
+
+/** What a layer will be made of, once all options have been looked at. */
+type Plan = Pick<ChannelLayerOptions, "backplane" | "history"> & {
+  readonly presence: { readonly policies: PolicyTable; readonly store: PresenceStore } | undefined;
+};
+
+/** Looks at the options of all layers, and makes none yet. */
+export function planLayers(
+  layers: Readonly<Record<string, LayerOptions>>,
+  secrets: readonly string[],
+  faults: Faults,
+): ReadonlyMap<string, Plan> {
+  const plans = new Map<string, Plan>();
+  const taken = new Map<unknown, string>();
+  for (const [name, options] of Object.entries(layers)) {
+    const plan = faults.collect(() => planOf(options, secrets));
+    if (plan !== undefined) plans.set(name, plan);
+    for (const [what, store] of Object.entries(options)) {
+      if (what === "groups" || store === undefined) continue;
+      const other = taken.get(store);
+      taken.set(store, name);
+      if (other !== undefined) {
+        faults.list.push(`the layers "${other}" and "${name}" have the same ${what}; make one for each`);
+      }
+    }
+  }
+  return plans;
+}
+
+export function createLayers(
+  plans: ReadonlyMap<string, Plan>,
+  { node, facts, limits }: LayersContext,
+): ReadonlyMap<string, ChannelLayer> {
+  const { maxMessageBytes } = limits;
+  return new Map(
+    [...plans].map(([name, { presence, ...plan }]) => {
+      const present = presence && { presence: { ...presence, limits } };
+      return [name, new ChannelLayer({ name, node, facts, maxMessageBytes, ...plan, ...present })];
+    }),
+  );
+}
+
+function planOf(
+  { backplane = new MemoryBackplane(), groups = {}, history, presence }: LayerOptions,
+  secrets: readonly string[],
+): Plan {
+  const policies = new PolicyTable(groups);
+  const log = historyOf(policies, history, secrets, backplane);
+  return { backplane, ...log, presence: presenceOf(policies, presence, backplane) };
+}
+
+/** What the layer needs for groups with history; nothing if there are none. */
+function historyOf(
+  policies: PolicyTable,
+  given: HistoryStore | undefined,
+  secrets: readonly string[],
+  backplane: Backplane,
+): Pick<ChannelLayerOptions, "history"> {
+  if (!policies.needs.history) return {};
+  const store = given ?? (backplane instanceof MemoryBackplane ? new MemoryHistory() : undefined);
+  if (store === undefined) {
+    throw new ConfigurationError([
+      "groups with history on several nodes need a store that all of them share: option history, e.g. history: new RedisHistory({ url })",
+    ]);
+  }
+  if (store.isShared && secrets.length === 0) {
+    throw new ConfigurationError([
+      "nodes that share a history need a `secret` that all of them know (SLUICE_SECRET); make one by: openssl rand -base64 48",
+    ]);
+  }
+  return { history: { store, policies, receipts: new Receipts(secrets) } };
+}
+
+function presenceOf(
+  policies: PolicyTable,
+  store: PresenceStore | undefined,
+  backplane: Backplane,
+): Plan["presence"] {
+  if (!policies.needs.presence) return undefined;
+  if (store !== undefined) return { policies, store };
+  if (backplane instanceof MemoryBackplane) return { policies, store: new MemoryPresence() };
+  throw new ConfigurationError([
+    "groups with presence on several nodes need a store that all of them share: option presence, e.g. presence: new RedisPresence({ url })",
+  ]);
+}

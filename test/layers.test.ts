@@ -1,0 +1,116 @@
+import { afterEach, expect, test } from "@jest/globals";
+import {
+  type Application,
+  type BackplaneListener,
+  Consumer,
+  createApplication,
+  MemoryBackplane,
+  MemoryHub,
+  route,
+} from "sluice";
+import { TestClient } from "sluice/testing";
+
+class Main extends Consumer {
+  static override readonly groups = ["room"];
+  roomSaid(): void {
+    this.send("said", this.constructor.name);
+  }
+  override async receive(_event: string, layer: string): Promise<void> {
+    await this.groupEmit("room", "heard", layer);
+  }
+}
+class Archive extends Main {
+  static override readonly layer = "archive";
+}
+
+/** A backplane that loses the others when it is told to. */
+class Fragile extends MemoryBackplane {
+  listener: BackplaneListener | undefined;
+  override open(listener: BackplaneListener): Promise<void> {
+    this.listener = listener;
+    return super.open(listener);
+  }
+}
+
+const routes = [route("/main", Main), route("/archive", Archive)];
+const apps: Application[] = [];
+afterEach(async () => {
+  for (const app of apps.splice(0)) {
+    await app.stop();
+    expect(Object.values(app.sizes).every((size) => size === 0)).toBe(true);
+  }
+});
+
+function application(options: Partial<Parameters<typeof createApplication>[0]> = {}): Application {
+  const app = createApplication({ routes, layers: { archive: {} }, ...options });
+  apps.push(app);
+  return app;
+}
+
+async function connected(app: Application, namespace: string): Promise<TestClient> {
+  const client = new TestClient(app, namespace);
+  expect(await client.connect()).toEqual({ accepted: true });
+  return client;
+}
+
+test("groups of one name on two layers do not hear each other", async () => {
+  const app = application();
+  const [main, archive] = [await connected(app, "/main"), await connected(app, "/archive")];
+  await main.emit("say", "on main");
+  expect(await main.next("heard")).toBe("on main");
+  await archive.expectSilence();
+  await app.layers.get("archive")?.groupSend("room", { type: "room.said" });
+  expect(await archive.next("said")).toBe("Archive");
+  await main.expectSilence();
+  expect(app.layers.get("default")).toBe(app.layer);
+  expect(app.sizes).toMatchObject({ connections: 2, groups: 2, channels: 2 });
+});
+
+test("each layer has a backplane and policies of its own", async () => {
+  const [near, far] = [new MemoryHub(), new MemoryHub()];
+  const node = () =>
+    application({
+      backplane: new MemoryBackplane(near),
+      layers: {
+        archive: { backplane: new MemoryBackplane(far), groups: { room: { presence: true } } },
+      },
+      userId: () => "ann",
+    });
+  const [here, there] = [node(), node()];
+  const [main, archive] = [await connected(here, "/main"), await connected(there, "/archive")];
+  await here.layers.get("archive")?.groupSend("room", { type: "room.said" });
+  expect(await archive.next("said")).toBe("Archive");
+  await main.expectSilence();
+  expect(await there.layers.get("archive")?.presenceCount("room")).toBe(1);
+  await expect(there.layer.presenceCount("room")).rejects.toThrow(/presence/);
+});
+
+test("a layer that is down is told by its name, and makes the node degraded", async () => {
+  const backplane = new Fragile();
+  const app = application({ layers: { archive: { backplane } } });
+  const told: unknown[] = [];
+  app.signals.layerDown.connect((fact) => told.push(fact));
+  app.signals.layerUp.connect(({ layer }) => told.push(layer));
+  await app.start();
+  backplane.listener?.down("cut");
+  expect(told).toEqual([{ layer: "archive", reason: "cut" }]);
+  expect([app.isDegraded, app.layer.isDegraded]).toEqual([true, false]);
+  backplane.listener?.up();
+  expect([told.at(-1), app.isDegraded]).toEqual(["archive", false]);
+});
+
+test.each([
+  [{ layers: {} }, /Archive.layer is "archive", which is no layer of the application/],
+  [{ layers: { archives: {} } }, /did you mean "archives"\?/],
+  [{ layers: { archive: {}, default: {} } }, /layers.default: the options beside `layers`/],
+  [{ layers: { archive: { groups: { "x y": {} } } } }, /x y/],
+])("%j is refused at the start", (options, words) => {
+  expect(() => createApplication({ routes, ...options } as never)).toThrow(words);
+});
+
+test("two layers cannot stand on the same backplane", () => {
+  const backplane = new MemoryBackplane();
+  expect(() => createApplication({ routes, backplane, layers: { archive: { backplane } } })).toThrow(
+    /the layers "archive" and "default" have the same backplane/,
+  );
+});
