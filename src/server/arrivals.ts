@@ -1,5 +1,11 @@
 /** What happens to every request before anybody answers it, Socket.IO's own included. */
-import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http";
+import {
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+  validateHeaderName,
+  validateHeaderValue,
+} from "node:http";
 import type { RequestHandler } from "express";
 import { CloseCode, ConfigurationError, ConnectionDenied } from "../errors.ts";
 import type { Facts } from "../facts.ts";
@@ -44,6 +50,32 @@ function isBelow(rootPath: string, url: string): boolean {
 
 function isResponse(response: unknown): response is ServerResponse {
   return typeof (response as Partial<ServerResponse>).writeHead === "function";
+}
+
+/** What the first answer to a connection says beside what it must. */
+export type HandshakeHeaders = (request: IncomingMessage) => Readonly<Record<string, string>>;
+
+/** None at all if the function throws or one of them is no header: that is a bug, and announced. */
+export function checkedHeaders(
+  headers: HandshakeHeaders,
+  { failed }: Pick<Facts, "failed">,
+): HandshakeHeaders {
+  if (typeof headers !== "function") {
+    throw new ConfigurationError(["server.headers must be a function of a request"]);
+  }
+  return (request) => {
+    try {
+      const given = Object.entries(headers(request));
+      for (const [name, value] of given) {
+        validateHeaderName(name);
+        validateHeaderValue(name, value);
+      }
+      return Object.fromEntries(given);
+    } catch (error) {
+      failed.announce({ hook: "http", error });
+      return {};
+    }
+  };
 }
 
 /**

@@ -1,3 +1,4 @@
+export type { HandshakeHeaders } from "./arrivals.ts";
 export { closedOf } from "./http.ts";
 export type { Listening } from "./listening.ts";
 export type { Server, ServerOptions } from "./server.ts";

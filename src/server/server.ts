@@ -13,7 +13,7 @@ import type { Application } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { type Given, resolveServerOptions, type ServerSettings } from "../options.ts";
 import { Addresses } from "./addresses.ts";
-import { Hosts, watchArrivals } from "./arrivals.ts";
+import { checkedHeaders, type HandshakeHeaders, Hosts, watchArrivals } from "./arrivals.ts";
 import { type Carrier, pause, spread } from "./draining.ts";
 import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
 import { Health, type Phase } from "./health.ts";
@@ -39,6 +39,11 @@ export interface ServerOptions extends Given<ServerSettings> {
    * use, and `stop` does not close it. If nothing handles its requests yet, `express` will.
    */
   readonly server?: HttpServer | HttpsServer;
+  /**
+   * Headers of the first answer to a connection, before any middleware or consumer: of a WebSocket's 101,
+   * the first poll, an event stream. E.g. a cookie that counts browsers.
+   */
+  readonly headers?: HandshakeHeaders;
 }
 
 /**
@@ -59,6 +64,7 @@ export class Server {
   readonly #addresses: Addresses;
   readonly #origins: Origins;
   readonly #hosts: Hosts;
+  readonly #headers: HandshakeHeaders;
   readonly #health: Health;
   readonly #carriers: Carrier[] = [];
   #io: IoServer | undefined;
@@ -76,8 +82,9 @@ export class Server {
   readonly #hurry = new AbortController();
 
   /** @throws ConfigurationError that lists every fault of the options */
-  constructor(app: Application, { server, ...options }: ServerOptions = {}) {
+  constructor(app: Application, { server, headers = () => ({}), ...options }: ServerOptions = {}) {
     this.app = app;
+    this.#headers = checkedHeaders(headers, app.signals);
     this.settings = resolveServerOptions(options);
     const { limits, hosts, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
@@ -94,6 +101,7 @@ export class Server {
       addresses: this.#addresses,
       origins: this.#origins,
       settings: this.settings,
+      headers: this.#headers,
       isLeaving: () => this.#isLeaving,
     });
     this.#carriers.push(streams);
@@ -223,6 +231,9 @@ export class Server {
               credentials: !this.#origins.allowsAll,
             },
           }),
+    });
+    io.engine.on("initial_headers", (headers: Record<string, string>, request: IncomingMessage) => {
+      Object.assign(headers, this.#headers(request));
     });
     if (this.#process !== undefined) io.engine.generateId = newSessionId(this.#process);
     return io;

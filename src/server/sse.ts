@@ -25,6 +25,7 @@ import { AGED, connectionLost, STOPPING, TOO_SLOW } from "../reasons.ts";
 import type { ConsumerRoute, Match } from "../router.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
+import type { HandshakeHeaders } from "./arrivals.ts";
 import { atAge, type Carrier } from "./draining.ts";
 import { closedOf, fail, sendError } from "./http.ts";
 import type { Origins } from "./origins.ts";
@@ -131,6 +132,7 @@ export interface StreamOptions {
   readonly addresses: Addresses;
   readonly origins: Origins;
   readonly settings: ServerSettings;
+  readonly headers: HandshakeHeaders;
   /** Whether no new stream is taken, because the server is stopping. */
   readonly isLeaving: () => boolean;
 }
@@ -233,6 +235,7 @@ export class StreamCarrier implements Carrier {
       for (const give of waiting) give();
     });
     response.writeHead(200, {
+      ...this.#options.headers(response.req),
       "Content-Type": "text/event-stream",
       "Cache-Control": "no-cache, no-transform",
       // nginx would collect the events otherwise.

@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { connect } from "node:net";
-import { expect, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import { type Answered, createApplication, http, route, sse } from "sluice";
 import { createServer } from "sluice/server";
+import { WebSocket } from "ws";
 import { EventStream } from "./event-stream.ts";
 import { connected, Diary, Echo, heard, type Live, serve, until } from "./live-server.ts";
 
@@ -126,4 +128,50 @@ test("an old event stream ends with 4503", async () => {
   const stream = await EventStream.open(`${live.url}/stream`);
   await until(() => stream.ended, "it has ended");
   expect(stream.events.at(-1)).toMatchObject({ event: "sluice.close", data: { code: 4503 } });
+});
+
+describe("headers of the handshake", () => {
+  const cookie = {
+    headers: ({ url }: { url?: string | undefined }) => ({ "Set-Cookie": `seen=${url?.length}` }),
+  };
+
+  test.each(["websocket", "polling"])("reach the client with the first answer (%s)", async (transport) => {
+    const live = await serve({ routes }, cookie);
+    const base = `${live.url}/socket.io/?EIO=4&transport=${transport}`;
+    if (transport === "polling") {
+      expect((await fetch(base)).headers.get("set-cookie")).toMatch(/^seen=\d+$/);
+      return;
+    }
+    const socket = new WebSocket(base.replace("http", "ws"));
+    const [{ headers }] = (await once(socket, "upgrade")) as [{ headers: Record<string, string[]> }];
+    expect(headers["set-cookie"]).toEqual([expect.stringMatching(/^seen=\d+$/)]);
+    socket.close();
+  });
+
+  test("reach the client of an event stream", async () => {
+    const live = await serve({ routes }, cookie);
+    const stream = await EventStream.open(`${live.url}/stream`);
+    expect(stream.headers.get("set-cookie")).toBe("seen=7");
+    expect(stream.headers.get("content-type")).toBe("text/event-stream");
+  });
+
+  test.each([
+    ["that split the answer", () => ({ "X-A": "1\r\nX-B: 2" })],
+    [
+      "whose function throws",
+      () => {
+        throw new Error("no headers");
+      },
+    ],
+  ])("%s are left out and told, and the client gets in", async (_what, headers) => {
+    const live = await serve({ routes }, { headers });
+    const failures: string[] = [];
+    live.app.signals.failed.connect(({ hook }) => failures.push(hook));
+    await connected(live.client("/echo"));
+    const stream = await EventStream.open(`${live.url}/stream`);
+    expect(
+      [...stream.headers.keys()].filter((name) => name.startsWith("x-") && name !== "x-accel-buffering"),
+    ).toEqual([]);
+    expect(failures).toEqual(["http", "http"]);
+  });
 });
