@@ -4,13 +4,20 @@ import type { Allowances, Budget, DisconnectReason } from "../types.ts";
 import { atAge } from "./draining.ts";
 import {
   bufferedBytes,
+  canSendNow,
   cut,
   type EngineSocket,
   isFlowing,
   onNextPoll,
   onUpgradeFailed,
+  sendNow,
   waitingPackets,
 } from "./engine-internals.ts";
+import type { SocketFrame } from "./frames.ts";
+import type { Sequence, Turn } from "./turn.ts";
+
+/** Of one client: more leaves before the end of the turn. */
+const MAX_OUTGOING_BYTES = 65_536;
 
 export interface ConnectionLimits {
   readonly maxWaitingBytes: number;
@@ -47,6 +54,9 @@ export class Connection {
   /** Bytes in Engine.IO's buffer `#buffer`. */
   #waitingBytes = 0;
   #buffer: unknown;
+  readonly #turn: Turn;
+  /** What leaves at the end of this turn; everything else that is sent makes it leave first. */
+  #outgoing: Sequence | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
   #pollTimer: NodeJS.Timeout | undefined;
   readonly #forgetAge: () => void;
@@ -56,13 +66,18 @@ export class Connection {
     remoteAddress: string,
     budgets: { readonly events: Budget; readonly allowances: Allowances },
     limits: ConnectionLimits,
+    turn: Turn,
   ) {
     this.#conn = conn;
+    this.#turn = turn;
     this.#limits = limits;
     this.remoteAddress = remoteAddress;
     this.events = budgets.events;
     this.allowances = budgets.allowances;
-    conn.on("packetCreate", (packet: Packet) => this.#count(packet));
+    conn.on("packetCreate", (packet: Packet) => {
+      this.flush();
+      this.#count(packet);
+    });
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
     conn.once("close", (reason: string) => this.#lost(reason));
     onUpgradeFailed(conn, () => this.#expectPoll());
@@ -78,10 +93,32 @@ export class Connection {
     return this.#runners.size;
   }
 
-  /** Bytes that wait for the client, in Engine.IO and below it. */
+  /** Bytes that wait for the client, here, in Engine.IO and below it. */
   get waitingBytes(): number {
     const isWaiting = waitingPackets(this.#conn) === this.#buffer && !isFlowing(this.#conn);
-    return (isWaiting ? this.#waitingBytes : 0) + bufferedBytes(this.#conn);
+    const outgoing = this.#outgoing?.bytes ?? 0;
+    return outgoing + (isWaiting ? this.#waitingBytes : 0) + bufferedBytes(this.#conn);
+  }
+
+  /** To the client, in order with all that Socket.IO and Engine.IO send it. */
+  write(frame: SocketFrame): void {
+    const before = this.#outgoing ?? (canSendNow(this.#conn) ? this.#turn.begin(this) : undefined);
+    if (before === undefined) return this.#writePacket(frame);
+    this.#outgoing = before.with(frame);
+    if (this.#outgoing.bytes >= MAX_OUTGOING_BYTES) this.flush();
+  }
+
+  /** What waits for the end of the turn leaves now. */
+  flush(): void {
+    const outgoing = this.#outgoing;
+    if (outgoing === undefined) return;
+    this.#outgoing = undefined;
+    if (sendNow(this.#conn, outgoing.joined)) return;
+    for (const frame of outgoing.frames) this.#writePacket(frame);
+  }
+
+  #writePacket({ parts, options }: SocketFrame): void {
+    for (const part of parts) this.#conn.write(part, options as Parameters<EngineSocket["write"]>[1]);
   }
 
   /** Spends one of the client's events on opening a route; a flood of that ends the connection. */
@@ -94,6 +131,7 @@ export class Connection {
   /** Ends all routes for that reason, and the transport after what they say last. */
   close(reason: DisconnectReason): void {
     for (const runner of [...this.#runners.values()]) runner.end(reason);
+    this.flush();
     queueMicrotask(() => this.#conn.close());
   }
 
@@ -164,6 +202,7 @@ export class Connection {
     clearTimeout(this.#idleTimer);
     clearTimeout(this.#pollTimer);
     this.#forgetAge();
+    this.#outgoing = undefined;
     this.#end(connectionLost(reason));
   }
 

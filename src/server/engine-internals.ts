@@ -37,24 +37,30 @@ export function isFlowing(conn: EngineSocket): boolean {
 }
 
 /**
- * Hands a complete WebSocket frame to the network past Engine.IO, if nothing waits in it or below it;
- * otherwise says false. It is what Engine.IO itself would do with the frame, without a packet, a queue
- * and six events around it, which are a third of what a delivery costs.
+ * Whether a complete WebSocket frame could be handed to the network past Engine.IO: nothing waits in it or
+ * below it.
  */
-export function sendNow(conn: EngineSocket, frame: readonly Buffer[]): boolean {
+export function canSendNow(conn: EngineSocket): boolean {
   const { readyState, writeBuffer, transport } = conn as unknown as Internals;
   const socket = transport?.socket;
-  if (
-    readyState !== "open" ||
-    transport?.writable !== true ||
-    transport.perMessageDeflate ||
-    writeBuffer?.length !== 0 ||
-    socket?.bufferedAmount !== 0 ||
-    socket._sender?.sendFrame === undefined
-  ) {
-    return false;
-  }
-  socket._sender.sendFrame(frame);
+  return (
+    readyState === "open" &&
+    transport?.writable === true &&
+    !transport.perMessageDeflate &&
+    writeBuffer?.length === 0 &&
+    socket?.bufferedAmount === 0 &&
+    socket._sender?.sendFrame !== undefined
+  );
+}
+
+/**
+ * Hands complete WebSocket frames, in one buffer, to the network past Engine.IO, if that can be;
+ * otherwise says false. It is what Engine.IO itself would do with each, without a packet, a queue and six
+ * events around it, which are a third of what a delivery costs.
+ */
+export function sendNow(conn: EngineSocket, frames: Buffer): boolean {
+  if (!canSendNow(conn)) return false;
+  (conn as unknown as Internals).transport?.socket?._sender?.sendFrame?.([frames]);
   return true;
 }
 
@@ -115,18 +121,32 @@ export function endAcknowledgements(socket: Socket): void {
  */
 export function webSocketFrame(text: string): Buffer {
   const length = Buffer.byteLength(text) + 1;
-  const headerLength = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const frame = Buffer.allocUnsafe(headerLength + length);
-  frame[0] = 0x81;
-  if (headerLength === 2) frame[1] = length;
-  else if (headerLength === 4) {
-    frame[1] = 126;
-    frame.writeUInt16BE(length, 2);
-  } else {
-    frame[1] = 127;
-    frame.writeBigUInt64BE(BigInt(length), 2);
-  }
-  frame[headerLength] = 0x34;
-  frame.write(text, headerLength + 1);
+  const header = headerOf(TEXT, length);
+  const frame = Buffer.allocUnsafe(header.length + length);
+  header.copy(frame);
+  frame[header.length] = 0x34;
+  frame.write(text, header.length + 1);
   return frame;
+}
+
+/** What stands before the bytes of an attachment, which Engine.IO sends as a binary frame as they are. */
+export function binaryHeader(attachment: Uint8Array): Buffer {
+  return headerOf(BINARY, attachment.byteLength);
+}
+
+const TEXT = 0x81;
+const BINARY = 0x82;
+
+function headerOf(kind: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(length < 126 ? 2 : length < 65_536 ? 4 : 10);
+  header[0] = kind;
+  if (header.length === 2) header[1] = length;
+  else if (header.length === 4) {
+    header[1] = 126;
+    header.writeUInt16BE(length, 2);
+  } else {
+    header[1] = 127;
+    header.writeBigUInt64BE(BigInt(length), 2);
+  }
+  return header;
 }

@@ -1,13 +1,14 @@
 /** Events as packets of the Socket.IO protocol (version 5), encoded once per namespace. */
-import { byteLength } from "../payload.ts";
 import type { Frame, FrameCodec, OutgoingEvent } from "../types.ts";
-import { webSocketFrame } from "./engine-internals.ts";
+import { binaryHeader, webSocketFrame } from "./engine-internals.ts";
 
 export interface SocketFrame extends Frame {
   /** The packet's text, then its attachments. */
   readonly parts: readonly (string | Buffer)[];
   /** For Engine.IO, shared by all who get the frame. */
   readonly options: { readonly compress: boolean; readonly wsPreEncodedFrame?: readonly Buffer[] };
+  /** All parts as WebSocket frames without compression, for all who can be sent them as they are. */
+  readonly wire: Buffer;
 }
 
 const PLAIN = { compress: true };
@@ -31,10 +32,15 @@ export class SocketCodec implements FrameCodec<SocketFrame> {
     if (attachments.length === 0) {
       const text = `2${body}`;
       const frame = webSocketFrame(text);
-      return { bytes: frame.length, parts: [text], options: { compress: true, wsPreEncodedFrame: [frame] } };
+      const options = { compress: true, wsPreEncodedFrame: [frame] };
+      return { bytes: frame.length, parts: [text], options, wire: frame };
     }
     const parts = attachments.map((part) => Buffer.from(part.buffer, part.byteOffset, part.byteLength));
-    const bytes = body.length + byteLength({ json: "", attachments });
-    return { bytes, parts: [`5${attachments.length}-${body}`, ...parts], options: PLAIN };
+    const text = `5${attachments.length}-${body}`;
+    const wire = Buffer.concat([
+      webSocketFrame(text),
+      ...parts.flatMap((part) => [binaryHeader(part), part]),
+    ]);
+    return { bytes: wire.length, parts: [text, ...parts], options: PLAIN, wire };
   }
 }

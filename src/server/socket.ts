@@ -17,15 +17,10 @@ import type { Acknowledge, Budget, ClientLink } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import { Connection } from "./connection.ts";
 import type { Carrier } from "./draining.ts";
-import {
-  clientsOf,
-  type EngineSocket,
-  endAcknowledgements,
-  refuseSilently,
-  sendNow,
-} from "./engine-internals.ts";
+import { clientsOf, type EngineSocket, endAcknowledgements, refuseSilently } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
 import { clientAddress, handshakeOf } from "./scope.ts";
+import { Turn } from "./turn.ts";
 
 const MAX_PENDING_ASKS = 100;
 const MAX_POLL_TIMEOUT_MS = 5_000;
@@ -68,12 +63,8 @@ class SocketLink implements ClientLink<SocketFrame> {
     return this.#connection.waitingBytes;
   }
 
-  write({ parts, options }: SocketFrame): void {
-    if (!this.#socket.connected) return;
-    const { conn } = this.#socket;
-    const { wsPreEncodedFrame } = options;
-    if (wsPreEncodedFrame !== undefined && sendNow(conn, wsPreEncodedFrame)) return;
-    for (const part of parts) conn.write(part, options as Parameters<typeof conn.write>[1]);
+  write(frame: SocketFrame): void {
+    if (this.#socket.connected) this.#connection.write(frame);
   }
 
   ask(event: string, payload: unknown, timeoutMs: number): Promise<unknown> {
@@ -114,6 +105,7 @@ export class SocketCarrier implements Carrier {
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
   readonly #connections = new WeakMap<EngineSocket, Connection>();
+  readonly #turn = new Turn();
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
   #speaking: Connection | undefined;
   readonly #connecting = new WeakMap<Runner, Socket>();
@@ -232,6 +224,7 @@ export class SocketCarrier implements Carrier {
         pollTimeoutMs: Math.min(pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
         maxAgeMs,
       },
+      this.#turn,
     );
     this.#connections.set(conn, connection);
     conn.prependListener("data", () => {

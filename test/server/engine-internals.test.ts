@@ -84,18 +84,18 @@ test("a frame goes past Engine.IO where nothing waits, and nowhere else", async 
   await until(() => isFlowing(conn), "all has been sent");
   const created: unknown[] = [];
   conn.on("packetCreate", (packet: unknown) => created.push(packet));
-  expect(sendNow(conn, [webSocketFrame("2/room,[1]")])).toBe(true);
+  expect(sendNow(conn, webSocketFrame("2/room,[1]"))).toBe(true);
   expect(await raw.hears("42/room,[1]")).toBe("42/room,[1]");
   expect(created).toEqual([]);
 
   // Engine.IO has handed something on and has not heard yet that it went.
   conn.write("2/room,[2]");
-  expect(sendNow(conn, [webSocketFrame("2/room,[3]")])).toBe(false);
+  expect(sendNow(conn, webSocketFrame("2/room,[3]"))).toBe(false);
   await until(() => isFlowing(conn), "all has been sent");
 
   // The network takes no more.
   raw.socket.pause();
-  const large = [webSocketFrame("x".repeat(1_000_000))];
+  const large = webSocketFrame("x".repeat(1_000_000));
   let sent = 0;
   while (sendNow(conn, large) && sent < 100) sent += 1;
   expect(sent).toBeLessThan(100);
@@ -108,7 +108,7 @@ test("a frame does not go past Engine.IO to a client that polls", async () => {
   const live = await serve({ routes: [route("/room", Echo)] });
   await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`);
   const [conn] = clientsOf(live.io.engine);
-  expect(sendNow(conn as EngineSocket, [webSocketFrame("x")])).toBe(false);
+  expect(sendNow(conn as EngineSocket, webSocketFrame("x"))).toBe(false);
 });
 
 test("cut ends a WebSocket whose client does not read", async () => {
