@@ -5,8 +5,9 @@ import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts } from "./facts.ts";
 import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
-import type { GroupPolicies } from "./layer/group-policy.ts";
+import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./layers.ts";
+import type { AddedBy, Complete } from "./marks.ts";
 import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
 import { STOPPING } from "./reasons.ts";
@@ -37,7 +38,7 @@ export interface ApplicationPart {
 }
 
 export interface ApplicationOptions extends LayerOptions, Given<ApplicationSettings> {
-  readonly routes: readonly RouteEntry[];
+  readonly routes: readonly RouteEntry<Record<never, never>, never>[];
   /** Around every route, the first outermost. */
   readonly middleware?: readonly Middleware[];
   /**
@@ -128,10 +129,16 @@ export class Application {
     const context = {
       userId,
       userInfo,
+      closeKeyed: (key: string, code: number, reason: string) => this.closeKeyed(key, code, reason),
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
-    this.#contexts = new Map([...this.layers].map(([name, layer]) => [name, { ...context, layer }]));
+    this.#contexts = new Map(
+      [...this.layers].map(([name, layer]) => {
+        const { policies } = plans.get(name) as { readonly policies: PolicyTable };
+        return [name, { ...context, policies, layer }];
+      }),
+    );
   }
 
   /**
@@ -214,6 +221,21 @@ export class Application {
     return error;
   }
 
+  /** Who a user is, by the option `userId`. */
+  userId(user: unknown): string | undefined {
+    return this.#partContext.userId(user);
+  }
+
+  /** As `layer.closeUser` does, on all layers. */
+  async closeUser(user: string, code?: number, reason?: string): Promise<void> {
+    await Promise.all([...this.layers.values()].map((layer) => layer.closeUser(user, code, reason)));
+  }
+
+  /** Ends all connections with that key (see `ScopeConnection`) on all layers and nodes. @internal */
+  async closeKeyed(key: string, code: number, reason: string): Promise<void> {
+    await Promise.all([...this.layers.values()].map((layer) => layer.closeKeyed(key, code, reason)));
+  }
+
   /** @internal */
   eventBudget(): TokenBucket {
     const { eventsPerSecond } = this.settings.limits;
@@ -261,16 +283,43 @@ export class Application {
   }
 }
 
+type Unlisted = Omit<ApplicationOptions, "routes" | "middleware">;
+type Row<Wants> = RouteEntry<Record<never, never>, Wants>;
+
+/** For options put together elsewhere, whose lists the compiler does not know: the start checks them. */
+export function createApplication<O extends ApplicationOptions>(
+  options: O & (O extends { readonly middleware?: unknown } ? Unsure<O> : never),
+): Application;
+/** Without middleware around all routes: what those of the routes need they have themselves. */
+export function createApplication(
+  options: Unlisted & { readonly middleware?: never; readonly routes: readonly Row<object>[] },
+): Application;
+/**
+ * What typed middleware (see `mark`) needs of others, and consumers of it, is checked by the compiler as far
+ * as it knows the lists, and at the start.
+ *
+ * @throws ConfigurationError that lists every fault of the routes and options
+ */
+export function createApplication<const M extends readonly Middleware[]>(
+  options: Unlisted & { readonly middleware: M; readonly routes: readonly Row<AddedBy<M>>[] } & Complete<M>,
+): Application;
 export function createApplication(options: ApplicationOptions): Application {
   return new Application(options);
 }
+
+/** Whether the type says that there may be middleware or not. */
+type Unsure<O> = "middleware" extends keyof O
+  ? Record<never, never> extends Pick<O, "middleware">
+    ? unknown
+    : never
+  : never;
 
 /** @internal */
 export function createScope(
   handshake: Handshake,
   params: Scope["params"] | object,
   closed: AbortSignal,
-): Scope {
+): Omit<Scope, "connection"> {
   const { protocol, namespace, path, query, headers, auth, remoteAddress } = handshake;
   return {
     id: randomId(15),

@@ -48,7 +48,10 @@ export function compose(
 }
 
 /** A copy, frozen: nobody further in changes what those further out hold. */
-function withChanges(scope: Scope, changes: ScopeChanges = {}): Scope {
-  const { session = scope.session, user = scope.user, state } = changes;
-  return Object.freeze({ ...scope, session, user, state: Object.freeze({ ...scope.state, ...state }) });
+export function withChanges(scope: Scope, changes: ScopeChanges = {}): Scope {
+  const session = "session" in changes ? changes.session : scope.session;
+  // Also to undefined: who logs out is nobody.
+  const user = "user" in changes ? changes.user : scope.user;
+  const state = Object.freeze({ ...scope.state, ...changes.state });
+  return Object.freeze({ ...scope, session, user, state });
 }

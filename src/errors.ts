@@ -17,6 +17,8 @@ export const CloseCode = {
   internalError: 4500,
   unavailable: 4503,
   connectTimeout: 4508,
+  /** A token or session has ended: come back with another one. */
+  expired: 4510,
   tooSlow: 4513,
   tooMany: 4529,
 } as const;
@@ -38,6 +40,8 @@ export function statusOf(closeCode: number): number {
     case CloseCode.flood:
     case CloseCode.tooMany:
       return 429;
+    case CloseCode.expired:
+      return 401;
     case CloseCode.internalError:
       return 500;
     default:
@@ -156,6 +160,12 @@ export class InvalidName extends ClientError {
 export class RateLimited extends ClientError {
   readonly code = "rate_limited";
   override readonly closeCode = CloseCode.tooMany;
+}
+
+/** The policy of a group (`mayJoin`) does not let this connection in. */
+export class JoinRefused extends ClientError {
+  readonly code = "join_refused";
+  override readonly closeCode = CloseCode.forbidden;
 }
 
 /** Nothing here handles that event or message type. */

@@ -32,6 +32,7 @@ export {
   type Issue,
   isForClient,
   isRetryable,
+  JoinRefused,
   LayerUnavailable,
   MessageTooLarge,
   NoHandler,
@@ -50,6 +51,7 @@ export type {
   GroupPolicies,
   GroupPolicy,
   HistoryPolicy,
+  MayJoin,
   PresencePolicy,
 } from "./layer/group-policy.ts";
 export type {
@@ -94,8 +96,10 @@ export type {
 } from "./layer/task-broker.ts";
 export type { LayerOptions } from "./layers.ts";
 export { createLogger, type Logger, logSignals } from "./logger.ts";
+export { type AddedBy, type MarkedMiddleware, mark, type Present } from "./marks.ts";
 export { isGroupName, nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";
+export { Origins } from "./origins.ts";
 export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";

@@ -35,6 +35,7 @@ export interface LayersContext {
 
 /** What a layer will be made of, once all options have been looked at. */
 type Plan = Pick<ChannelLayerOptions, "backplane" | "history"> & {
+  readonly policies: PolicyTable;
   readonly presence: { readonly policies: PolicyTable; readonly store: PresenceStore } | undefined;
 };
 
@@ -67,7 +68,7 @@ export function createLayers(
 ): ReadonlyMap<string, ChannelLayer> {
   const { maxMessageBytes } = limits;
   return new Map(
-    [...plans].map(([name, { presence, ...plan }]) => {
+    [...plans].map(([name, { presence, policies: _, ...plan }]) => {
       const present = presence && { presence: { ...presence, limits } };
       return [name, new ChannelLayer({ name, node, facts, maxMessageBytes, ...plan, ...present })];
     }),
@@ -80,7 +81,7 @@ function planOf(
 ): Plan {
   const policies = new PolicyTable(groups);
   const log = historyOf(policies, history, secrets, backplane);
-  return { backplane, ...log, presence: presenceOf(policies, presence, backplane) };
+  return { backplane, policies, ...log, presence: presenceOf(policies, presence, backplane) };
 }
 
 /** What the layer needs for groups with history; nothing if there are none. */

@@ -21,8 +21,12 @@ const SOCKET_IO_EVENTS = new Set([
 
 /** Event names of the framework, from the server to the client. */
 export const ReservedEvent = {
+  /** From the client: new credentials, as `auth`; answered with `{ expiresInMs }` or an error. */
+  auth: "sluice.auth",
   /** `{ code, reason }`, right before the server closes. */
   close: "sluice.close",
+  /** `{ inMs }`: the token ends then; send another one as `sluice.auth`. */
+  expiring: "sluice.expiring",
   /** `{ event, code, message }`: an event without acknowledgement was refused. */
   error: "sluice.error",
   /** From the client: `{ group, limit, before }`, answered with what it missed or never saw. */

@@ -10,19 +10,28 @@ import {
   type ConsumerTypes,
   type OptionsIn,
   type ParamsIn,
+  type UserIn,
 } from "./consumer/consumer.ts";
 import { type HandlerTable, handlerTable } from "./consumer/handlers.ts";
 import { ConfigurationError, Faults } from "./errors.ts";
+import type { AddedBy, DemandsUser, NeededBy } from "./marks.ts";
+import { missingIn } from "./marks.ts";
 import { nearest } from "./names.ts";
 import { type Params, type ParamsOf, Pattern } from "./pattern.ts";
 import type { Middleware, Scope } from "./types.ts";
 
 declare const needs: unique symbol;
 
-/** One row of a routing table. `Needs`: the parameters that an including pattern must still bring. */
-export interface RouteEntry<Needs = Record<never, never>> {
+declare const wants: unique symbol;
+
+/**
+ * One row of a routing table. `Needs`: the parameters that an including pattern must still bring; `Wants`:
+ * the fields of the scope that middleware further out must still add.
+ */
+export interface RouteEntry<Needs = Record<never, never>, Wants = object> {
   /** Only for types. */
   readonly [needs]?: (needs: Needs) => void;
+  readonly [wants]?: (wants: Wants) => void;
   /** The framework's own. */
   readonly row: Row;
 }
@@ -46,20 +55,36 @@ interface RowBase {
   readonly middleware: readonly Middleware[];
 }
 
-export interface RouteOptions {
+export interface RouteOptions<M extends readonly Middleware[] = readonly Middleware[]> {
   /** For `url(name, params)`; unique. Inside an `include` with a name it is `include:name`. */
   readonly name?: string;
   /** Runs after the application's and the includes'. */
-  readonly middleware?: readonly Middleware[];
+  readonly middleware?: M;
 }
 
 type ConsumerOptions<T> =
   unknown extends OptionsIn<T> ? { readonly options?: OptionsIn<T> } : { readonly options: OptionsIn<T> };
 
-type OptionsArgs<T> =
+type OptionsArgs<T, M extends readonly Middleware[]> =
   unknown extends OptionsIn<T>
-    ? [options?: RouteOptions & ConsumerOptions<T>]
-    : [options: RouteOptions & ConsumerOptions<T>];
+    ? [options?: RouteOptions<M> & ConsumerOptions<T>]
+    : [options: RouteOptions<M> & ConsumerOptions<T>];
+
+/** The user that a consumer declares, as far as typed middleware further out has a say. */
+type WantedUser<T, M extends readonly Middleware[]> =
+  unknown extends UserIn<T>
+    ? unknown
+    : AddedBy<M> extends { readonly user: infer User }
+      ? unknown extends User
+        ? OuterUser<T, M>
+        : User extends UserIn<T>
+          ? unknown
+          : { readonly user: { readonly theMiddlewareOfTheRouteAddsAnother: User } }
+      : OuterUser<T, M>;
+type OuterUser<T, M extends readonly Middleware[]> =
+  DemandsUser<M> extends true
+    ? { readonly user?: UserIn<T> | undefined | null }
+    : { readonly user?: UserIn<T> };
 
 /** What the consumer's declared params ask for and the pattern does not have (or not of that type). */
 type Missing<Pattern extends string, Needed> = string extends keyof Needed
@@ -73,11 +98,15 @@ type Has<Params, K, Value> = K extends keyof Params ? (Params[K] extends Value ?
  * @param pattern - e.g. `/chat/:room`; the parameters are `scope.params`
  * @param options - `options`: handed to every instance as `this.options`
  */
-export function route<const P extends string, T extends ConsumerTypes>(
+export function route<
+  const P extends string,
+  T extends ConsumerTypes,
+  const M extends readonly Middleware[] = readonly [],
+>(
   pattern: P,
   consumer: ConsumerClass<T>,
-  ...[options]: OptionsArgs<T>
-): RouteEntry<Missing<P, ParamsIn<T>>> {
+  ...[options]: OptionsArgs<T, M>
+): RouteEntry<Missing<P, ParamsIn<T>>, NeededBy<M> & WantedUser<T, M>> {
   return { row: consumerRow("socket", pattern, consumer as never, options) };
 }
 
@@ -85,11 +114,15 @@ export function route<const P extends string, T extends ConsumerTypes>(
  * Serves a path by a consumer over Server-Sent Events: `GET` opens a stream of events, `POST` sends one.
  * For clients that cannot hold a WebSocket.
  */
-export function sse<const P extends string, T extends ConsumerTypes>(
+export function sse<
+  const P extends string,
+  T extends ConsumerTypes,
+  const M extends readonly Middleware[] = readonly [],
+>(
   pattern: P,
   consumer: ConsumerClass<T>,
-  ...[options]: OptionsArgs<T>
-): RouteEntry<Missing<P, ParamsIn<T>>> {
+  ...[options]: OptionsArgs<T, M>
+): RouteEntry<Missing<P, ParamsIn<T>>, NeededBy<M> & WantedUser<T, M>> {
   return { row: consumerRow("sse", pattern, consumer as never, options) };
 }
 
@@ -99,24 +132,38 @@ export function sse<const P extends string, T extends ConsumerTypes>(
  *
  * @param options - `methods`: the HTTP methods it answers, by default all
  */
-export function http<const P extends string>(
+export function http<const P extends string, const M extends readonly Middleware[] = readonly []>(
   pattern: P,
   handler: RequestHandler,
-  options: RouteOptions & { readonly methods?: readonly string[] } = {},
-): RouteEntry {
+  options: RouteOptions<M> & { readonly methods?: readonly string[] } = {},
+): RouteEntry<Record<never, never>, NeededBy<M>> {
   const { name, middleware = [], methods = [] } = options;
   return { row: { kind: "http", pattern, handler, name, middleware, methods } };
 }
 
 /** Routes below a common prefix, with common middleware. The prefix may have parameters. */
-export function include<const P extends string, Needed>(
+export function include<
+  const P extends string,
+  Needed,
+  Wanted,
+  const M extends readonly Middleware[] = readonly [],
+>(
   prefix: P,
-  routes: readonly RouteEntry<Needed>[],
-  { name, middleware = [] }: RouteOptions = {},
-): RouteEntry<Missing<P, Needed>> {
+  routes: readonly RouteEntry<Needed, Wanted>[],
+  { name, middleware = [] as never }: RouteOptions<M> = {},
+): RouteEntry<Missing<P, Needed>, NeededBy<M> & StillWanted<Wanted, M>> {
   const rows = routes.map((entry) => entry.row);
   return { row: { kind: "include", pattern: prefix, name, middleware, rows } };
 }
+
+type StillWanted<Wanted, M extends readonly Middleware[]> =
+  AddedBy<M> extends infer Added
+    ? [Added] extends [never]
+      ? unknown
+      : Pick<Added, keyof Added & keyof Wanted> extends Pick<Wanted, keyof Added & keyof Wanted>
+        ? Omit<Wanted, keyof Added>
+        : { readonly user: { readonly theMiddlewareOfTheIncludeAddsAnother: Added } }
+    : never;
 
 function consumerRow(
   kind: "socket" | "sse",
@@ -164,7 +211,7 @@ export class Router {
    * @param middleware - the application's
    * @throws ConfigurationError that lists every fault of the table
    */
-  constructor(entries: readonly RouteEntry<never>[], middleware: readonly Middleware[] = []) {
+  constructor(entries: readonly RouteEntry<never, never>[], middleware: readonly Middleware[] = []) {
     const faults = new Faults();
     checkMiddleware(middleware, "the application", faults);
     const rows = entries.map((entry) => entry.row);
@@ -225,6 +272,8 @@ function flatten(rows: readonly Row[], outer: RowBase, faults: Faults): Resolved
     checkMiddleware(row.middleware, `"${pattern}"`, faults);
     if (row.kind === "include") return flatten(row.rows, { pattern, name, middleware }, faults);
     const matcher = faults.collect(() => new Pattern(pattern));
+    const missing = missingIn(middleware.filter((layer) => typeof layer === "function"));
+    if (missing !== undefined) faults.list.push(`"${pattern}": ${missing}`);
     if (matcher === undefined) return [];
     // An include's name alone names no route.
     const base = { pattern, name: row.name && name, matcher, admit: compose(middleware, `"${pattern}"`) };

@@ -5,6 +5,7 @@
  * {@link Backplane} -> other nodes -> consumer or {@link ClientLink}.
  */
 import type { IncomingHttpHeaders } from "node:http";
+import type { Request, Response } from "express";
 
 /** What is known of a connection. Each middleware hands its own copy down; nobody changes another's. */
 export interface Scope<Params = Readonly<Record<string, string>>, User = unknown> {
@@ -33,6 +34,54 @@ export interface Scope<Params = Readonly<Record<string, string>>, User = unknown
   readonly closed: AbortSignal;
   /** Notes that middleware leaves for what comes after it. */
   readonly state: Readonly<Record<string, unknown>>;
+  /** The connection itself, for middleware that stays with it. */
+  readonly connection: ScopeConnection;
+}
+
+/** What a hook is that runs for one connection. */
+export type AroundHook = "connect" | "receive" | "message" | "disconnect";
+
+/** Runs a hook or handler, and may do something before and after it; refuses it by throwing. */
+export type Around = (run: () => Promise<void>, hook: AroundHook) => Promise<void>;
+
+/**
+ * Takes new credentials that the client sent over the open connection, as it would send `auth`. What it
+ * returns is the answer; a `ConnectionDenied` ends the connection.
+ */
+export type Refresh = (auth: Readonly<Record<string, unknown>>) => unknown;
+
+/**
+ * A connection as middleware holds it that stays: timers it sets end with `scope.closed`. Of an HTTP
+ * request nothing stays, so `around` and `onRefresh` do nothing there.
+ */
+export interface ScopeConnection {
+  /** As it is now, after a login or with newer claims; scopes that were handed out earlier stay as they were. */
+  readonly scope: Scope;
+  /** Of an `http` route: Express' own. */
+  readonly http?: { readonly request: Request; readonly response: Response };
+  /** Ends it; its client is told code and reason. */
+  close(code: number, reason: string): void;
+  /**
+   * Changes what is known of an open connection. Another user leaves presence as the old one and joins as
+   * the new one, and leaves the groups that the new one may not join.
+   *
+   * @throws Error while it is being admitted: hand it to `next` then
+   */
+  change(changes: ScopeChanges): Promise<void>;
+  /** Sends its client an event, also one of the framework's names. */
+  tell(event: string, payload: unknown): void;
+  /** Around each hook and handler of its consumer; what was added first is the outermost. */
+  around(around: Around): void;
+  /** Asked when the client sends new credentials. */
+  onRefresh(refresh: Refresh): void;
+  /** `closeKeyed(key)` finds it by this; before it is admitted. */
+  key(key: string): void;
+  /** Ends all connections with that key, on every node; promises what `layer.closeUser` does. */
+  closeKeyed(key: string, code: number, reason: string): Promise<void>;
+  /** Who a user is, by the application's `userId`. */
+  userId(user: unknown): string | undefined;
+  /** Announces a failure that no client is to hear of. */
+  failed(error: unknown): void;
 }
 
 export type Protocol = "socket.io" | "sse" | "http" | "test";

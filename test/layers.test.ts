@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "@jest/globals";
 import {
   type Application,
+  type ApplicationOptions,
   type BackplaneListener,
   Consumer,
   createApplication,
@@ -41,7 +42,7 @@ afterEach(async () => {
   }
 });
 
-function application(options: Partial<Parameters<typeof createApplication>[0]> = {}): Application {
+function application(options: Partial<ApplicationOptions> = {}): Application {
   const app = createApplication({ routes, layers: { archive: {} }, ...options });
   apps.push(app);
   return app;

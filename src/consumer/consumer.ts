@@ -122,6 +122,7 @@ export interface ConsumerContext<T extends ConsumerTypes = ConsumerTypes> {
 /** What a consumer asks of the machine that runs it. */
 export interface ConsumerVerbs {
   readonly channel: string;
+  readonly scope: Scope;
   send(event: string, payload: unknown): void;
   ask(event: string, payload: unknown, options?: AskOptions): Promise<unknown>;
   close(code: number, reason: string): void;
@@ -181,15 +182,18 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
   /** The channel layer that its groups and channels are on, one of the application's `layers`. */
   static readonly layer?: string;
 
-  readonly scope: Scope<ParamsIn<T>, UserIn<T>>;
   /** What the route was given as `options`. */
   readonly options: OptionsIn<T>;
   readonly #verbs: ConsumerVerbs;
 
   constructor(context: ConsumerContext<T>) {
-    this.scope = context.scope;
     this.options = context.options;
     this.#verbs = context.verbs;
+  }
+
+  /** What is known of the connection now: another one after a login or a refreshed token. */
+  get scope(): Scope<ParamsIn<T>, UserIn<T>> {
+    return this.#verbs.scope as never;
   }
 
   /** The address of this consumer, for `layer.send` and `except`. */

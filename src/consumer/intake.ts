@@ -18,7 +18,15 @@ import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
 import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
-import type { Acknowledge, Budget, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
+import type {
+  Acknowledge,
+  AroundHook,
+  Budget,
+  DisconnectReason,
+  Frame,
+  Message,
+  OutgoingEvent,
+} from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import { type EventRow, type HandlerTable, type PayloadCodec, validateLater } from "./handlers.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -37,6 +45,10 @@ export interface IntakeHost {
   completes(group: string, position: Position): void;
   /** What the client asks of a group's history. */
   readHistory(payload: unknown): Promise<unknown>;
+  /** Shows new credentials to the middleware that stays. */
+  refresh(auth: Readonly<Record<string, unknown>>): Promise<unknown>;
+  /** Runs a hook or handler within the middleware that stays. */
+  around<T>(hook: AroundHook, run: () => T | Promise<T>): T | Promise<T>;
   write(frame: Frame): void;
   /** To the client, in order. */
   tell(event: string, payload: unknown, maxBytes?: number): void;
@@ -100,6 +112,7 @@ export class Intake {
   /** Readings of histories: one after another, or a client would have the server read all at once. */
   #reading: Promise<void> = Promise.resolve();
   #pendingReadings = 0;
+  #isRefreshing = false;
   /** Messages of histories that wait or are handled, and frames behind them. */
   #pendingLogged = 0;
   #pendingBytes = 0;
@@ -189,6 +202,7 @@ export class Intake {
       throw new RateLimited("too many events in too little time; slow down");
     }
     if (event === ReservedEvent.history) return this.#readHistory(args[0], acknowledge);
+    if (event === ReservedEvent.auth) return this.#refresh(args[0], acknowledge);
     const name = checkEventName(event);
     if (args.length > 1) {
       throw new InvalidMessage(`an event takes one payload, not ${args.length}; put them into one object`);
@@ -235,10 +249,12 @@ export class Intake {
     const { codec } = this.#handlers;
     let answer: unknown;
     try {
-      const payload = codec === undefined ? sent : decoded(codec, sent);
-      answer = await (row === undefined
-        ? consumer.receive?.(event, payload)
-        : row.handler(consumer, await checked(row, payload)));
+      answer = await this.#host.around("receive", async () => {
+        const payload = codec === undefined ? sent : decoded(codec, sent);
+        return row === undefined
+          ? consumer.receive?.(event, payload)
+          : row.handler(consumer, await checked(row, payload));
+      });
     } catch (error) {
       if (isForClient(error)) this.#refuse(event, error, acknowledge);
       else this.#fail("receive", error, acknowledge);
@@ -279,7 +295,7 @@ export class Intake {
   /** What nobody waits for an answer of. */
   async #handleQuietly(handle: () => unknown): Promise<boolean> {
     try {
-      await handle();
+      await this.#host.around("message", handle);
       return true;
     } catch (error) {
       if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
@@ -296,6 +312,32 @@ export class Intake {
     }
     this.#pendingReadings += 1;
     this.#reading = this.#reading.then(() => this.#answerHistory(payload, acknowledge));
+  }
+
+  /** Not through the mailbox either: a handler that takes its time must not let a token end. */
+  #refresh(auth: unknown, acknowledge: Acknowledge | undefined): void {
+    if (this.#isRefreshing) throw new RateLimited("new credentials are being looked at already; wait");
+    if (typeof auth !== "object" || auth === null || Array.isArray(auth)) {
+      throw new InvalidMessage("send new credentials as an object, as in auth: { token }");
+    }
+    this.#isRefreshing = true;
+    void this.#answerRefresh(auth as Readonly<Record<string, unknown>>, acknowledge);
+  }
+
+  async #answerRefresh(
+    auth: Readonly<Record<string, unknown>>,
+    acknowledge: Acknowledge | undefined,
+  ): Promise<void> {
+    try {
+      const answer = await this.#host.refresh(auth);
+      if (this.#host.isOpen) acknowledge?.(answer);
+    } catch (error) {
+      if (!isForClient(error)) return this.#fail("middleware", error, acknowledge);
+      this.#refuse(ReservedEvent.auth, error, acknowledge);
+      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
+    } finally {
+      this.#isRefreshing = false;
+    }
   }
 
   async #answerHistory(payload: unknown, acknowledge: Acknowledge): Promise<void> {

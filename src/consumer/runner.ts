@@ -7,18 +7,22 @@
  * Whatever ends it (the client, the transport, an error, a limit, the server) comes through `#end`, whose
  * first reason wins; so the groups are left and `disconnect` runs exactly once on every way out.
  */
+import { withChanges } from "../compose.ts";
 import {
   CloseCode,
   ConnectionClosed,
   ConnectionDenied,
   checkCloseCode,
   isForClient,
+  JoinRefused,
+  NoHandler,
   RateLimited,
 } from "../errors.ts";
 import type { ConnectionFact, Facts, Hook } from "../facts.ts";
 import type { ChannelLayer, HistoryOptions } from "../layer/channel-layer.ts";
 import type { Claim, Claims } from "../layer/claims.ts";
 import type { Member, PositionEvent } from "../layer/fan-out.ts";
+import type { MayJoin, PolicyTable } from "../layer/group-policy.ts";
 import type { Position } from "../layer/history-store.ts";
 import type { History } from "../layer/logged-groups.ts";
 import type { PresentUser } from "../layer/presence.ts";
@@ -28,6 +32,8 @@ import type { Signal } from "../signals.ts";
 import type {
   Acknowledge,
   Allowances,
+  Around,
+  AroundHook,
   ClientLink,
   DisconnectReason,
   EventPosition,
@@ -35,7 +41,10 @@ import type {
   FrameCodec,
   Message,
   OutgoingEvent,
+  Refresh,
   Scope,
+  ScopeChanges,
+  ScopeConnection,
 } from "../types.ts";
 import type {
   AskOptions,
@@ -55,6 +64,9 @@ export interface RunnerContext {
   readonly facts: Facts;
   readonly userId: (user: unknown) => string | undefined;
   readonly userInfo: (user: unknown) => unknown;
+  readonly policies: PolicyTable;
+  /** Ends all connections with that key, on all layers. */
+  readonly closeKeyed: (key: string, code: number, reason: string) => Promise<void>;
   /** As in `options.ts`. */
   readonly limits: IntakeLimits & {
     readonly groupsPerConnection: number;
@@ -77,7 +89,7 @@ export interface RunnerRoute {
 
 /** A connection as its carrier knows it. */
 export interface RunnerClient {
-  readonly scope: Scope;
+  readonly scope: Omit<Scope, "connection">;
   readonly link: ClientLink;
   /** What a client that carries positions hands over; undefined for a stock client. */
   readonly claims: Claims | undefined;
@@ -108,6 +120,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
   #connecting: Promise<unknown> = Promise.resolve();
+  /** Of the middleware that stays with the connection. */
+  readonly #arounds: Around[] = [];
+  readonly #refreshes: Refresh[] = [];
+  readonly #keys: string[] = [];
   /** What ends the hearing of signals. */
   readonly #ears = new Set<() => void>();
   /** The message of a group's history whose handler runs, and how many events it has sent. */
@@ -122,7 +138,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#context = context;
     this.#route = route;
     this.#client = client;
-    this.#scope = client.scope;
+    this.#scope = { ...client.scope, connection: this.#connectionFace() };
     this.channel = channelName(context.layer.node, client.scope.id);
     this.#intake = new Intake(this, route.handlers, client.link.events, context.facts, context.limits);
     this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
@@ -144,6 +160,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   get user(): string | undefined {
     return this.#user;
+  }
+
+  get keys(): readonly string[] {
+    return this.#keys;
   }
 
   get info(): string {
@@ -270,6 +290,95 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   isIn(group: string): boolean {
     return this.#context.layer.isIn(group, this.channel);
+  }
+
+  mayJoin(group: string): Promise<void> | undefined {
+    const { mayJoin } = this.#context.policies.of(group);
+    return mayJoin && this.#checkMayJoin(mayJoin, group);
+  }
+
+  async #checkMayJoin(mayJoin: MayJoin, group: string): Promise<void> {
+    if ((await mayJoin(this.#scope, group)) !== true) {
+      throw new JoinRefused(`this connection may not join the group "${group}"`);
+    }
+  }
+
+  // ---- what middleware that stays calls, and what calls it ----------------------------------------
+
+  #connectionFace(): ScopeConnection {
+    const { closeKeyed, userId } = this.#context;
+    const runner = this;
+    return {
+      get scope() {
+        return runner.#scope;
+      },
+      close: (code, reason) => this.close(code, reason),
+      change: (changes) => this.#change(changes),
+      tell: (event, payload) => this.tell(event, payload),
+      around: (around) => void this.#arounds.push(around),
+      onRefresh: (refresh) => void this.#refreshes.push(refresh),
+      key: (key) => void this.#keys.push(key),
+      closeKeyed,
+      userId,
+      failed: (error) => this.#announceFailure("middleware", error),
+    };
+  }
+
+  async #change(changes: ScopeChanges): Promise<void> {
+    if (this.#consumer === undefined) {
+      throw new Error("the connection is being admitted: hand the changes to next()");
+    }
+    if (this.#reason !== undefined) throw new ConnectionClosed("the connection has ended");
+    const { layer, userId, userInfo } = this.#context;
+    const scope = withChanges(this.#scope, changes);
+    const user = userId(scope.user);
+    if (user === this.#user) {
+      this.#scope = scope;
+    } else {
+      const info = user === undefined ? "" : layer.encodeInfo(() => userInfo(scope.user));
+      layer.changeUser(this, () => {
+        [this.#scope, this.#user, this.#info] = [scope, user, info];
+      });
+    }
+    if ("user" in changes) await this.#leaveForbidden();
+  }
+
+  /** What the user of now may not join is left. */
+  async #leaveForbidden(): Promise<void> {
+    const { layer } = this.#context;
+    const asked = layer.groupsOf(this.channel).map(async (group) => {
+      try {
+        await this.mayJoin(group);
+      } catch (error) {
+        await layer.groupDiscard(group, this.channel);
+        if (!isForClient(error)) this.#announceFailure("middleware", error);
+      }
+    });
+    await Promise.all(asked);
+  }
+
+  async refresh(auth: Readonly<Record<string, unknown>>): Promise<unknown> {
+    if (this.#refreshes.length === 0) throw new NoHandler("nothing here takes new credentials");
+    let answer: unknown;
+    for (const refresh of this.#refreshes) answer = (await refresh(auth)) ?? answer;
+    return answer;
+  }
+
+  around<T>(hook: AroundHook, run: () => T | Promise<T>): T | Promise<T> {
+    return this.#arounds.length === 0 ? run() : this.#within(hook, run);
+  }
+
+  async #within<T>(hook: AroundHook, run: () => T | Promise<T>): Promise<T> {
+    let result: { readonly value: T } | undefined;
+    const core = async () => {
+      result = { value: await run() };
+    };
+    await this.#arounds.reduceRight<() => Promise<void>>(
+      (inner, around) => () => around(inner, hook),
+      core,
+    )();
+    if (result === undefined) throw new Error(`a middleware around "${hook}" neither ran it nor refused it`);
+    return (result as { readonly value: T }).value;
   }
 
   // ---- the consumer's verbs ---------------------------------------------------------------------
@@ -420,7 +529,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     try {
       for (const group of this.#route.handlers.groupsOf(scope)) await this.groupAdd(group);
       this.#checkConnecting();
-      await this.#consumer.connect();
+      const consumer = this.#consumer;
+      await this.around("connect", () => consumer.connect());
     } catch (error) {
       throw this.#reported("connect", error);
     }
@@ -569,8 +679,22 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   async #disconnect(reason: DisconnectReason): Promise<void> {
+    const consumer = this.#consumer;
+    if (consumer === undefined) return;
+    let hasRun = false;
+    const run = () => {
+      hasRun = true;
+      return consumer.disconnect(reason);
+    };
     try {
-      await this.#consumer?.disconnect(reason);
+      await this.around("disconnect", run);
+    } catch (error) {
+      if (!this.#isAftermath(error)) this.#announceFailure("disconnect", error);
+    }
+    // It always runs, whatever happens around it.
+    if (hasRun) return;
+    try {
+      await run();
     } catch (error) {
       if (!this.#isAftermath(error)) this.#announceFailure("disconnect", error);
     }

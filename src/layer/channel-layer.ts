@@ -92,6 +92,12 @@ interface Closing {
   readonly reason: string;
 }
 
+/** Whose connections end. */
+interface Owned {
+  readonly user: string;
+  readonly key: string;
+}
+
 const REQUEST_TIMEOUT_MS = 5_000;
 const MAX_HISTORY = 1_000;
 const MAX_CLIENT_HISTORY = 100;
@@ -116,8 +122,8 @@ export class ChannelLayer {
   readonly #logged: LoggedGroups | undefined;
   readonly #presence: Presence | undefined;
   readonly #attached = new Map<string, Attached>();
-  /** Channels here by whose they are. */
-  readonly #users = new Map<string, Set<string>>();
+  /** Channels here by whose they are, and by the keys of their connections. */
+  readonly #owners = new Map<string, Set<string>>();
   /** Channels that belong to no connection. */
   readonly #named = new Map<string, (message: Message) => Promise<void>>();
   #downSince: number | undefined;
@@ -430,8 +436,22 @@ export class ChannelLayer {
     code: number = CloseCode.forbidden,
     reason = "closed by the server",
   ): Promise<void> {
-    checkCloseCode(code);
-    const payload = encodePayload({ user, code, reason }, this.#maxMessageBytes);
+    return this.#closeOwned(userOwner(user), { user, code, reason });
+  }
+
+  /**
+   * Ends every connection with a key that middleware gave it, e.g. of one session; promises what
+   * {@link closeUser} does.
+   *
+   * @internal
+   */
+  async closeKeyed(key: string, code: number, reason: string): Promise<void> {
+    return this.#closeOwned(keyOwner(key), { key, code, reason });
+  }
+
+  async #closeOwned(owner: string, closing: Closing & Partial<Owned>): Promise<void> {
+    checkCloseCode(closing.code);
+    const payload = encodePayload(closing, this.#maxMessageBytes);
     this.#checkOpen();
     const told = new Promise<void>((resolve, reject) => {
       const lost = new LayerUnavailable(
@@ -440,7 +460,7 @@ export class ChannelLayer {
       const text = () => encodeEnvelope(this.node, { kind: "closeUser" }, payload);
       this.#backplane.publish(ALL_NODES, text, (isLost) => (isLost ? reject(lost) : resolve()));
     });
-    this.#closeUserHere(user, code, reason);
+    this.#closeOwnedHere(owner, closing);
     await told;
   }
 
@@ -476,9 +496,29 @@ export class ChannelLayer {
   /** Makes a consumer reachable. @internal */
   attach(member: Member): void {
     this.#attached.set(member.channel, { member, groups: new Map() });
-    if (member.user === undefined) return;
-    const channels = this.#users.get(member.user) ?? new Set();
-    this.#users.set(member.user, channels.add(member.channel));
+    this.#rememberOwners(member);
+  }
+
+  /**
+   * Changes whose a connection is; where users are told who is there, the old one leaves and the new one
+   * joins.
+   *
+   * @internal
+   */
+  changeUser(member: Member, change: () => void): void {
+    const attached = this.#attached.get(member.channel);
+    if (attached === undefined) return change();
+    const held = [...attached.groups].filter(([, membership]) => membership.held).map(([group]) => group);
+    for (const group of held) this.#presence?.left(group, member, false);
+    this.#forgetOwners(member);
+    change();
+    this.#rememberOwners(member);
+    for (const group of held) this.#presence?.joined(group, member);
+  }
+
+  /** The groups that a channel of this node is in, or joining. @internal */
+  groupsOf(channel: string): readonly string[] {
+    return [...(this.#attached.get(channel)?.groups.keys() ?? [])];
   }
 
   /**
@@ -491,7 +531,7 @@ export class ChannelLayer {
     const attached = this.#attached.get(channel);
     if (attached === undefined) return;
     this.#attached.delete(channel);
-    this.#forgetUser(attached.member);
+    this.#forgetOwners(attached.member);
     for (const group of [...attached.groups.keys()]) this.#leave(group, attached, isMoving);
   }
 
@@ -502,6 +542,11 @@ export class ChannelLayer {
 
   async #join(group: string, { member, groups }: Attached, membership: Membership): Promise<void> {
     try {
+      const asked = member.mayJoin?.(group);
+      if (asked !== undefined) {
+        await asked;
+        if (groups.get(group) !== membership) return;
+      }
       await this.#subscriptions.acquire(groupTopic(group));
     } catch (error) {
       if (groups.get(group) === membership) groups.delete(group);
@@ -542,10 +587,18 @@ export class ChannelLayer {
       .catch(() => this.#dropped("backplane", group, "unsubscribe"));
   }
 
-  #forgetUser({ user, channel }: Member): void {
-    if (user === undefined) return;
-    const channels = this.#users.get(user);
-    if (channels?.delete(channel) && channels.size === 0) this.#users.delete(user);
+  #rememberOwners(member: Member): void {
+    for (const owner of ownersOf(member)) {
+      const channels = this.#owners.get(owner) ?? new Set();
+      this.#owners.set(owner, channels.add(member.channel));
+    }
+  }
+
+  #forgetOwners(member: Member): void {
+    for (const owner of ownersOf(member)) {
+      const channels = this.#owners.get(owner);
+      if (channels?.delete(member.channel) && channels.size === 0) this.#owners.delete(owner);
+    }
   }
 
   #closeHere(channel: string, code: number, reason: string): void {
@@ -554,9 +607,9 @@ export class ChannelLayer {
     attached.member.close(code, reason);
   }
 
-  #closeUserHere(user: string, code: number, reason: string): void {
+  #closeOwnedHere(owner: string, { code, reason }: Closing): void {
     // Ending one may end another: routes of one connection.
-    for (const channel of [...(this.#users.get(user) ?? [])]) {
+    for (const channel of [...(this.#owners.get(owner) ?? [])]) {
       this.#attached.get(channel)?.member.close(code, reason);
     }
   }
@@ -645,8 +698,10 @@ export class ChannelLayer {
       case "presence":
         return this.#presence?.hear(targetOf(topic), payload.json);
       case "closeUser": {
-        const { user, code, reason } = decodePayload(payload) as Closing & { user: string };
-        return this.#closeUserHere(user, code, reason);
+        const closing = decodePayload(payload) as Closing & Partial<Owned>;
+        if (closing.user !== undefined) this.#closeOwnedHere(userOwner(closing.user), closing);
+        if (closing.key !== undefined) this.#closeOwnedHere(keyOwner(closing.key), closing);
+        return;
       }
       case "request":
         return void this.#requests.hearRequest(from, header.id, header.verb, payload);
@@ -716,6 +771,18 @@ export class ChannelLayer {
         : "the channel layer is closed",
     );
   }
+}
+
+function userOwner(user: string): string {
+  return `user ${user}`;
+}
+
+function keyOwner(key: string): string {
+  return `key ${key}`;
+}
+
+function ownersOf({ user, keys = [] }: Member): readonly string[] {
+  return [...(user === undefined ? [] : [userOwner(user)]), ...keys.map(keyOwner)];
 }
 
 /** Shared by all who get it, hence frozen. */

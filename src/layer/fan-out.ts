@@ -40,6 +40,10 @@ export interface Member {
   mayBeGiven(messages: number): boolean;
   /** How much waits for it to be read. */
   readonly backlog: { readonly bytes: number; readonly messages: number };
+  /** By which it is found beside its user; see `ScopeConnection.key`. */
+  readonly keys?: readonly string[];
+  /** Whether a group's policy lets it in: rejects if not. Undefined where nobody has to be asked. */
+  mayJoin?(group: string): Promise<void> | undefined;
   /** Ends the connection; the client is told code and reason. */
   close(code: number, reason: string): void;
 }

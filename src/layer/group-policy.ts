@@ -2,6 +2,7 @@
 import { inspect } from "node:util";
 import { ConfigurationError } from "../errors.ts";
 import { nearest } from "../names.ts";
+import type { Scope } from "../types.ts";
 
 export interface HistoryPolicy {
   /** How many messages are kept; with presence as many joins and leaves beside them. */
@@ -28,7 +29,14 @@ export interface PresencePolicy {
 export interface GroupPolicy {
   readonly history?: HistoryPolicy;
   readonly presence?: boolean | PresencePolicy;
+  /**
+   * Who may join: asked whenever a connection is to become a member, by whatever code, and again when
+   * its user changes. False refuses with `JoinRefused`, an error of your own with that. By default everybody.
+   */
+  readonly mayJoin?: MayJoin;
 }
+
+export type MayJoin = (scope: Scope, group: string) => boolean | Promise<boolean>;
 
 /**
  * Patterns and what groups of such names keep; `*` matches one segment (what stands between dots). The
@@ -46,6 +54,7 @@ export type GroupPolicies = Readonly<Record<string, GroupPolicy>>;
 export interface ResolvedPolicy {
   readonly history: Required<HistoryPolicy> | undefined;
   readonly presence: ResolvedPresence | undefined;
+  readonly mayJoin: MayJoin | undefined;
 }
 
 export interface ResolvedPresence extends Required<PresencePolicy> {
@@ -53,7 +62,7 @@ export interface ResolvedPresence extends Required<PresencePolicy> {
   readonly isLogged: boolean;
 }
 
-const NOTHING: ResolvedPolicy = { history: undefined, presence: undefined };
+const NOTHING: ResolvedPolicy = { history: undefined, presence: undefined, mayJoin: undefined };
 /** Names whose policy is remembered; the oldest go first. */
 const MAX_REMEMBERED = 10_000;
 
@@ -120,16 +129,20 @@ const HISTORY: Readonly<Record<keyof HistoryPolicy, Kind>> = {
 function resolved(pattern: string, policy: GroupPolicy, faults: string[]): ResolvedPolicy {
   const where = `groups["${pattern}"]`;
   if (!isObject(policy)) {
-    faults.push(`${where} must be an object with any of history, presence`);
+    faults.push(`${where} must be an object with any of history, presence, mayJoin`);
     return NOTHING;
   }
-  unknownNames(policy, ["history", "presence"], where, faults);
+  unknownNames(policy, ["history", "presence", "mayJoin"], where, faults);
+  const { mayJoin } = policy;
+  if (mayJoin !== undefined && typeof mayJoin !== "function") {
+    faults.push(`${where}.mayJoin must be a function (scope, group) => boolean`);
+  }
   const history =
     policy.history === undefined ? undefined : resolvedHistory(policy.history, `${where}.history`, faults);
   const presence = resolvedPresence(policy.presence, `${where}.presence`, faults);
   // Where only the latest message counts, those who missed some would never hear of who came and left.
   const isLogged = history?.conflate === false;
-  return { history, presence: presence && { ...presence, isLogged } };
+  return { history, presence: presence && { ...presence, isLogged }, mayJoin };
 }
 
 function resolvedHistory(

@@ -2,9 +2,10 @@
 import type { ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { type Application, createScope } from "../application.ts";
+import { withChanges } from "../compose.ts";
 import { ConnectionDenied, isForClient, statusOf, verdictOf } from "../errors.ts";
 import { connectionLost } from "../reasons.ts";
-import type { Scope } from "../types.ts";
+import type { Handshake, Scope } from "../types.ts";
 import { handshakeOf } from "./scope.ts";
 
 /**
@@ -33,13 +34,44 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
     const match = app.router.httpAt(request.method, request.path);
     if (match === undefined) return next();
     const handshake = handshakeOf(request, "http", request.path, {}, trustedProxies);
-    const scope = createScope(handshake, match.params, closedOf(response));
+    const scope = requestScope(app, handshake, match.params, request, response);
     try {
       await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
     } catch (error) {
       fail(app, response, error);
     }
   };
+}
+
+/** The scope of one request, whose connection is nothing that stays. */
+export function requestScope(
+  app: Application,
+  handshake: Handshake,
+  params: object,
+  request: Request,
+  response: Response,
+): Scope {
+  const scope: Scope = {
+    ...createScope(handshake, params, closedOf(response)),
+    connection: {
+      get scope() {
+        return (response.locals.scope as Scope | undefined) ?? scope;
+      },
+      ...(handshake.protocol === "http" ? { http: { request, response } } : {}),
+      close: (code, reason) => sendError(response, new ConnectionDenied(code, reason)),
+      change: async (changes) => {
+        response.locals.scope = withChanges((response.locals.scope as Scope | undefined) ?? scope, changes);
+      },
+      tell: () => {},
+      around: () => {},
+      onRefresh: () => {},
+      key: () => {},
+      closeKeyed: (key, code, reason) => app.closeKeyed(key, code, reason),
+      userId: (user) => app.userId(user),
+      failed: (error) => app.signals.failed.announce({ hook: "middleware", error }),
+    },
+  };
+  return scope;
 }
 
 const UNREADABLE = { code: "bad_request", message: "the request could not be read" };

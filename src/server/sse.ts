@@ -7,7 +7,7 @@
  */
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import express, { type Request, type RequestHandler, type Response, Router } from "express";
-import { type Application, createScope } from "../application.ts";
+import type { Application } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
 import {
   CloseCode,
@@ -20,6 +20,7 @@ import {
 } from "../errors.ts";
 import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
+import type { Origins } from "../origins.ts";
 import { inlineBinary } from "../payload.ts";
 import { AGED, connectionLost, STOPPING, TOO_SLOW } from "../reasons.ts";
 import type { ConsumerRoute, Match } from "../router.ts";
@@ -27,8 +28,7 @@ import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from
 import type { Addresses } from "./addresses.ts";
 import type { HandshakeHeaders } from "./arrivals.ts";
 import { atAge, type Carrier } from "./draining.ts";
-import { closedOf, fail, sendError } from "./http.ts";
-import type { Origins } from "./origins.ts";
+import { fail, requestScope, sendError } from "./http.ts";
 import { handshakeOf } from "./scope.ts";
 import { isSilent, newsIn, type PlaceNews, StreamPlaces } from "./stream-places.ts";
 
@@ -266,7 +266,7 @@ export class StreamCarrier implements Carrier {
       const { channel, secret } = keyOf(request);
       const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
       let user = "";
-      await route.admit(createScope(handshake, params, closedOf(response)), async (scope) => {
+      await route.admit(requestScope(app, handshake, params, request, response), async (scope) => {
         user = userKey(scope);
       });
       const post: PostBody = { channel, secret, path: request.path, user, event, payload };

@@ -1,4 +1,4 @@
-import { ConfigurationError } from "../errors.ts";
+import { ConfigurationError } from "./errors.ts";
 
 /** `https://app.example:8443`, `app.example`, `*.app.example`, `*`. */
 interface Rule {
