@@ -74,8 +74,10 @@ export interface ScopeConnection {
   around(around: Around): void;
   /** Asked when the client sends new credentials. */
   onRefresh(refresh: Refresh): void;
-  /** `closeKeyed(key)` finds it by this; before it is admitted. */
-  key(key: string): void;
+  /** `closeKeyed(key)` finds it by this, from when it is admitted; a key it had may be given up for it. */
+  key(key: string, instead?: string): void;
+  /** No longer. */
+  unkey(key: string): void;
   /** Ends all connections with that key, on every node; promises what `layer.closeUser` does. */
   closeKeyed(key: string, code: number, reason: string): Promise<void>;
   /** Who a user is, by the application's `userId`. */

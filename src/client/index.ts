@@ -2,6 +2,7 @@ export { HistoryError } from "./history-error.ts";
 export { type Presence, presence } from "./presence.ts";
 export { type Recovery, recover } from "./recovery.ts";
 export { type TaskWatch, watchTask } from "./task-watch.ts";
+export { type TokenKeeper, useToken } from "./token.ts";
 export type {
   Gap,
   GapReason,
@@ -19,4 +20,5 @@ export type {
   StorageArea,
   TaskEvents,
   TaskStatus,
+  TokenEvents,
 } from "./types.ts";

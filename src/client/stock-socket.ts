@@ -8,6 +8,8 @@ import type { StockSocket } from "./types.ts";
 interface Inside {
   readonly nsp: string;
   readonly io: Manager;
+  /** Documented: what the server finds as `auth`, or a function that gives it for each connection. */
+  auth: Readonly<Record<string, unknown>> | ((give: (auth: object) => void) => void) | undefined;
   /** Hands an event to the listeners: name, arguments, and the acknowledgement if one is asked for. */
   emitEvent(args: readonly unknown[]): void;
   /** Hands one of Socket.IO's own events to the listeners. */
@@ -35,9 +37,9 @@ interface Manager {
 
 export interface Hooks {
   /** What the listeners get instead; undefined: nothing. */
-  incoming(args: readonly unknown[]): readonly unknown[] | undefined;
+  incoming?(args: readonly unknown[]): readonly unknown[] | undefined;
   /** What the server finds in `auth` under `sluice`. */
-  greeting(): object;
+  greeting?(): object;
   connected(): void;
   disconnected(reason: unknown): void;
   refused(error: unknown): void;
@@ -62,35 +64,43 @@ export function hookInto(socket: StockSocket, hooks: Hooks): () => void {
   const names = ["emitEvent", "emitReserved", "packet", "disconnect", "close"] as const;
   for (const name of names) {
     if (typeof own?.[name] === "function") continue;
-    throw new TypeError(`recover() takes a socket of socket.io-client 4; this one has no ${name}()`);
+    throw new TypeError(
+      `recover() and useToken() take a socket of socket.io-client 4; this one has no ${name}()`,
+    );
   }
   const before = names.map((name) => Object.getOwnPropertyDescriptor(own, name));
+  let isOff = false;
   const { emitEvent, emitReserved, packet, disconnect } = own;
   const leave = () => {
-    hooks.left();
+    if (!isOff) hooks.left();
     return disconnect.call(own);
   };
-  Object.assign(own, {
+  const ours = {
     emitEvent(args) {
-      const passed = hooks.incoming(args);
+      const passed = isOff || hooks.incoming === undefined ? args : hooks.incoming(args);
       if (passed !== undefined) emitEvent.call(own, passed);
     },
     emitReserved(event, ...args) {
+      if (isOff) return emitReserved.call(own, event, ...args);
       if (event === "connect") hooks.connected();
       else if (event === "disconnect") hooks.disconnected(args[0]);
       else if (event === "connect_error") hooks.refused(args[0]);
       return emitReserved.call(own, event, ...args);
     },
     packet(sent) {
-      if (sent.type !== OPENING) return packet.call(own, sent);
+      if (isOff || sent.type !== OPENING || hooks.greeting === undefined) return packet.call(own, sent);
       const auth = typeof sent.data === "object" ? sent.data : {};
       packet.call(own, { ...sent, data: { ...auth, sluice: hooks.greeting() } });
     },
     disconnect: leave,
     close: leave,
-  } satisfies Partial<Inside>);
+  } satisfies Partial<Inside>;
+  Object.assign(own, ours);
   return () => {
+    isOff = true;
     for (const [i, name] of names.entries()) {
+      // Somebody has put theirs before ours meanwhile: ours pass on.
+      if (own[name] !== ours[name]) continue;
       const descriptor = before[i];
       if (descriptor !== undefined) Object.defineProperty(own, name, descriptor);
       else Reflect.deleteProperty(own, name);

@@ -124,6 +124,11 @@ export interface TaskStatus {
   readonly at: number;
 }
 
+export interface TokenEvents {
+  readonly refreshed: undefined;
+  readonly failed: unknown;
+}
+
 export interface TaskEvents {
   readonly progress: TaskStatus;
   readonly done: { readonly result: unknown; readonly status: TaskStatus };

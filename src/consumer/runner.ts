@@ -123,7 +123,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   /** Of the middleware that stays with the connection. */
   readonly #arounds: Around[] = [];
   readonly #refreshes: Refresh[] = [];
-  readonly #keys: string[] = [];
+  #keys: readonly string[] = [];
   /** What ends the hearing of signals. */
   readonly #ears = new Set<() => void>();
   /** The message of a group's history whose handler runs, and how many events it has sent. */
@@ -317,11 +317,19 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       tell: (event, payload) => this.tell(event, payload),
       around: (around) => void this.#arounds.push(around),
       onRefresh: (refresh) => void this.#refreshes.push(refresh),
-      key: (key) => void this.#keys.push(key),
+      key: (key, instead) => this.#changeKeys(key, instead),
+      unkey: (key) => this.#changeKeys(undefined, key),
       closeKeyed,
       userId,
       failed: (error) => this.#announceFailure("middleware", error),
     };
+  }
+
+  #changeKeys(added: string | undefined, dropped: string | undefined): void {
+    this.#context.layer.changeKeys(this, () => {
+      const kept = this.#keys.filter((key) => key !== dropped && key !== added);
+      this.#keys = added === undefined ? kept : [...kept, added];
+    });
   }
 
   async #change(changes: ScopeChanges): Promise<void> {

@@ -516,6 +516,14 @@ export class ChannelLayer {
     for (const group of held) this.#presence?.joined(group, member);
   }
 
+  /** Changes the keys of a connection, which may not be attached yet. @internal */
+  changeKeys(member: Member, change: () => void): void {
+    if (!this.#attached.has(member.channel)) return change();
+    this.#forgetOwners(member);
+    change();
+    this.#rememberOwners(member);
+  }
+
   /** The groups that a channel of this node is in, or joining. @internal */
   groupsOf(channel: string): readonly string[] {
     return [...(this.#attached.get(channel)?.groups.keys() ?? [])];

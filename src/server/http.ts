@@ -66,6 +66,7 @@ export function requestScope(
       around: () => {},
       onRefresh: () => {},
       key: () => {},
+      unkey: () => {},
       closeKeyed: (key, code, reason) => app.closeKeyed(key, code, reason),
       userId: (user) => app.userId(user),
       failed: (error) => app.signals.failed.announce({ hook: "middleware", error }),

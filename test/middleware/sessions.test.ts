@@ -1,0 +1,391 @@
+/** Sessions that Express and connections share, in memory and in Redis, on one node and on two. */
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { RedisStore } from "connect-redis";
+import { createClient } from "redis";
+import { type ApplicationOptions, type ApplicationPart, Consumer, http, route, type Scope } from "sluice";
+import {
+  authenticate,
+  login,
+  logout,
+  MemorySessions,
+  RedisSessions,
+  requireUser,
+  type Session,
+  type SessionOptions,
+  session,
+  sessionUser,
+} from "sluice/middleware";
+import { RedisBackplane } from "sluice/redis";
+import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
+import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
+import { Browser, SECRET } from "./browser.ts";
+
+interface Values {
+  visits: number;
+  cart: string[];
+  [other: string]: unknown;
+}
+
+const sessionOf = (scope: Scope<never, never>) => (scope as unknown as Scope).session as Session<Values>;
+
+let pass: Promise<void> | undefined;
+let began: () => void = () => {};
+
+/** What is slow waits for `open`, and says when it has begun. */
+function slowly(): { readonly begun: Promise<void>; open(): void } {
+  const { passed, open } = gate();
+  pass = passed;
+  const begun = new Promise<void>((resolve) => {
+    began = resolve;
+  });
+  return { begun, open };
+}
+
+class Shop extends Consumer {
+  override async receive(event: string, payload: unknown): Promise<unknown> {
+    const own = sessionOf(this.scope as never);
+    switch (event) {
+      case "visit":
+        own.data.visits = (own.data.visits ?? 0) + 1;
+        return own.data.visits;
+      case "set":
+        Object.assign(own.data, payload);
+        return "set";
+      case "slow":
+        began();
+        await pass;
+        Object.assign(own.data, payload);
+        return "set";
+      case "fail":
+        own.data.visits = 1_000;
+        this.deny(4403, "no");
+        break;
+      case "regenerate":
+        await own.regenerate();
+        return own.id;
+      case "destroy":
+        await own.destroy();
+        return "destroyed";
+      case "login":
+        await login(this.scope, { id: String(payload) });
+        return { user: this.scope.user, ticket: await own.ticket() };
+      case "logout":
+        await logout(this.scope);
+        return "bye";
+      case "who":
+        return this.scope.user ?? null;
+    }
+    return { ...own.data };
+  }
+}
+
+const scopeOf = (locals: Record<string, unknown>) => locals.scope as Scope;
+
+function routes(): ApplicationOptions["routes"] {
+  return [
+    route("/shop", Shop),
+    route("/members", Shop, { middleware: [requireUser()] }),
+    http("/login/:id", async (_request, response) => {
+      const scope = scopeOf(response.locals);
+      await login(scope, { id: scope.params.id });
+      response.json({ id: sessionOf(scope as never).id });
+    }),
+    http("/logout", async (_request, response) => {
+      await logout(scopeOf(response.locals));
+      response.status(204).end();
+    }),
+    http("/who", (_request, response) => void response.json(scopeOf(response.locals).user ?? null)),
+  ];
+}
+
+/** A node; those that share a store are nodes of one application. */
+async function node(
+  given: Partial<SessionOptions> = {},
+  more: Partial<ApplicationOptions> = {},
+): Promise<Live> {
+  const sessions = session<Values>({ secret: SECRET, ...given });
+  const part = given.store instanceof RedisSessions ? [given.store as ApplicationPart] : [];
+  const live = await serve({
+    ...more,
+    middleware: [sessions, authenticate(sessionUser((id) => (id === "banned" ? undefined : { id })))],
+    parts: part,
+    routes: routes(),
+  });
+  live.server.express.get("/page", sessions.express, (request, response) => {
+    const data = request.session as unknown as Partial<Values>;
+    data.visits = (data.visits ?? 0) + 1;
+    response.json({ ...data, cookie: undefined });
+  });
+  live.server.express.get("/slow", sessions.express, async (request, response) => {
+    began();
+    await pass;
+    (request.session as unknown as Partial<Values>).visits = 77;
+    response.json("late");
+  });
+  live.server.express.post("/session", sessions.express, sessions.adopt);
+  return live;
+}
+
+let redis: RedisServer;
+let prefixes = 0;
+beforeAll(async () => {
+  if (hasRedis) redis = await RedisServer.start();
+});
+afterAll(() => redis?.close());
+
+const redisSessions = (prefix: string) => new RedisSessions({ url: redis.url, prefix });
+const prefixed = () => `test-${++prefixes}`;
+
+type Make = () => Promise<[Live, Live]>;
+const forms: [string, typeof test, Make][] = [
+  [
+    "in memory",
+    test,
+    async () => {
+      const one = await node();
+      return [one, one];
+    },
+  ],
+  [
+    "in Redis, on two nodes",
+    redisTest,
+    async () => {
+      const prefix = prefixed();
+      const make = () =>
+        node({ store: redisSessions(prefix) }, { backplane: new RedisBackplane({ url: redis.url, prefix }) });
+      return [await make(), await make()];
+    },
+  ],
+];
+
+describe.each(forms)("sessions %s", (_name, formTest, make) => {
+  formTest(
+    "Express and connections see and change the same, and a connection has what is newest",
+    async () => {
+      const [one, two] = await make();
+      const browser = new Browser(one);
+      expect(await (await browser.fetch("/page")).json()).toEqual({ visits: 1 });
+      const socket = await new Browser(two, browser).open("/shop");
+      expect(await socket.emitWithAck("visit")).toBe(2);
+      expect(await (await browser.fetch("/page")).json()).toEqual({ visits: 3 });
+      expect(await socket.emitWithAck("visit")).toBe(4);
+    },
+  );
+
+  formTest("two that write at once keep what both wrote; of the same value the last wins", async () => {
+    const [one, two] = await make();
+    const browser = new Browser(one);
+    await browser.fetch("/page");
+    const slow = await browser.open("/shop");
+    const quick = await new Browser(two, browser).open("/shop");
+    const { begun, open } = slowly();
+    const written = slow.emitWithAck("slow", { from: "slow", slow: 1 });
+    await begun;
+    expect(await quick.emitWithAck("set", { from: "quick", quick: 1 })).toBe("set");
+    open();
+    expect(await written).toBe("set");
+    expect(await quick.emitWithAck("show")).toMatchObject({ visits: 1, from: "slow", slow: 1, quick: 1 });
+  });
+
+  formTest(
+    "destroyed on one connection, others come back without it, and nobody brings it back",
+    async () => {
+      const [one, two] = await make();
+      const browser = new Browser(one);
+      await browser.fetch("/page");
+      const [leaver, other] = [await browser.open("/shop"), await new Browser(two, browser).open("/shop")];
+      const told = [leaver, other].map((socket) => heard(socket, "sluice.close"));
+      expect(await leaver.emitWithAck("destroy")).toBe("destroyed");
+      for (const close of told)
+        expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+      const again = await browser.open("/shop");
+      expect(await again.emitWithAck("show")).toEqual({});
+      expect(await (await browser.fetch("/page")).json()).toEqual({ visits: 1 });
+    },
+  );
+
+  formTest("a handler that still runs does not bring back what was destroyed", async () => {
+    const [one, two] = await make();
+    const browser = new Browser(one);
+    await browser.fetch("/page");
+    const { cookie } = browser;
+    const socket = await new Browser(two, browser).open("/shop");
+    const { begun, open } = slowly();
+    socket.emit("slow", { visits: 99 });
+    await begun;
+    const gone = heard(socket, "disconnect");
+    await fetch(`${one.url}/logout`, { headers: { cookie } });
+    await gone;
+    open();
+    await until(() => two.app.sizes.connections === 0, "the handler has ended");
+    const answer = await fetch(`${one.url}/page`, { headers: { cookie } });
+    expect(await answer.json()).toEqual({ visits: 1 });
+  });
+
+  formTest("nor does a request that began before and answers late", async () => {
+    const [one, two] = await make();
+    const browser = new Browser(one);
+    await browser.fetch("/page");
+    const { cookie } = browser;
+    const { begun, open } = slowly();
+    const late = fetch(`${one.url}/slow`, { headers: { cookie } });
+    await begun;
+    await fetch(`${two.url}/logout`, { headers: { cookie } });
+    open();
+    expect(await (await late).json()).toBe("late");
+    const answer = await fetch(`${one.url}/page`, { headers: { cookie } });
+    expect(await answer.json()).toEqual({ visits: 1 });
+  });
+
+  formTest(
+    "who logs in has a new id, keeps the cart, and a cookie known before is worth nothing",
+    async () => {
+      const [one, two] = await make();
+      const browser = new Browser(one);
+      await browser.fetch("/page");
+      const planted = browser.cookie;
+      const tab = await new Browser(two, browser).open("/shop");
+      const told = heard(tab, "sluice.close");
+      await browser.fetch("/login/ann");
+      expect(browser.cookie).not.toBe(planted);
+      expect(await told).toEqual([{ code: 4510, reason: "the session has ended" }]);
+      expect(await (await browser.fetch("/who")).json()).toEqual({ id: "ann" });
+      expect(await (await browser.fetch("/page")).json()).toMatchObject({ visits: 2 });
+      expect(await (await fetch(`${one.url}/who`, { headers: { cookie: planted } })).json()).toBeNull();
+      // Somebody else on the same browser finds nothing of hers.
+      await browser.fetch("/login/bob");
+      expect(await (await browser.fetch("/page")).json()).toMatchObject({ visits: 1 });
+    },
+  );
+
+  formTest("out in one tab is out in all tabs on all nodes; the same user elsewhere stays", async () => {
+    const [one, two] = await make();
+    const [laptop, phone] = [new Browser(one), new Browser(two)];
+    await laptop.fetch("/login/ann");
+    await phone.fetch("/login/ann");
+    const tabs = [await laptop.open("/members"), await new Browser(two, laptop).open("/members")];
+    const elsewhere = await phone.open("/members");
+    const told = tabs.map((socket) => heard(socket, "sluice.close"));
+    expect(await tabs[0]?.emitWithAck("logout")).toBe("bye");
+    for (const close of told) expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+    expect(await refusalOf(laptop.socket("/members"))).toEqual({
+      message: "log in first",
+      data: { code: 4401, reason: "log in first" },
+    });
+    expect(await elsewhere.emitWithAck("who")).toEqual({ id: "ann" });
+  });
+
+  formTest(
+    "who logs in over a connection is the user there at once, and its browser by a ticket",
+    async () => {
+      const [one, two] = await make();
+      const browser = new Browser(one);
+      await browser.fetch("/page");
+      const planted = browser.cookie;
+      const socket = await new Browser(two, browser).open("/shop");
+      const { user, ticket } = (await socket.emitWithAck("login", "ann")) as {
+        user: unknown;
+        ticket: string;
+      };
+      expect(user).toEqual({ id: "ann" });
+      expect(await socket.emitWithAck("who")).toEqual({ id: "ann" });
+      expect(await (await browser.fetch("/who")).json()).toBeNull();
+      const headers = { "sluice-session": ticket };
+      const stranger = new Browser(one);
+      expect((await stranger.fetch("/session", { method: "POST", headers })).status).toBe(403);
+      const forged = { "sluice-session": `${ticket.slice(0, -1)}${ticket.endsWith("A") ? "B" : "A"}` };
+      const back = { headers: { cookie: planted, ...forged }, method: "POST" };
+      expect((await fetch(`${one.url}/session`, back)).status).toBe(403);
+      const own = await fetch(`${one.url}/session`, {
+        method: "POST",
+        headers: { cookie: planted, ...headers },
+      });
+      expect(own.status).toBe(204);
+      const [cookie = ""] = own.headers.getSetCookie();
+      const who = await fetch(`${one.url}/who`, { headers: { cookie: cookie.split(";")[0] as string } });
+      expect(await who.json()).toEqual({ id: "ann" });
+    },
+  );
+});
+
+test("what a hook that fails has changed is not saved", async () => {
+  const live = await node();
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  expect(await socket.emitWithAck("fail")).toMatchObject({ error: { code: "connection_denied" } });
+  expect(await (await browser.fetch("/page")).json()).toEqual({ visits: 2 });
+});
+
+test("a cookie without signature, or with a wrong one, is no session", async () => {
+  const live = await node();
+  const browser = new Browser(live);
+  await browser.fetch("/login/ann");
+  const [, value = ""] = /connect\.sid=(.*)/.exec(browser.cookie) ?? [];
+  const signed = decodeURIComponent(value);
+  const [id = "", signature = ""] = [
+    signed.slice(2, signed.lastIndexOf(".")),
+    signed.slice(signed.lastIndexOf(".") + 1),
+  ];
+  const wrong = `${signature[0] === "A" ? "B" : "A"}${signature.slice(1)}`;
+  for (const cookie of [
+    id,
+    `s:${id}`,
+    `s:${id}.`,
+    `s:${id}.${wrong}`,
+    `s:${id}.${signature}A`,
+    `s:x.${signature}`,
+  ]) {
+    const extraHeaders = { cookie: `connect.sid=${encodeURIComponent(cookie)}` };
+    const socket = await connected(live.client("/shop", { extraHeaders }));
+    expect(await socket.emitWithAck("who")).toBeNull();
+  }
+  expect(await (await browser.open("/shop")).emitWithAck("who")).toEqual({ id: "ann" });
+});
+
+redisTest("a store of express-session, connect-redis here, works as well", async () => {
+  const client = createClient({ url: redis.url });
+  await client.connect();
+  atEnd(() => client.destroy());
+  const live = await node({ store: new RedisStore({ client, prefix: `${prefixed()}:` }) });
+  const browser = new Browser(live);
+  await browser.fetch("/login/ann");
+  const socket = await browser.open("/members");
+  expect(await socket.emitWithAck("visit")).toBe(1);
+  expect(await (await browser.fetch("/page")).json()).toMatchObject({ visits: 2 });
+  const told = heard(socket, "sluice.close");
+  await browser.fetch("/logout");
+  expect(await told).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
+redisTest("without Redis a hook is refused with what is worth another try", async () => {
+  const own = await RedisServer.start();
+  atEnd(() => own.close());
+  const store = new RedisSessions({ url: own.url, heartbeatMs: 50 });
+  const live = await node({ store });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  await own.end();
+  expect(await socket.emitWithAck("visit")).toMatchObject({ error: { code: "layer_unavailable" } });
+});
+
+test("a store in memory forgets what has ended, and the oldest beyond its bound", async () => {
+  const store = new MemorySessions({ maxSessions: 3 });
+  await store.write("short", "{}", 0);
+  expect(await store.read("short")).toBeUndefined();
+  for (const id of ["a", "b", "c", "d"]) await store.write(id, "{}", 60_000);
+  expect(store.size).toBe(3);
+  expect(await store.read("d")).toBe("{}");
+  expect(await store.read("a")).toBeUndefined();
+  await store.remove("d");
+  await store.write("d", "{}", 60_000);
+  expect(await store.swap("d", "{}", "{}", 60_000)).toBe(false);
+  expect(await store.read("d")).toBeUndefined();
+});
+
+test("secrets that are missing or short, and stores that are none, are told at once", () => {
+  expect(() => session({ secret: "short" })).toThrow(/at least 32 characters/);
+  expect(() => session({ secret: [] })).toThrow(/need a secret/);
+  expect(() => session({ secret: SECRET, ttlMs: 0 })).toThrow(/ttlMs/);
+});
