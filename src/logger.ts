@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { type Logger, type LoggerOptions, pino } from "pino";
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from "pino";
 import { ConfigurationError } from "./errors.ts";
 import type { ConnectionFact, Facts } from "./facts.ts";
 import { printable } from "./names.ts";
@@ -13,14 +13,16 @@ const MAX_LINES_PER_SECOND = 50;
  * A pino logger: JSON lines, or readable ones on a terminal if `pino-pretty` is installed.
  *
  * @param level - `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`
+ * @param destination - takes the JSON lines instead of standard output
  * @throws ConfigurationError for any other
  */
-export function createLogger(level = "info"): Logger {
+export function createLogger(level = "info", destination?: DestinationStream): Logger {
   if (level !== "silent" && !Object.hasOwn(pino.levels.values, level)) {
     const known = [...Object.keys(pino.levels.values), "silent"].join(", ");
     throw new ConfigurationError([`"${printable(level)}" is no level of a log; there are ${known}`]);
   }
   const options: LoggerOptions = { level, base: undefined as never };
+  if (destination !== undefined) return pino(options, destination);
   const isPretty = process.stdout.isTTY && canResolve("pino-pretty");
   return isPretty
     ? pino({ ...options, transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } })

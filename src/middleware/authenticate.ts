@@ -30,7 +30,8 @@ export interface AuthenticateOptions {
 
 /**
  * Makes `scope.user` what the strategy says. Credentials that a client sends later over the open connection
- * (the event `sluice.auth`, in the form of `auth`) go the same way; they must be the same user's.
+ * (the event `sluice.auth`, in the form of `auth`) go the same way; they must be the same user's. Who was
+ * nobody and is somebody comes back (4510) to be admitted as such.
  *
  * @throws ConfigurationError for a wrong option
  * @example
@@ -154,10 +155,11 @@ export function repeat({ closed }: Scope, everyMs: number, run: () => Promise<vo
   if (closed.aborted) return;
   let timer: NodeJS.Timeout;
   const again = () => {
-    timer = setTimeout(async () => {
-      await run();
-      if (!closed.aborted) again();
-    }, everyMs);
+    timer = setTimeout(() => void once(), everyMs);
+  };
+  const once = async () => {
+    await run();
+    if (!closed.aborted) again();
   };
   again();
   closed.addEventListener("abort", () => clearTimeout(timer), { once: true });
@@ -179,6 +181,7 @@ export async function recheck({ connection, closed }: Scope, again: () => Promis
 function checkSame({ connection }: Scope, before: unknown, fresh: unknown): void {
   const [was, is] = [connection.userId(before), connection.userId(fresh)];
   if (was === is && (fresh === undefined) === (before === undefined)) return;
+  if (before === undefined) throw new ConnectionDenied(CloseCode.expired, "come back as who you are now");
   throw fresh === undefined
     ? new ConnectionDenied(CloseCode.unauthenticated, "log in again")
     : new ConnectionDenied(CloseCode.forbidden, "these credentials are somebody else's");

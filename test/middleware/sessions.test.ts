@@ -2,7 +2,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { RedisStore } from "connect-redis";
 import { createClient } from "redis";
-import { type ApplicationOptions, type ApplicationPart, Consumer, http, route, type Scope } from "sluice";
+import {
+  type ApplicationOptions,
+  type ApplicationPart,
+  Consumer,
+  createLogger,
+  http,
+  logSignals,
+  route,
+  type Scope,
+  sse,
+} from "sluice";
 import {
   authenticate,
   login,
@@ -85,6 +95,7 @@ function routes(): ApplicationOptions["routes"] {
   return [
     route("/shop", Shop),
     route("/members", Shop, { middleware: [requireUser()] }),
+    sse("/stream", Shop, { middleware: [requireUser()] }),
     http("/login/:id", async (_request, response) => {
       const scope = scopeOf(response.locals);
       await login(scope, { id: scope.params.id });
@@ -306,6 +317,55 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
       expect(await who.json()).toEqual({ id: "ann" });
     },
   );
+});
+
+test("a stream has the session of its cookie, and ends with it", async () => {
+  const live = await node();
+  const browser = new Browser(live);
+  await browser.fetch("/login/ann");
+  const stream = await browser.fetch("/stream");
+  const reader = (stream.body as ReadableStream<Uint8Array>).getReader();
+  let text = "";
+  const read = async (beginning: string) => {
+    while (!text.includes(beginning)) {
+      const { value, done } = await reader.read();
+      if (done) throw new Error(`the stream ended before ${beginning}`);
+      text += new TextDecoder().decode(value);
+    }
+  };
+  await read("sluice.open");
+  const [, key = ""] = /"connection":"([^"]+)"/.exec(text) ?? [];
+  const post = (event: string, from = browser) =>
+    from.fetch("/stream", {
+      method: "POST",
+      headers: { "content-type": "application/json", "sluice-connection": key },
+      body: JSON.stringify({ event }),
+    });
+  expect(await (await post("visit")).json()).toBe(1);
+  expect(await (await post("who")).json()).toEqual({ id: "ann" });
+  expect((await post("who", new Browser(live))).status).toBe(401);
+  expect(await (await browser.fetch("/page")).json()).toMatchObject({ visits: 2 });
+  await browser.fetch("/logout");
+  await read('data: {"code":4510,"reason":"the session has ended"}');
+});
+
+test("no cookie, session or ticket gets into the log", async () => {
+  const live = await node();
+  const lines: string[] = [];
+  atEnd(logSignals(live.app.signals, createLogger("trace", { write: (line) => void lines.push(line) })));
+  const browser = new Browser(live);
+  await browser.fetch("/login/ann");
+  const socket = await browser.open("/members");
+  const { ticket } = (await socket.emitWithAck("login", "ann")) as { ticket: string };
+  await new Browser(live).fetch("/session", { method: "POST", headers: { "sluice-session": ticket } });
+  await socket.emitWithAck("logout");
+  await refusalOf(browser.socket("/members"));
+  await until(() => lines.some((line) => line.includes('"denied"')), "the refusal is logged");
+  const [id = ""] = decodeURIComponent(browser.cookie).slice("connect.sid=s:".length).split(".");
+  for (const secret of [id, ticket, ticket.split(".")[0] as string, SECRET]) {
+    expect(secret.length).toBeGreaterThan(20);
+    expect(lines.join("")).not.toContain(secret);
+  }
 });
 
 test("what a hook that fails has changed is not saved", async () => {
