@@ -30,14 +30,18 @@ class Recovery {
   constructor(socket: StockSocket, { storage }: RecoverOptions) {
     this.#socket = socket;
     this.#comeback = new Comeback(socket);
-    this.#unhook = hookInto(socket, {
-      incoming: (args) => this.#incoming(args),
-      greeting: () => ({ v: 1, positions: this.#positions.handOver() }),
-      connected: () => this.#comeback.connected(),
-      disconnected: (reason) => this.#comeback.disconnected(reason),
-      refused: (error) => this.#comeback.refused(error),
-      left: () => this.#comeback.cancel(),
-    });
+    this.#unhook = hookInto(
+      socket,
+      {
+        incoming: (args) => this.#incoming(args),
+        greeting: () => ({ v: 1, positions: this.#positions.handOver() }),
+        connected: () => this.#comeback.connected(),
+        disconnected: (reason) => this.#comeback.disconnected(reason),
+        refused: (error) => this.#comeback.refused(error),
+        left: () => this.#comeback.cancel(),
+      },
+      "recover",
+    );
     const { nsp, io } = inside(socket);
     const key = `sluice.positions ${io.uri ?? ""} ${nsp} ${storage?.user}`;
     this.#kept = storage && new KeptPositions(storage.area, key, () => this.#positions.claims);

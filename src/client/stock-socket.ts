@@ -56,17 +56,16 @@ export function inside(socket: StockSocket): Inside {
 /**
  * Puts the hooks before the socket's own methods; they run before the application's listeners.
  *
+ * @param verb - what the application has called
  * @returns takes them off again
  * @throws TypeError if this is no socket of socket.io-client 4
  */
-export function hookInto(socket: StockSocket, hooks: Hooks): () => void {
+export function hookInto(socket: StockSocket, hooks: Hooks, verb: string): () => void {
   const own = inside(socket);
   const names = ["emitEvent", "emitReserved", "packet", "disconnect", "close"] as const;
   for (const name of names) {
     if (typeof own?.[name] === "function") continue;
-    throw new TypeError(
-      `recover() and useToken() take a socket of socket.io-client 4; this one has no ${name}()`,
-    );
+    throw new TypeError(`${verb}() takes a socket of socket.io-client 4; this one has no ${name}()`);
   }
   const before = names.map((name) => Object.getOwnPropertyDescriptor(own, name));
   let isOff = false;

@@ -24,18 +24,22 @@ class TokenKeeper {
     this.#getToken = getToken;
     this.#comeback = new Comeback(socket);
     const own = inside(socket);
-    const unhook = hookInto(socket, {
-      connected: () => this.#comeback.connected(),
-      disconnected: (reason) => {
-        this.#halt();
-        this.#comeback.disconnected(reason);
+    const unhook = hookInto(
+      socket,
+      {
+        connected: () => this.#comeback.connected(),
+        disconnected: (reason) => {
+          this.#halt();
+          this.#comeback.disconnected(reason);
+        },
+        refused: (error) => this.#comeback.refused(error),
+        left: () => {
+          this.#halt();
+          this.#comeback.cancel();
+        },
       },
-      refused: (error) => this.#comeback.refused(error),
-      left: () => {
-        this.#halt();
-        this.#comeback.cancel();
-      },
-    });
+      "useToken",
+    );
     const before = own.auth;
     const auth = (give: (auth: object) => void) => {
       this.#halt();
