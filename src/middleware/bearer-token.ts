@@ -1,4 +1,4 @@
-import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import {
   ClientError,
   CloseCode,
@@ -13,9 +13,16 @@ import { Jwks } from "./jwks.ts";
 import { peer } from "./peer.ts";
 
 /** What a valid token says; `sub` and `exp` are there always. */
-export interface TokenClaims extends JWTPayload {
+export interface TokenClaims {
   readonly sub: string;
+  /** Seconds since 1970, as the next two. */
   readonly exp: number;
+  readonly iat?: number;
+  readonly nbf?: number;
+  readonly iss?: string;
+  readonly aud?: string | readonly string[];
+  readonly jti?: string;
+  readonly [claim: string]: unknown;
 }
 
 export interface BearerTokenOptions<User> {
@@ -173,7 +180,7 @@ class TokenRules {
     if (typeof sub !== "string" || sub === "" || typeof exp !== "number") {
       throw new InvalidToken("the token says not whose it is, or until when");
     }
-    return { claims: { ...payload, sub, exp }, endsAt: exp * 1_000 + this.#toleranceMs };
+    return { claims: { ...payload, sub, exp } as TokenClaims, endsAt: exp * 1_000 + this.#toleranceMs };
   }
 }
 

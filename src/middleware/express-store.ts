@@ -1,6 +1,6 @@
 /** Between our stores and those of express-session. */
 import type { SessionData, Store } from "express-session";
-import type { SessionStore } from "./session-store.ts";
+import type { ExpressSessionStore, SessionStore } from "./session-store.ts";
 
 type Callback = (error?: unknown, session?: SessionData | null) => void;
 
@@ -46,8 +46,8 @@ export function asExpressStore(
 export class ForeignStore implements SessionStore {
   readonly #store: Store;
 
-  constructor(store: Store) {
-    this.#store = store;
+  constructor(store: ExpressSessionStore) {
+    this.#store = store as unknown as Store;
   }
 
   read(id: string): Promise<string | undefined> {

@@ -26,6 +26,11 @@ export {
 } from "./redis-revocations.ts";
 export { RedisSessions, type RedisSessionsOptions } from "./redis-sessions.ts";
 export { type RequireOriginOptions, requireOrigin } from "./require-origin.ts";
-export { type SessionOptions, type Sessions, session } from "./session.ts";
-export { MemorySessions, type MemorySessionsOptions, type SessionStore } from "./session-store.ts";
+export { type SessionCookie, type SessionOptions, type Sessions, session } from "./session.ts";
+export {
+  type ExpressSessionStore,
+  MemorySessions,
+  type MemorySessionsOptions,
+  type SessionStore,
+} from "./session-store.ts";
 export type { Session, SessionValues } from "./socket-session.ts";

@@ -1,11 +1,5 @@
 /** Users whose tokens count no longer, although they have not expired. */
-import {
-  type ApplicationPart,
-  type ChannelLayer,
-  CloseCode,
-  type Given,
-  type PartContext,
-} from "../index.ts";
+import { type Application, type ApplicationPart, CloseCode, type Given, type PartContext } from "../index.ts";
 import { RedisCommands, type RedisCommandsSettings, type RedisOptions } from "../redis/index.ts";
 import { checkDuration, revokedBefore } from "./authenticate.ts";
 import type { TokenClaims } from "./bearer-token.ts";
@@ -21,10 +15,9 @@ export interface Revocations {
    * All tokens that the user has been issued until now count no longer, on any node, and the user's connections
    * are closed with 4401. Tokens tell whole seconds, so one that is issued in this very second counts no longer either.
    *
-   * @param layer - the application's
    * @throws LayerUnavailable if it could not be noted, or other nodes could not be told
    */
-  revokeUser(layer: ChannelLayer, user: string): Promise<void>;
+  revokeUser(app: Pick<Application, "closeUser">, user: string): Promise<void>;
   /** For `bearerToken`: of the user whose id is `sub`. */
   readonly isRevoked: (claims: TokenClaims) => Promise<boolean>;
 }
@@ -32,8 +25,8 @@ export interface Revocations {
 const DAY_MS = 24 * 3_600_000;
 const MAX_USERS = 100_000;
 
-async function closeAll(layer: ChannelLayer, user: string): Promise<void> {
-  await layer.closeUser(user, CloseCode.unauthenticated, "log in again");
+async function closeAll(app: Pick<Application, "closeUser">, user: string): Promise<void> {
+  await app.closeUser(user, CloseCode.unauthenticated, "log in again");
 }
 
 /** In this process, which must be the only node. */
@@ -47,7 +40,7 @@ export class MemoryRevocations implements Revocations {
     this.#keepMs = keepMs;
   }
 
-  async revokeUser(layer: ChannelLayer, user: string): Promise<void> {
+  async revokeUser(app: Pick<Application, "closeUser">, user: string): Promise<void> {
     const now = Date.now();
     this.#revoked.delete(user);
     this.#revoked.set(user, now);
@@ -55,7 +48,7 @@ export class MemoryRevocations implements Revocations {
       if (at > now - this.#keepMs && this.#revoked.size <= MAX_USERS) break;
       this.#revoked.delete(id);
     }
-    await closeAll(layer, user);
+    await closeAll(app, user);
   }
 
   readonly isRevoked = async ({ sub, iat }: TokenClaims): Promise<boolean> => {
@@ -104,10 +97,10 @@ export class RedisRevocations implements Revocations, ApplicationPart {
     this.#commands.close();
   }
 
-  async revokeUser(layer: ChannelLayer, user: string): Promise<void> {
+  async revokeUser(app: Pick<Application, "closeUser">, user: string): Promise<void> {
     const key = this.#key(user);
     await this.#commands.command(key, ["SET", key, String(Date.now()), "PX", String(this.#keepMs)]);
-    await closeAll(layer, user);
+    await closeAll(app, user);
   }
 
   readonly isRevoked = async ({ sub, iat }: TokenClaims): Promise<boolean> => {

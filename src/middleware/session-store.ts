@@ -12,6 +12,14 @@ export interface SessionStore {
   remove(id: string): Promise<void>;
 }
 
+/** A store of express-session, as far as it is asked here. */
+export interface ExpressSessionStore {
+  get(id: string, callback: (error: unknown, session?: never) => void): unknown;
+  set(id: string, session: never, callback?: (error?: unknown) => void): unknown;
+  destroy(id: string, callback?: (error?: unknown) => void): unknown;
+  touch?(id: string, session: never, callback?: () => void): unknown;
+}
+
 /** How long an id is known as removed: longer than any request that read it before should take. */
 export const REMOVED_MS = 3_600_000;
 

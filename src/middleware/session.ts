@@ -1,6 +1,6 @@
 import { parse as parseCookie } from "cookie";
 import type { Request, RequestHandler, Response } from "express";
-import type { CookieOptions, Store } from "express-session";
+import type { Store } from "express-session";
 
 import {
   CloseCode,
@@ -17,7 +17,7 @@ import {
 import { secretsOf } from "./cookies.ts";
 import { asExpressStore, ForeignStore } from "./express-store.ts";
 import { peerNow } from "./peer.ts";
-import { MemorySessions, type SessionStore } from "./session-store.ts";
+import { type ExpressSessionStore, MemorySessions, type SessionStore } from "./session-store.ts";
 import { unsignedCookie } from "./signatures.ts";
 import {
   idDigest,
@@ -31,15 +31,29 @@ import {
 
 type ExpressSession = typeof import("express-session");
 
+/** The session's cookie, as express-session takes it. */
+export interface SessionCookie {
+  /** Milliseconds; without it the cookie ends with the browser. */
+  readonly maxAge?: number;
+  readonly path?: string;
+  readonly domain?: string;
+  readonly httpOnly?: boolean;
+  readonly sameSite?: boolean | "lax" | "strict" | "none";
+  /** `auto`: as the connection is. */
+  readonly secure?: boolean | "auto";
+  readonly partitioned?: boolean;
+  readonly priority?: "low" | "medium" | "high";
+}
+
 export interface SessionOptions {
   /** Signs the cookie; at least 32 characters, the same on all nodes. Of several the first signs, all are believed. */
   readonly secret: string | readonly string[];
   /** `new RedisSessions(...)` for several nodes, or any store of express-session. By default this process keeps them. */
-  readonly store?: SessionStore | Store;
+  readonly store?: SessionStore | ExpressSessionStore;
   /** The cookie's name. Default `connect.sid`, as express-session's. */
   readonly name?: string;
   /** As express-session takes it. Default `{ httpOnly: true, sameSite: "lax", secure: "auto" }`. */
-  readonly cookie?: CookieOptions;
+  readonly cookie?: SessionCookie;
   /** How long a session is kept that is not used, where the cookie has no `maxAge`. Default a day. */
   readonly ttlMs?: number;
   /** Bytes that one may have as JSON. Default 65,536. */
@@ -79,7 +93,7 @@ export function session<Values extends SessionValues = Record<string, unknown>>(
 ): Sessions<Values> {
   const secrets = secretsOf(options.secret, "sessions");
   const { name = "connect.sid", ttlMs = DAY_MS, maxBytes = 65_536 } = options;
-  const cookie: CookieOptions = { httpOnly: true, sameSite: "lax", secure: "auto", ...options.cookie };
+  const cookie: SessionCookie = { httpOnly: true, sameSite: "lax", secure: "auto", ...options.cookie };
   for (const [option, value] of Object.entries({ ttlMs, maxBytes })) {
     if (Number.isSafeInteger(value) && value > 0) continue;
     throw new ConfigurationError([`session.${option} must be a whole number of at least 1`]);
@@ -88,7 +102,9 @@ export function session<Values extends SessionValues = Record<string, unknown>>(
   const expressSession = peerNow<ExpressSession>("express-session");
   const isOurs = "swap" in given;
   const store: SessionStore = isOurs ? given : new ForeignStore(given);
-  const expressStore = isOurs ? asExpressStore(expressSession.Store as never, given, ttlMs) : given;
+  const expressStore = isOurs
+    ? asExpressStore(expressSession.Store as never, given, ttlMs)
+    : (given as unknown as Store);
   const express = expressSession({
     secret: [...secrets],
     store: expressStore,
@@ -139,7 +155,7 @@ function stay(scope: Scope, session: SocketSession): void {
       // It runs in any case, and what it cannot save has no answer to be told in.
       if (!session.isGone) await session.reload().catch(() => {});
       await run();
-      if (!session.isGone && session.isChanged) await session.save();
+      if (!session.isGone && !session.isNew && session.isChanged) await session.save();
       return;
     }
     // Handlers that run at once share it: to read it anew would take away what one has not saved.
@@ -151,7 +167,8 @@ function stay(scope: Scope, session: SocketSession): void {
       session.running -= 1;
       if (session.isGone && session.running === 0) session.leaveSoon();
     }
-    if (session.isGone) return;
+    // One that no cookie names is its connection's own, until somebody saves it.
+    if (session.isGone || session.isNew) return;
     if (session.isChanged) await session.save();
     else await session.keepAlive();
   });

@@ -124,6 +124,23 @@ test("whoever becomes another user leaves what that one may not join, and is pre
   expect(await client.closed()).toEqual({ code: 4401, reason: "out" });
 });
 
+test("on every channel layer a user's connections end, and a layer's own policies say who may join", async () => {
+  class Archive extends Room {
+    static override readonly layer = "archive";
+  }
+  const app = made({
+    middleware: [said],
+    layers: { archive: { groups: { "chat.*": { mayJoin: () => false } } } },
+    routes: [route("/room", Room), route("/archive", Archive)],
+  });
+  const room = await enter(app, { user: ann, join: ["chat.a"] });
+  const archive = new TestClient(app, "/archive", { auth: { user: ann } });
+  expect(await archive.connect()).toEqual({ accepted: true });
+  expect(await archive.emit("join", "chat.a")).toMatchObject({ error: { code: "join_refused" } });
+  await app.closeUser("ann", 4401, "out");
+  for (const client of [room, archive]) expect(await client.closed()).toEqual({ code: 4401, reason: "out" });
+});
+
 test("mayJoin must be a function", () => {
   const groups = { "chat.*": { mayJoin: "everybody" as never } };
   expect(() => made({ groups })).toThrow(/groups\["chat.\*"\].mayJoin must be a function/);

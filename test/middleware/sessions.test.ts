@@ -301,6 +301,9 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
       expect(user).toEqual({ id: "ann" });
       expect(await socket.emitWithAck("who")).toEqual({ id: "ann" });
       expect(await (await browser.fetch("/who")).json()).toBeNull();
+      // What was planted names nothing any more.
+      const before = await fetch(`${one.url}/page`, { headers: { cookie: planted } });
+      expect(await before.json()).toEqual({ visits: 1 });
       const headers = { "sluice-session": ticket };
       const stranger = new Browser(one);
       expect((await stranger.fetch("/session", { method: "POST", headers })).status).toBe(403);
@@ -366,6 +369,18 @@ test("no cookie, session or ticket gets into the log", async () => {
     expect(secret.length).toBeGreaterThan(20);
     expect(lines.join("")).not.toContain(secret);
   }
+});
+
+test("a client without a cookie has a session of its connection's own, which fills no store", async () => {
+  const store = new MemorySessions();
+  const live = await node({ store });
+  const socket = await connected(live.client("/shop"));
+  expect(await socket.emitWithAck("visit")).toBe(1);
+  expect(await socket.emitWithAck("visit")).toBe(2);
+  expect(store.size).toBe(0);
+  expect(await socket.emitWithAck("login", "ann")).toMatchObject({ user: { id: "ann" } });
+  expect(await socket.emitWithAck("visit")).toBe(3);
+  expect(store.size).toBe(1);
 });
 
 test("what a hook that fails has changed is not saved", async () => {
