@@ -83,6 +83,7 @@ export type {
   ConsumeOptions,
   Consumption,
   Delivery,
+  JobFollower,
   JobHandler,
   JobOutcome,
   JobPriority,

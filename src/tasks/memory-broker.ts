@@ -7,6 +7,7 @@ import {
   type Consumption,
   type Delivery,
   type Given,
+  type JobFollower,
   type JobHandler,
   type JobOutcome,
   type JobRecord,
@@ -20,6 +21,7 @@ import {
   type WorkerReport,
 } from "../index.ts";
 import { type Clock, type ClockTimer, realClock } from "./clock.ts";
+import { Followers } from "./followers.ts";
 import { Heap } from "./heap.ts";
 import { alone, brokerErrors, checkQueue, childFailure, flattened, type TreeNode } from "./job-trees.ts";
 import { type Consumer, freeOf, Job, newQueue, type Queue, type Run } from "./memory-jobs.ts";
@@ -60,7 +62,7 @@ export class MemoryBroker implements TaskBroker {
   readonly #ended = new Heap<Job>((a, b) => a.endedAt + a.keepMs < b.endedAt + b.keepMs);
   /** By when they ended. */
   readonly #endings = new Set<Job>();
-  readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #followers = new Followers();
   readonly #rates = new Map<string, number>();
   readonly #ticks = new Map<string, { readonly at: number; readonly job: string }>();
   readonly #workers = new Map<string, { readonly report: WorkerReport; readonly at: number }>();
@@ -118,17 +120,9 @@ export class MemoryBroker implements TaskBroker {
     return job === undefined ? undefined : job.record();
   }
 
-  async whenEnded(id: string, ended: () => void): Promise<() => void> {
+  async follow(id: string, follower: JobFollower): Promise<() => void> {
     this.#check();
-    const watchers = this.#watchers.get(id) ?? new Set();
-    this.#watchers.set(id, watchers);
-    // Of its own, or one that is given twice would be heard once.
-    const watcher = () => ended();
-    watchers.add(watcher);
-    return () => {
-      watchers.delete(watcher);
-      if (watchers.size === 0 && this.#watchers.get(id) === watchers) this.#watchers.delete(id);
-    };
+    return this.#followers.add(id, follower);
   }
 
   async cancel(id: string): Promise<boolean> {
@@ -272,7 +266,7 @@ export class MemoryBroker implements TaskBroker {
     for (const job of this.#jobs.values()) if (job.run !== undefined) this.#handBack(job, job.run);
     this.#isOpen = false;
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
-    this.#watchers.clear();
+    this.#followers.clear();
   }
 
   #check(): void {
@@ -383,7 +377,7 @@ export class MemoryBroker implements TaskBroker {
     if (parent !== undefined && !parent.outcomes.has(id)) {
       this.#childEnded(parent, state === "done" ? { id, result: value } : { id, error: value });
     }
-    this.#tell(id);
+    this.#followers.tellChanged(id);
   }
 
   #childEnded(parent: Job, outcome: ChildOutcome): void {
@@ -394,14 +388,10 @@ export class MemoryBroker implements TaskBroker {
     this.#pump(parent.queue);
   }
 
-  #tell(id: string): void {
-    for (const watcher of this.#watchers.get(id) ?? []) watcher();
-  }
-
   #forget(job: Job): void {
     for (const child of job.children) if (this.#jobs.get(child.id) === child) this.#forget(child);
     this.#forgetOne(job);
-    this.#tell(job.id);
+    this.#followers.tellChanged(job.id);
   }
 
   #forgetOne(job: Job): void {
@@ -462,8 +452,10 @@ export class MemoryBroker implements TaskBroker {
       ...job.record(),
       signal: run.controller.signal,
       childOutcomes: async () => job.childOutcomes,
-      async setProgress(json) {
-        if (!run.isOver) job.progress = json;
+      setProgress: async (json) => {
+        if (run.isOver) return;
+        job.progress = json;
+        this.#followers.tellProgress(job.id, json);
       },
     };
     try {
@@ -486,6 +478,7 @@ export class MemoryBroker implements TaskBroker {
     job.queue.active.delete(job);
     job.runAt = this.#clock.now() + outcome.afterMs;
     this.#settle(job);
+    if (outcome.kind === "retry") this.#followers.tellChanged(job.id);
   }
 
   #handBack(job: Job, run: Run): void {

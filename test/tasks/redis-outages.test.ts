@@ -111,7 +111,7 @@ redisTest(
       () => broker.add(scene.job()),
       () => broker.addAll([scene.job()]),
       () => broker.find(first),
-      () => broker.whenEnded(first, () => {}),
+      () => broker.follow(first, { changed() {} }),
       () => broker.cancel(first),
       () => broker.runAgain(first),
       () => broker.remove(second),
@@ -220,8 +220,10 @@ redisTest("a Redis that comes back empty has lost its jobs, and who waits for th
   const scene = await Scene.begin();
   const id = await scene.add({ runAt: Date.now() + 60_000 });
   let isHeard = false;
-  await scene.broker.whenEnded(id, () => {
-    isHeard = true;
+  await scene.broker.follow(id, {
+    changed() {
+      isHeard = true;
+    },
   });
   await scene.consume(async () => done);
   await scene.redis.end();
@@ -230,8 +232,10 @@ redisTest("a Redis that comes back empty has lost its jobs, and who waits for th
   expect(await scene.broker.find(id)).toBeUndefined();
   const next = await scene.add();
   isHeard = false;
-  await scene.broker.whenEnded(next, () => {
-    isHeard = true;
+  await scene.broker.follow(next, {
+    changed() {
+      isHeard = true;
+    },
   });
   await scene.end(next);
   await until(() => isHeard);
@@ -247,8 +251,10 @@ redisTest("an end that is told while nobody listens is found, and so is the wish
     return done;
   });
   let isHeard = false;
-  await scene.broker.whenEnded(id, () => {
-    isHeard = true;
+  await scene.broker.follow(id, {
+    changed() {
+      isHeard = true;
+    },
   });
   await until(async () => (await scene.broker.find(id))?.state === "active");
   // As a cancel does that nobody hears of; and then the end that is not told, either.
@@ -259,8 +265,10 @@ redisTest("an end that is told while nobody listens is found, and so is the wish
   expect(reasons).toEqual(["cancelled"]);
   isHeard = false;
   const lost = await scene.add({ runAt: Date.now() + 60_000 });
-  await scene.broker.whenEnded(lost, () => {
-    isHeard = true;
+  await scene.broker.follow(lost, {
+    changed() {
+      isHeard = true;
+    },
   });
   await scene.ask("FLUSHALL");
   await until(() => isHeard);
