@@ -105,9 +105,13 @@ export class Executor {
 
   async #handle(job: Delivery): Promise<JobOutcome> {
     const { tasks, clock } = this.#options;
-    const body = readBody(job.body);
+    const read = readBody(job.body);
+    const body = typeof read === "string" ? undefined : read;
     const task = tasks.get(job.task);
     if (job.isCancelled) return this.#giveUp(job, body, new Cancelled("the run was cancelled"));
+    if (read === "unreadable") {
+      return this.#giveUp(job, body, new DoNotRetry("its body cannot be read", { code: "unreadable" }));
+    }
     if (body === undefined || task === undefined) return this.#strange(job, body);
     if (body.expiresAt !== undefined && clock.now() >= body.expiresAt) {
       return this.#giveUp(

@@ -1,7 +1,6 @@
 import {
   type Added,
   type BrokerListener,
-  ChannelFull,
   type ChildOutcome,
   type ConsumeOptions,
   type Consumption,
@@ -22,15 +21,21 @@ import {
 } from "../index.ts";
 import { type Clock, type ClockTimer, realClock } from "./clock.ts";
 import { Followers } from "./followers.ts";
-import { Heap } from "./heap.ts";
+import { JobTable } from "./job-table.ts";
 import { alone, brokerErrors, checkQueue, childFailure, flattened, type TreeNode } from "./job-trees.ts";
-import { type Consumer, freeOf, Job, newQueue, type Queue, type Run } from "./memory-jobs.ts";
+import { bytesOf, type Consumer, freeOf, Job, newQueue, type Queue, type Run } from "./memory-jobs.ts";
+import { Rates } from "./rates.ts";
 
 export const memoryBrokerDefaults = {
   /** How many jobs may wait or run; `add` rejects with ChannelFull beyond that. */
   maxJobs: 100_000,
   /** How many that have ended are kept; beyond that the one that ended first is forgotten before its time. */
   maxEndedJobs: 10_000,
+  /**
+   * Bytes of all arguments, results, errors and progress. Those that ended first make room for others; `add`
+   * rejects with ChannelFull when what waits and runs fills it.
+   */
+  maxBytes: 268_435_456,
 };
 
 export type MemoryBrokerSettings = typeof memoryBrokerDefaults;
@@ -42,8 +47,6 @@ export interface MemoryBrokerOptions extends Given<MemoryBrokerSettings> {
 /** Timers overflow beyond. */
 const MAX_TIMER_MS = 2_147_483_647;
 const WORKER_TTL_MS = 60_000;
-/** Names whose rate is remembered, before those are forgotten that hold nobody back. */
-const MANY_RATES = 10_000;
 const MAX_LISTED = 1_000;
 
 /**
@@ -54,16 +57,11 @@ const MAX_LISTED = 1_000;
  */
 export class MemoryBroker implements TaskBroker {
   readonly isShared = false;
-  readonly #settings: MemoryBrokerSettings;
   readonly #clock: Clock;
   readonly #queues = new Map<string, Queue>();
-  readonly #jobs = new Map<string, Job>();
-  /** By when they are forgotten. */
-  readonly #ended = new Heap<Job>((a, b) => a.endedAt + a.keepMs < b.endedAt + b.keepMs);
-  /** By when they ended. */
-  readonly #endings = new Set<Job>();
+  readonly #jobs: JobTable;
   readonly #followers = new Followers();
-  readonly #rates = new Map<string, number>();
+  readonly #rates = new Rates();
   readonly #ticks = new Map<string, { readonly at: number; readonly job: string }>();
   readonly #workers = new Map<string, { readonly report: WorkerReport; readonly at: number }>();
   #turn = 0;
@@ -76,7 +74,7 @@ export class MemoryBroker implements TaskBroker {
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor({ clock = realClock, ...options }: MemoryBrokerOptions = {}) {
-    this.#settings = resolveOptions(memoryBrokerDefaults, options, "tasks");
+    this.#jobs = new JobTable(resolveOptions(memoryBrokerDefaults, options, "tasks"));
     this.#clock = clock;
   }
 
@@ -138,10 +136,9 @@ export class MemoryBroker implements TaskBroker {
     const job = this.#jobs.get(id);
     if (job?.state !== "failed") return false;
     const { queue, parent, key } = job;
-    this.#ended.delete(job);
-    this.#endings.delete(job);
     queue.failed.delete(job);
     job.reset();
+    this.#jobs.reopen(job);
     // One whose parent has not had its turn, or failed with it, is waited for again.
     if (parent?.state === "blocked" || parent?.state === "failed") parent.outcomes.delete(id);
     if (key !== undefined && !queue.keys.has(key)) queue.keys.set(key, job);
@@ -164,13 +161,7 @@ export class MemoryBroker implements TaskBroker {
 
   async reserve(name: string, max: number, perMs: number): Promise<number> {
     this.#check();
-    const now = this.#clock.now();
-    if (this.#rates.size >= MANY_RATES) {
-      for (const [known, at] of this.#rates) if (at <= now) this.#rates.delete(known);
-    }
-    const at = Math.max(this.#rates.get(name) ?? 0, now) + perMs / max;
-    this.#rates.set(name, at);
-    return Math.max(Math.ceil(at - perMs - now), 0);
+    return this.#rates.reserve(name, max, perMs, this.#clock.now());
   }
 
   async tick(schedule: string, at: number, job: NewJob): Promise<boolean> {
@@ -263,7 +254,7 @@ export class MemoryBroker implements TaskBroker {
     });
     await Promise.race([Promise.all(consumers.map(stopped)), late]);
     clearTimeout(timer);
-    for (const job of this.#jobs.values()) if (job.run !== undefined) this.#handBack(job, job.run);
+    for (const job of this.#jobs.all) if (job.run !== undefined) this.#handBack(job, job.run);
     this.#isOpen = false;
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
     this.#followers.clear();
@@ -271,20 +262,7 @@ export class MemoryBroker implements TaskBroker {
 
   #check(): void {
     if (!this.#isOpen) throw closed();
-    this.#sweep();
-  }
-
-  /** What is past its time is not there any more, nor what is too much. */
-  #sweep(): void {
-    const now = this.#clock.now();
-    for (let job = this.#ended.first; job !== undefined; job = this.#ended.first) {
-      if (job.endedAt + job.keepMs > now) break;
-      this.#forgetOne(job);
-    }
-    for (const job of this.#endings) {
-      if (this.#endings.size <= this.#settings.maxEndedJobs) break;
-      this.#forgetOne(job);
-    }
+    this.#jobs.sweep(this.#clock.now());
   }
 
   #queue(name: string): Queue {
@@ -299,17 +277,16 @@ export class MemoryBroker implements TaskBroker {
 
   #add(nodes: readonly TreeNode[]): Added {
     const { id, queue: name, key } = (nodes[0] as TreeNode).job;
-    if (this.#jobs.has(id)) return { id, isMerged: true };
+    if (this.#jobs.get(id) !== undefined) return { id, isMerged: true };
     const holder = key === undefined ? undefined : this.#queues.get(name)?.keys.get(key);
     if (holder !== undefined) return { id: holder.id, isMerged: true };
+    let bytes = 0;
     for (const { job } of nodes) {
-      if (this.#jobs.has(job.id))
+      if (this.#jobs.get(job.id) !== undefined)
         throw new RangeError(`a child has the id of a job that is known: ${job.id}`);
+      bytes += bytesOf(job.id, job.key, job.body);
     }
-    const room = this.#settings.maxJobs - (this.#jobs.size - this.#endings.size);
-    if (nodes.length > room) {
-      throw new ChannelFull(`${this.#settings.maxJobs} jobs wait or run (tasks.maxJobs); try again later`);
-    }
+    this.#jobs.makeRoom(nodes.length, bytes);
     const jobs = this.#take(nodes);
     for (const job of jobs) this.#settle(job);
     for (const { queue } of jobs) this.#pump(queue);
@@ -327,7 +304,7 @@ export class MemoryBroker implements TaskBroker {
         addedAt,
       );
       jobs.push(made);
-      this.#jobs.set(made.id, made);
+      this.#jobs.add(made);
       if (made.key !== undefined) made.queue.keys.set(made.key, made);
     }
     return jobs;
@@ -370,9 +347,8 @@ export class MemoryBroker implements TaskBroker {
     job[state === "done" ? "result" : "error"] = value;
     if (state === "done") job.error = undefined;
     queue[state].add(job);
-    this.#ended.add(job);
-    this.#endings.add(job);
-    this.#sweep();
+    this.#jobs.end(job);
+    this.#jobs.sweep(job.endedAt);
     if (key !== undefined && queue.keys.get(key) === job) queue.keys.delete(key);
     if (parent !== undefined && !parent.outcomes.has(id)) {
       this.#childEnded(parent, state === "done" ? { id, result: value } : { id, error: value });
@@ -390,19 +366,8 @@ export class MemoryBroker implements TaskBroker {
 
   #forget(job: Job): void {
     for (const child of job.children) if (this.#jobs.get(child.id) === child) this.#forget(child);
-    this.#forgetOne(job);
+    this.#jobs.forget(job);
     this.#followers.tellChanged(job.id);
-  }
-
-  #forgetOne(job: Job): void {
-    const { id, queue, key } = job;
-    this.#jobs.delete(id);
-    this.#endings.delete(job);
-    this.#ended.delete(job);
-    queue.waiting.delete(job);
-    queue.delayed.delete(job);
-    for (const set of [queue.blocked, queue.done, queue.failed]) set.delete(job);
-    if (key !== undefined && queue.keys.get(key) === job) queue.keys.delete(key);
   }
 
   // ---- running ----------------------------------------------------------------------------------
@@ -455,6 +420,7 @@ export class MemoryBroker implements TaskBroker {
       setProgress: async (json) => {
         if (run.isOver) return;
         job.progress = json;
+        this.#jobs.weigh(job);
         this.#followers.tellProgress(job.id, json);
       },
     };
@@ -475,6 +441,7 @@ export class MemoryBroker implements TaskBroker {
       job.attempt -= 1;
       if (outcome.body !== undefined) job.body = outcome.body;
     }
+    this.#jobs.weigh(job);
     job.queue.active.delete(job);
     job.runAt = this.#clock.now() + outcome.afterMs;
     this.#settle(job);

@@ -247,8 +247,8 @@ export class RedisBroker implements TaskBroker {
     const answer = listOf(await this.#commands.run(WORKERS, [`${this.#root}#workers`], [SEEN_MS]));
     const workers: SeenWorker[] = [];
     for (let i = 0; i + 1 < answer.length; i += 2) {
-      const report = JSON.parse(String(answer[i + 1])) as WorkerReport;
-      workers.push({ ...report, ageMs: Number(answer[i]) });
+      const report = reportOf(String(answer[i + 1]));
+      if (report !== undefined) workers.push({ ...report, ageMs: Number(answer[i]) });
     }
     return workers;
   }
@@ -352,6 +352,16 @@ export class RedisBroker implements TaskBroker {
 
 function closed(): LayerUnavailable {
   return new LayerUnavailable("the task broker is not open");
+}
+
+/** Of another version, or another program's: one that cannot be read must not hide the others. */
+function reportOf(json: string): WorkerReport | undefined {
+  try {
+    const report = JSON.parse(json) as WorkerReport | null;
+    return typeof report?.worker === "string" ? report : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** In their order, no more at once than Redis does in a moment. */

@@ -64,9 +64,13 @@ export function statusOf(record: JobRecord): TaskStatus {
   const fault = record.error === undefined ? undefined : readFault(record.error);
   const error = fault && { code: fault.code, message: fault.message };
   if (record.state === "done") {
-    const result: unknown = record.result === undefined ? undefined : JSON.parse(record.result);
-    const at = record.endedAt ?? record.addedAt;
-    return { ...base, state: "succeeded", step: LAST_STEP, ...progress, result, at };
+    const end = { ...base, step: LAST_STEP, ...progress, at: record.endedAt ?? record.addedAt };
+    try {
+      return { ...end, state: "succeeded", result: JSON.parse(record.result ?? "null") as unknown };
+    } catch {
+      const error = { code: "unreadable", message: "what the run returned cannot be read" };
+      return { ...end, state: "failed", error };
+    }
   }
   if (record.state === "failed") {
     const state =

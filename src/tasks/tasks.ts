@@ -3,12 +3,14 @@
  */
 import type { ApplicationPart, NewJob, PartContext, RouteEntry, TaskBroker } from "../index.ts";
 import {
+  AddressBuckets,
   ConfigurationError,
   Faults,
   type Given,
   InvalidMessage,
   LayerUnavailable,
   type Logger,
+  RateLimited,
   resolveOptions,
 } from "../index.ts";
 import type { Body, StepOutcome } from "./body.ts";
@@ -42,6 +44,11 @@ export const tasksDefaults = {
   path: "/tasks",
   /** When nothing was heard of a watched run for so long its record is looked at, as what is told may be lost. */
   lookMs: 5_000,
+  /**
+   * How often a second the clients of one address may ask for runs: begin to watch one, or read its state; as
+   * many again in a burst. Beyond that they are told `rate_limited`.
+   */
+  asksPerSecond: 100,
   /** After so many runs this process is `tired`, and whoever runs it replaces it; 0: never. */
   maxRuns: 0,
   /** The same for so much memory, in MiB, as the system counts it; 0: never. */
@@ -343,10 +350,18 @@ export class Tasks implements ApplicationPart, TaskHost {
   }
 
   #watchHost(): WatchHost {
+    const { asksPerSecond } = this.#settings;
+    const asks = new AddressBuckets(asksPerSecond, asksPerSecond * 2);
     return {
       broker: this.broker,
       runs: new WatchedRuns(this.broker, this.#settings.lookMs),
-      check: (ticket, user) => this.#checked(ticket, user),
+      check: (ticket, { user, remoteAddress }) => {
+        const waitMs = asks.take(remoteAddress);
+        if (waitMs === 0) return this.#checked(ticket, user);
+        throw new RateLimited(
+          `too many ask for runs from this address; try again in ${Math.ceil(waitMs)} ms`,
+        );
+      },
     };
   }
 

@@ -23,8 +23,8 @@ import { isNews, type WatchedRuns } from "./watched-runs.ts";
 export interface WatchHost {
   readonly broker: TaskBroker;
   readonly runs: WatchedRuns;
-  /** @throws TicketRefused */
-  check(ticket: unknown, user: unknown): Ticket;
+  /** @throws RateLimited, TicketRefused */
+  check(ticket: unknown, scope: Pick<Scope, "user" | "remoteAddress">): Ticket;
 }
 
 interface Watching extends ConsumerTypes {
@@ -53,7 +53,7 @@ export class TaskWatcher extends Consumer<Watching> {
   }
 
   async watch(ticket: unknown): Promise<TaskStatus> {
-    const { id } = this.options.check(ticket, this.scope.user);
+    const { id } = this.options.check(ticket, this.scope);
     return this.watchRun(id);
   }
 
@@ -107,7 +107,7 @@ export class TaskWatcher extends Consumer<Watching> {
 export class TaskStream extends TaskWatcher {
   override async connect(): Promise<void> {
     const ticket = ticketOf(this.scope.headers.authorization, this.scope.query.get("ticket"));
-    const { id } = this.options.check(ticket, this.scope.user);
+    const { id } = this.options.check(ticket, this.scope);
     if (id !== this.scope.params.id) throw new TicketRefused("the ticket is for another run");
     await this.watchRun(id);
   }
@@ -128,7 +128,7 @@ export function watchRoutes(path: string, host: WatchHost): readonly RouteEntry[
     try {
       const { ticket } = request.query;
       const given = ticketOf(request.headers.authorization, typeof ticket === "string" ? ticket : undefined);
-      const { id } = host.check(given, scope.user);
+      const { id } = host.check(given, scope);
       if (id !== scope.params.id) throw new TicketRefused("the ticket is for another run");
       const record = await host.broker.find(id);
       if (record === undefined) throw new UnknownTask(id);

@@ -241,6 +241,16 @@ redisTest("a Redis that comes back empty has lost its jobs, and who waits for th
   await until(() => isHeard);
 });
 
+redisTest("what is no report of a worker does not hide the others", async () => {
+  const scene = await Scene.begin();
+  const report = { worker: "w", host: "h", pid: 1, version: "1", startedAt: 0, queues: {}, active: [] };
+  await scene.broker.report({ ...report, done: 0, failed: 0, retried: 0, memoryBytes: 0 });
+  for (const [worker, text] of ["no JSON", "null", "7", '{"worker":7}'].entries()) {
+    await scene.ask("HSET", "sluice:tasks#workers", `${worker}`, `${Date.now()} ${text}`);
+  }
+  expect((await scene.broker.workers()).map(({ worker }) => worker)).toEqual(["w"]);
+});
+
 redisTest("an end that is told while nobody listens is found, and so is the wish to cancel", async () => {
   const scene = await Scene.begin();
   const id = await scene.add();

@@ -257,6 +257,27 @@ test("over HTTP, too, nothing is told without a ticket", async () => {
   }
 });
 
+test("one address asks for so many runs a second, however it asks", async () => {
+  const { url, watcher } = await scene({ asksPerSecond: 1 });
+  const handle = await quick.enqueue(1);
+  await handle.result(soon);
+  const headers = { authorization: `Bearer ${handle.ticket()}` };
+  const ask = () => fetch(`${url}/tasks/${handle.id}`, { headers });
+  const first = await Promise.all([ask(), ask(), ask(), ask(), ask()]);
+  expect(first.filter(({ status }) => status === 200).length).toBeLessThan(5);
+  const refused = first.find(({ status }) => status === 429);
+  expect(await refused?.json()).toMatchObject({ error: { code: "rate_limited" } });
+  const socket = await watcher();
+  const answers: { error?: { code: string } }[] = await Promise.all(
+    Array.from({ length: 5 }, () => socket.timeout(5_000).emitWithAck("watch", { ticket: "t1.guess" })),
+  );
+  // A guess costs as much as a ticket.
+  expect(answers.some(({ error }) => error?.code === "rate_limited")).toBe(true);
+  const stream = await fetch(`${url}/tasks/${handle.id}/events`, { headers });
+  await stream.body?.cancel();
+  expect([200, 429]).toContain(stream.status);
+});
+
 test("a stream with a ticket for another run is refused before that run is looked at", async () => {
   const { url, broker } = await scene();
   const handle = await quick.enqueue(1);
