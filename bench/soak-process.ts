@@ -84,6 +84,8 @@ const verbs: Omit<SoakVerbs, "usage"> = {
       broker: new RedisBroker({ url }),
       queues: role === "worker" ? { default: 20 } : {},
       reportMs: 500,
+      // All who watch come from one address.
+      asksPerSecond: 1_000_000,
     });
     app = createApplication({
       routes: [],
