@@ -12,7 +12,8 @@ RUN npm run build \
 
 FROM node:24-bookworm-slim
 WORKDIR /app
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000
+# A worker answers the health check, too, and nothing else.
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 HEALTH_PORT=3000
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist

@@ -46,6 +46,7 @@ export interface RedisVerbs extends ProcessVerbs {
   start(): Promise<{ readonly url: string; readonly version: string }>;
   /** Of all its clients: to channels, patterns and shard channels. */
   subscriptions(): Promise<number>;
+  keys(): Promise<number>;
 }
 
 /** From publishing to arrival, in milliseconds. */
@@ -102,6 +103,12 @@ export interface JobsOrder {
   readonly atOnce: number;
 }
 
+export interface TaskLatency {
+  readonly startMs: number;
+  readonly progressMs: number;
+  readonly heardMs: number;
+}
+
 /** Who adds jobs and who runs them, in one process. */
 export interface TaskVerbs extends ProcessVerbs {
   start(at: { readonly redisUrl: string }): Promise<void>;
@@ -109,10 +116,31 @@ export interface TaskVerbs extends ProcessVerbs {
   addMany(order: JobsOrder): Promise<void>;
   /** Runs that many, which wait. */
   run(order: JobsOrder): Promise<void>;
-  /** Of jobs one after the other: from being added to being run, and of one progress; medians. */
-  latency(order: {
-    readonly count: number;
-  }): Promise<{ readonly startMs: number; readonly progressMs: number }>;
+  /**
+   * Of jobs one after the other: from being added to being run; and of one progress until it is kept, and
+   * until one who watches has heard it; medians.
+   */
+  latency(order: { readonly count: number }): Promise<TaskLatency>;
   /** Forgets all jobs. */
   clear(): Promise<void>;
+}
+
+/** What a process holds after a collection. */
+export interface Kept {
+  readonly heapBytes: number;
+  readonly externalBytes: number;
+  readonly rssBytes: number;
+}
+
+/** A process of the soak. */
+export interface SoakVerbs extends ProcessVerbs {
+  start(as: {
+    readonly redisUrl: string;
+    readonly role: "web" | "worker";
+  }): Promise<{ readonly port: number }>;
+  /** Answers with a ticket for each. */
+  enqueue(order: { readonly from: number; readonly count: number }): Promise<readonly string[]>;
+  /** Runs that Redis has not forgotten. */
+  left(): Promise<number>;
+  kept(): Promise<Kept>;
 }

@@ -36,6 +36,8 @@ const verbs: RedisVerbs = {
     for (const [, number] of clients.matchAll(/ p?s?sub=(\d+)/g)) count += Number(number);
     return count;
   },
+
+  keys: async () => Number(await ask.dbSize()),
 };
 
 async function info(section: string): Promise<Readonly<Record<string, string>>> {

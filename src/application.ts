@@ -31,7 +31,10 @@ export interface ApplicationPart {
   readonly groups?: GroupPolicies;
   /** After the application's own. */
   readonly routes?: readonly RouteEntry[];
-  /** When the channel layer is open, one part after the other. What it throws ends the start. */
+  /**
+   * When the channel layer is open, one part after the other. What it throws ends the start: it and those before
+   * it are closed, and so is the layer.
+   */
   open(context: PartContext): Promise<void>;
   /** While clients are told that the server stops, before the channel layer closes. Idempotent. */
   close(withinMs: number): Promise<void>;
@@ -253,8 +256,22 @@ export class Application {
   }
 
   async #start(): Promise<void> {
-    for (const layer of this.layers.values()) await layer.open();
-    for (const part of this.parts) await part.open(this.#partContext);
+    const layers: ChannelLayer[] = [];
+    const parts: ApplicationPart[] = [];
+    try {
+      for (const layer of this.layers.values()) {
+        await layer.open();
+        layers.push(layer);
+      }
+      for (const part of this.parts) {
+        parts.push(part);
+        await part.open(this.#partContext);
+      }
+    } catch (error) {
+      await this.#settled(parts.map(async (part) => part.close(0)));
+      await Promise.all(layers.map((layer) => layer.close()));
+      throw error;
+    }
     this.signals.started.announce({ node: this.node });
   }
 

@@ -1,4 +1,5 @@
 /** The face of the core: what applications import from `sluice`. */
+export { AddressBuckets } from "./address-buckets.ts";
 export { addressKey } from "./address-key.ts";
 export type { Application, ApplicationOptions, ApplicationPart, PartContext } from "./application.ts";
 export { createApplication } from "./application.ts";
@@ -83,6 +84,7 @@ export type {
   ConsumeOptions,
   Consumption,
   Delivery,
+  JobFollower,
   JobHandler,
   JobOutcome,
   JobPriority,

@@ -1,5 +1,5 @@
 /** Plain BullMQ on the same client, which keeps what has ended for as long. */
-import { Queue, Worker } from "bullmq";
+import { Queue, QueueEvents, Worker } from "bullmq";
 import { createClient } from "redis";
 import { BODY, KEEP_MS, serveTasks } from "./task-broker.ts";
 
@@ -7,6 +7,7 @@ import { BODY, KEEP_MS, serveTasks } from "./task-broker.ts";
 export function serveBullMq(priority: number | undefined): void {
   let queue: Queue;
   let url = "";
+  let events: QueueEvents | undefined;
   const age = KEEP_MS / 1000;
   const kept = { removeOnComplete: { age }, removeOnFail: { age } };
   const options = { ...kept, ...(priority === undefined ? {} : { priority }) };
@@ -23,11 +24,19 @@ export function serveBullMq(priority: number | undefined): void {
       queue.addBulk(
         Array.from({ length: count }, () => ({ name: "t", data: JSON.parse(BODY), opts: options })),
       ),
+    async watch(id, heard) {
+      events ??= new QueueEvents("q", { connection: connection(), lastEventId: "0" });
+      const stream = events;
+      await stream.waitUntilReady();
+      const hear = ({ jobId }: { readonly jobId: string }) => jobId === id && heard();
+      stream.on("progress", hear);
+      return () => void stream.off("progress", hear);
+    },
     async work(concurrency, run) {
       const worker = new Worker(
         "q",
         async (job) => {
-          await run({ progress: (done) => job.updateProgress({ done }) });
+          await run({ id: job.id ?? "", progress: (done) => job.updateProgress({ done }) });
           return null;
         },
         { connection: connection(), concurrency },

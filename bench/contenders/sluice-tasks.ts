@@ -17,9 +17,10 @@ serveTasks({
   },
   add: () => broker.add(job()),
   addMany: (count) => broker.addAll(Array.from({ length: count }, job)),
+  watch: (id, heard) => broker.follow(id, { changed() {}, progress: heard }),
   async work(concurrency, run) {
     const consumption = await broker.consume("q", { concurrency }, async (job) => {
-      await run({ progress: (done) => job.setProgress(JSON.stringify({ done })) });
+      await run({ id: job.id, progress: (done) => job.setProgress(JSON.stringify({ done })) });
       return { kind: "done", result: "null" };
     });
     return () => consumption.stop();

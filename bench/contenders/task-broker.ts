@@ -11,6 +11,8 @@ export const KEEP_MS = 3_600_000;
 
 /** One running job, as its worker sees it. */
 export interface RunningJob {
+  readonly id: string;
+  /** Resolves when it is kept. */
   progress(done: number): Promise<void>;
 }
 
@@ -18,6 +20,8 @@ export interface TaskContender {
   open(redisUrl: string): Promise<void>;
   add(): Promise<unknown>;
   addMany(count: number): Promise<unknown>;
+  /** Hears the progress of a job, as one who watches it does; resolves when it will. */
+  watch(id: string, heard: () => void): Promise<() => void>;
   /** Runs what waits, until it is told to stop. */
   work(concurrency: number, run: (job: RunningJob) => Promise<void>): Promise<() => Promise<void>>;
 }
@@ -62,31 +66,42 @@ export function serveTasks(contender: TaskContender): void {
     },
 
     async latency({ count }) {
-      const [starts, progresses]: number[][] = [[], []];
-      let began = (_job: RunningJob) => {};
-      // Progress is a pass of its own: telling it may go on when the next job is added.
-      let isTelling = false;
-      const stop = await contender.work(1, async (job) => began(job));
-      for (let i = 0; i < 2 * count; i += 1) {
-        isTelling = i >= count;
-        const startedAt = performance.now();
-        await new Promise<void>((resolve, reject) => {
-          began = (job) => {
-            const at = performance.now();
-            if (!isTelling) {
-              starts?.push(at - startedAt);
-              return resolve();
-            }
-            job.progress(i).then(() => {
-              progresses?.push(performance.now() - at);
-              resolve();
-            }, reject);
-          };
-          contender.add().catch(reject);
+      let began = async (_job: RunningJob) => {};
+      const stop = await contender.work(1, (job) => began(job));
+      /** One job after the other; `measured` resolves when what is measured has happened. */
+      const each = async (measured: (job: RunningJob, startedAt: number) => Promise<number>) => {
+        const took: number[] = [];
+        for (let i = 0; i < count; i += 1) {
+          const startedAt = performance.now();
+          const ms = await new Promise<number>((resolve, reject) => {
+            began = (job) => measured(job, startedAt).then(resolve, reject);
+            contender.add().catch(reject);
+          });
+          took.push(ms);
+        }
+        return spread(took).median;
+      };
+      const startMs = await each(async (_job, startedAt) => performance.now() - startedAt);
+      // A pass of its own: telling it may go on when the next job is added.
+      const progressMs = await each(async (job) => {
+        const at = performance.now();
+        await job.progress(1);
+        return performance.now() - at;
+      });
+      const heardMs = await each(async (job) => {
+        let heard = () => {};
+        const told = new Promise<void>((resolve) => {
+          heard = resolve;
         });
-      }
+        const end = await contender.watch(job.id, heard);
+        const at = performance.now();
+        await Promise.all([job.progress(1), told]);
+        const ms = performance.now() - at;
+        end();
+        return ms;
+      });
       await stop();
-      return { startMs: spread(starts ?? []).median, progressMs: spread(progresses ?? []).median };
+      return { startMs, progressMs, heardMs };
     },
 
     async clear() {

@@ -58,6 +58,11 @@ export const VARIABLES = {
     "what `sluice work` works on: queues, and how many runs of each at once, e.g. `default:20,heavy:2`",
     readQueues,
   ),
+  HEALTH_PORT: variable(
+    "",
+    "where `sluice work` answers `/livez` and `/readyz`, at `HOST`; `0` takes a free port, without it there is none",
+    readPort,
+  ),
   SLUICE_SECRET: variable(
     "",
     "signs what clients show when they come back to groups with history; the same on all nodes, at least 32 characters; of several, by commas, the first signs and all are believed",

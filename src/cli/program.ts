@@ -63,6 +63,11 @@ function commands(): Command {
     )
     .argument("<MODULE>", "the file, from the folder you are in")
     .option("-q, --queues <list>", "queues, and how many runs of each at once (QUEUES)", checked(readQueues))
+    .option(
+      "--health-port <number>",
+      "a port that answers /livez, 0 for a free one (HEALTH_PORT)",
+      checked(readPort),
+    )
     .option("--max-runs <number>", "end after so many runs, to be started anew", checked(readCount))
     .option("--max-memory-mb <number>", "end when it holds more memory, in MiB", checked(readCount))
     .addHelpText("after", `\nEnvironment (an option wins over its variable):\n${environmentHelp()}`)

@@ -4,6 +4,7 @@ import { createLogger } from "../logger.ts";
 import { compose, stopMsOf } from "./composition.ts";
 import { endOnBugs, endOnSignals } from "./ending.ts";
 import { type Environment, readQueues } from "./environment.ts";
+import { HealthDoor } from "./health-door.ts";
 import { tasksOf } from "./labour.ts";
 
 /** What the command line says; it wins over the environment. */
@@ -11,6 +12,8 @@ export interface WorkOptions {
   readonly queues?: Readonly<Record<string, number>>;
   readonly maxRuns?: number;
   readonly maxMemoryMb?: number;
+  /** Where it answers whether it lives; left out: nowhere. */
+  readonly healthPort?: number;
 }
 
 /**
@@ -19,8 +22,12 @@ export interface WorkOptions {
  *
  * @throws ConfigurationError
  */
-export async function work(module: string, options: WorkOptions, environment: Environment): Promise<void> {
-  const { REDIS_URL, TASKS_REDIS_URL, QUEUES, LOG_LEVEL } = environment;
+export async function work(
+  module: string,
+  { healthPort, ...options }: WorkOptions,
+  environment: Environment,
+): Promise<void> {
+  const { REDIS_URL, TASKS_REDIS_URL, QUEUES, LOG_LEVEL, HOST, HEALTH_PORT } = environment;
   if (REDIS_URL === undefined) {
     throw new ConfigurationError([
       `a worker meets the application in Redis: set REDIS_URL to the one that its nodes use${TASKS_REDIS_URL === undefined ? "" : " (TASKS_REDIS_URL is for the tasks alone)"}`,
@@ -34,8 +41,12 @@ export async function work(module: string, options: WorkOptions, environment: En
   const part = { module, environment, processes: 1, where, logger, ...options, queues };
   const { server, tasks } = await compose(part, new MemoryBackplane());
   const { app, settings } = server;
+  const health = new HealthDoor(app);
   const end = endOnSignals({
-    stop: () => app.stop({ withinMs: settings.stopTimeoutMs }),
+    stop() {
+      health.phase = "draining";
+      return app.stop({ withinMs: settings.stopTimeoutMs });
+    },
     deadlineMs: () => stopMsOf(server),
   });
   tasks.whenTired(end);
@@ -45,10 +56,11 @@ export async function work(module: string, options: WorkOptions, environment: En
       `${module} has no tasks to work on: give createApplication({ parts: [new Tasks({ ...tasks, tasks: [...] })] }) what its compose is given as \`tasks\``,
     ]);
   }
+  const port = healthPort ?? HEALTH_PORT;
+  const door = port === undefined ? undefined : await health.open(HOST ?? where.host, port);
   await app.start();
-  process.stdout.write(
-    `Sluice: works on ${Object.entries(found.queues)
-      .map(([name, n]) => `${name}:${n}`)
-      .join(", ")}\n`,
-  );
+  health.phase = "serving";
+  const queueList = Object.entries(found.queues).map(([name, n]) => `${name}:${n}`);
+  const place = door === undefined ? "" : `; its health is at ${door.url}/livez`;
+  process.stdout.write(`Sluice: works on ${queueList.join(", ")}${place}\n`);
 }

@@ -129,6 +129,7 @@ export interface ConsumerVerbs {
   groupAdd(group: string): Promise<void>;
   groupDiscard(group: string): Promise<void>;
   groupSend(group: string, message: Message, options?: GroupSendOptions): Promise<void>;
+  channelSend(channel: string, message: Message): Promise<void>;
   history(group: string, options?: HistoryOptions): Promise<History>;
   groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void>;
   presence(group: string): Promise<readonly PresentUser[]>;
@@ -283,6 +284,16 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
    */
   groupSend(group: string, message: MessageIn<T>, options?: GroupSendOptions): Promise<void> {
     return this.#verbs.groupSend(group, message as Message, options);
+  }
+
+  /**
+   * Sends a message to one receiver: the consumer whose `channel` this is, wherever it runs (at most once), or
+   * a named channel that workers handle (see `layer.send`).
+   *
+   * @throws InvalidName, InvalidMessage, MessageTooLarge, LayerUnavailable
+   */
+  channelSend(channel: string, message: Message): Promise<void> {
+    return this.#verbs.channelSend(channel, message);
   }
 
   /**

@@ -463,6 +463,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return this.#context.layer.groupSend(group, message, options);
   }
 
+  channelSend(channel: string, message: Message): Promise<void> {
+    return this.#context.layer.send(channel, message);
+  }
+
   history(group: string, options?: HistoryOptions): Promise<History> {
     return this.#context.layer.history(group, options);
   }

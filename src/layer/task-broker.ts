@@ -94,7 +94,7 @@ export interface Delivery extends JobRecord {
   readonly signal: AbortSignal;
   /** Of its children, in their order. */
   childOutcomes(): Promise<readonly ChildOutcome[]>;
-  /** Replaces what was kept. */
+  /** Replaces what was kept, and tells those who follow the job. */
   setProgress(json: string): Promise<void>;
 }
 
@@ -111,6 +111,13 @@ export interface Consumption {
   stop(): Promise<void>;
   /** How many run here now. */
   readonly active: number;
+}
+
+export interface JobFollower {
+  /** It has ended, or may have, and so says every `find` afterwards; of one with `progress` also: it waits for another attempt. */
+  changed(): void;
+  /** What `setProgress` keeps, once it is kept, in its order. */
+  progress?(json: string): void;
 }
 
 /** What a worker says of itself, every few seconds. */
@@ -172,10 +179,11 @@ export interface TaskBroker {
   /** Undefined: never added, or forgotten. */
   find(id: string): Promise<JobRecord | undefined>;
   /**
-   * Calls when the job has ended, or may have; so does every `find` that finds it so afterwards. One that
-   * ended before is not told of: look after this has resolved. Returns what ends it.
+   * Tells of a job from now on, once this has resolved; look then, as it may have ended before. Returns what
+   * ends it. What is told may be lost with a connection, but not the end: that is told when the connection is
+   * back.
    */
-  whenEnded(id: string, ended: () => void): Promise<() => void>;
+  follow(id: string, follower: JobFollower): Promise<() => void>;
   /**
    * Asks for a job's end, and its children's: one that runs hears its signal; one that waits is given to a
    * worker before all others, who sees `isCancelled`. False: it had ended, or is not known.

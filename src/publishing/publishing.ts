@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import express, { type ErrorRequestHandler, type Request, type Response, type Router } from "express";
 import {
+  AddressBuckets,
   type ChannelLayer,
   CloseCode,
   ConfigurationError,
@@ -20,6 +21,7 @@ import {
   TokenBucket,
   Unencodable,
 } from "../index.ts";
+import { addressOf } from "./address-of.ts";
 import { type Answer, batchAnswer, eventAnswer, type Outcome, refusalAnswer, send } from "./answers.ts";
 import { Body, Gone } from "./body.ts";
 import { type PublishedEvent, parseJson, readBatch, readEvent } from "./events.ts";
@@ -27,7 +29,6 @@ import { checkMediaType, idempotencyKeyOf, keyTextOf } from "./headers.ts";
 import { KeyRing, type KnownKey, type PublishingKey } from "./keys.ts";
 import { OnceTable } from "./once-table.ts";
 import { Refused, tooMuch } from "./refused.ts";
-import { addressOf, WrongKeys } from "./wrong-keys.ts";
 
 export const publishingDefaults = {
   /** How long a request's body may take to arrive. */
@@ -142,7 +143,8 @@ class Door {
   readonly #signals: PublishingOptions["signals"];
   readonly #settings: PublishingSettings;
   readonly #keys: KeyRing;
-  readonly #wrongKeys: WrongKeys;
+  /** How many requests without a valid key each address may have. */
+  readonly #wrongKeys: AddressBuckets;
   readonly #clients: ReadonlyMap<string, Client>;
 
   constructor({ layer, signals, keys, ...options }: PublishingOptions) {
@@ -159,7 +161,8 @@ class Door {
     this.#signals = signals;
     this.#settings = settings;
     this.#keys = ring;
-    this.#wrongKeys = new WrongKeys(settings.limits.wrongKeysPerMinute);
+    const { wrongKeysPerMinute } = settings.limits;
+    this.#wrongKeys = new AddressBuckets(wrongKeysPerMinute / 60, wrongKeysPerMinute);
     this.#clients = new Map([...ring.names].map((name) => [name, new Client(settings)]));
   }
 
@@ -203,7 +206,7 @@ class Door {
     const key = text === undefined ? undefined : this.#keys.find(text);
     if (key !== undefined && !key.hasExpired) return key;
 
-    const waitMs = this.#wrongKeys.count(addressOf(request));
+    const waitMs = this.#wrongKeys.take(addressOf(request));
     if (waitMs > 0) throw tooMuch("too many requests without a valid key from this address", waitMs);
     const why =
       text === undefined

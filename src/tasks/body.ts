@@ -28,9 +28,19 @@ export type StepOutcome<Value = unknown> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly error: { readonly code: string; readonly message: string } };
 
-/** Undefined: not of a version that is known here. @throws if it is no body at all */
-export function readBody(json: string): Body | undefined {
-  const body: unknown = JSON.parse(json);
-  if (typeof body !== "object" || body === null) throw new Error("the body of a job must be an object");
-  return (body as Body).v === BODY_VERSION ? (body as Body) : undefined;
+/** Characters. One that is larger is not even looked at: nobody here makes such. */
+const MAX_BODY = 67_108_864;
+
+/** `unreadable`: it is no body at all; `strange`: of a version that is not known here. */
+export function readBody(json: string): Body | "unreadable" | "strange" {
+  if (json.length > MAX_BODY) return "unreadable";
+  let body: unknown;
+  try {
+    body = JSON.parse(json);
+  } catch {
+    return "unreadable";
+  }
+  const { v } = (body ?? {}) as Partial<Body>;
+  if (typeof v !== "number") return "unreadable";
+  return v === BODY_VERSION ? (body as Body) : "strange";
 }

@@ -18,8 +18,14 @@ import type { TaskFacts } from "./facts.ts";
 import { plainJson } from "./plain-json.ts";
 import { retryAfter } from "./retry.ts";
 import { Run, type RunHost } from "./run.ts";
-import type { KeptProgress, TaskProgress, TaskStatus } from "./status.ts";
-import { LAST_STEP, progressOf, statusOf } from "./status.ts";
+import {
+  type KeptProgress,
+  LAST_STEP,
+  progressOf,
+  statusOf,
+  type TaskProgress,
+  type TaskStatus,
+} from "./status.ts";
 import { Stopping } from "./stopping.ts";
 import type { Task } from "./task.ts";
 
@@ -31,8 +37,6 @@ export interface ExecutorOptions {
   readonly clock: Clock;
   readonly facts: TaskFacts;
   readonly tasks: ReadonlyMap<string, AnyTask>;
-  /** Told to those who watch a run. */
-  announce(status: TaskStatus): Promise<void>;
   /** The outcome, to the group that the run was enqueued with. */
   notify(group: string, status: TaskStatus): Promise<void>;
   /** Bytes of a result, as JSON. */
@@ -60,12 +64,8 @@ export class Executor {
       layer,
       clock,
       tell: async (job: Delivery, kept: KeptProgress) => {
-        const progress = progressOf(kept);
-        facts.progress.announce({ ...factOf(job), ...progress });
-        await Promise.all([
-          this.#safely(job.setProgress(JSON.stringify(kept))),
-          this.#tell(job, { state: "running", step: kept.step, progress }),
-        ]);
+        facts.progress.announce({ ...factOf(job), ...progressOf(kept) });
+        await this.#safely(job.setProgress(JSON.stringify(kept)));
       },
       log: (job: Delivery, message: string, details: Readonly<Record<string, unknown>>) => {
         facts.logged.announce({ ...factOf(job), attempt: job.attempt, message, details });
@@ -105,9 +105,13 @@ export class Executor {
 
   async #handle(job: Delivery): Promise<JobOutcome> {
     const { tasks, clock } = this.#options;
-    const body = readBody(job.body);
+    const read = readBody(job.body);
+    const body = typeof read === "string" ? undefined : read;
     const task = tasks.get(job.task);
     if (job.isCancelled) return this.#giveUp(job, body, new Cancelled("the run was cancelled"));
+    if (read === "unreadable") {
+      return this.#giveUp(job, body, new DoNotRetry("its body cannot be read", { code: "unreadable" }));
+    }
     if (body === undefined || task === undefined) return this.#strange(job, body);
     if (body.expiresAt !== undefined && clock.now() >= body.expiresAt) {
       return this.#giveUp(
@@ -161,7 +165,7 @@ export class Executor {
       const result = encodeResult(task, value, this.#options.maxResultBytes);
       await run.end();
       facts.succeeded.announce({ ...fact, attempt: job.attempt, tookMs: clock.now() - startedAt });
-      await this.#tellEnd(job, body, run.told, () => ({
+      await this.#notify(job, body, run.told, () => ({
         state: "succeeded",
         result: JSON.parse(result) as unknown,
       }));
@@ -189,12 +193,7 @@ export class Executor {
     const afterMs = retryAfter(task.retry, error, job.attempt, random());
     if (afterMs === undefined) return this.#giveUp(job, body, error, told);
     facts.retrying.announce({ ...factOf(job), attempt: job.attempt, afterMs, error });
-    const fault = faultOf(error);
-    if (told !== undefined) {
-      const { code, message } = fault;
-      await this.#tell(job, { state: "retrying", step: LAST_STEP - 1, error: { code, message } });
-    }
-    return { kind: "retry", afterMs, error: JSON.stringify(fault) };
+    return { kind: "retry", afterMs, error: JSON.stringify(faultOf(error)) };
   }
 
   async #giveUp(
@@ -209,31 +208,24 @@ export class Executor {
     if (state === "failed") facts.failed.announce({ ...factOf(job), attempt: job.attempt, error });
     else facts[state].announce(factOf(job));
     const { code, message } = fault;
-    await this.#tellEnd(job, body, told, () => ({ state, error: { code, message } }));
+    await this.#notify(job, body, told, () => ({ state, error: { code, message } }));
     return { kind: "failed", error: JSON.stringify(fault) };
   }
 
-  async #tellEnd(
+  async #notify(
     job: Delivery,
     body: Body | undefined,
     told: TaskProgress | undefined,
-    what: () => Pick<TaskStatus, "state" | "result" | "error">,
+    outcome: () => Pick<TaskStatus, "state" | "result" | "error">,
   ): Promise<void> {
-    if (told === undefined && body?.notify === undefined) return;
-    const status = this.#status(job, { ...what(), ...(told && { progress: told }), step: LAST_STEP });
-    if (told !== undefined) await this.#safely(this.#options.announce(status));
-    if (body?.notify !== undefined) await this.#safely(this.#options.notify(body.notify, status));
+    if (body?.notify === undefined) return;
+    const progress = told && { progress: told };
+    const at = this.#options.clock.now();
+    const status = { ...statusOf(job), ...progress, ...outcome(), step: LAST_STEP, at };
+    await this.#safely(this.#options.notify(body.notify, status));
   }
 
-  async #tell(job: Delivery, what: Pick<TaskStatus, "state" | "step"> & Partial<TaskStatus>): Promise<void> {
-    await this.#safely(this.#options.announce(this.#status(job, what)));
-  }
-
-  #status(job: Delivery, what: Pick<TaskStatus, "state"> & Partial<TaskStatus>): TaskStatus {
-    return { ...statusOf(job), ...what, at: this.#options.clock.now() };
-  }
-
-  /** What tells watchers may fail without the task's failing. */
+  /** What tells others may fail without the task's failing. */
   async #safely(work: Promise<void>): Promise<void> {
     try {
       await work;

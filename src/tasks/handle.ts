@@ -89,9 +89,11 @@ export class Handle<Result> implements TaskHandle<Result> {
     let forget = () => {};
     let hints = 0;
     try {
-      forget = await broker.whenEnded(this.id, () => {
-        hints += 1;
-        wake();
+      forget = await broker.follow(this.id, {
+        changed() {
+          hints += 1;
+          wake();
+        },
       });
       for (;;) {
         const seen = hints;

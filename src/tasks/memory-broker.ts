@@ -1,12 +1,12 @@
 import {
   type Added,
   type BrokerListener,
-  ChannelFull,
   type ChildOutcome,
   type ConsumeOptions,
   type Consumption,
   type Delivery,
   type Given,
+  type JobFollower,
   type JobHandler,
   type JobOutcome,
   type JobRecord,
@@ -20,15 +20,22 @@ import {
   type WorkerReport,
 } from "../index.ts";
 import { type Clock, type ClockTimer, realClock } from "./clock.ts";
-import { Heap } from "./heap.ts";
+import { Followers } from "./followers.ts";
+import { JobTable } from "./job-table.ts";
 import { alone, brokerErrors, checkQueue, childFailure, flattened, type TreeNode } from "./job-trees.ts";
-import { type Consumer, freeOf, Job, newQueue, type Queue, type Run } from "./memory-jobs.ts";
+import { bytesOf, type Consumer, freeOf, Job, newQueue, type Queue, type Run } from "./memory-jobs.ts";
+import { Rates } from "./rates.ts";
 
 export const memoryBrokerDefaults = {
   /** How many jobs may wait or run; `add` rejects with ChannelFull beyond that. */
   maxJobs: 100_000,
   /** How many that have ended are kept; beyond that the one that ended first is forgotten before its time. */
   maxEndedJobs: 10_000,
+  /**
+   * Bytes of all arguments, results, errors and progress. Those that ended first make room for others; `add`
+   * rejects with ChannelFull when what waits and runs fills it.
+   */
+  maxBytes: 268_435_456,
 };
 
 export type MemoryBrokerSettings = typeof memoryBrokerDefaults;
@@ -40,8 +47,6 @@ export interface MemoryBrokerOptions extends Given<MemoryBrokerSettings> {
 /** Timers overflow beyond. */
 const MAX_TIMER_MS = 2_147_483_647;
 const WORKER_TTL_MS = 60_000;
-/** Names whose rate is remembered, before those are forgotten that hold nobody back. */
-const MANY_RATES = 10_000;
 const MAX_LISTED = 1_000;
 
 /**
@@ -52,16 +57,11 @@ const MAX_LISTED = 1_000;
  */
 export class MemoryBroker implements TaskBroker {
   readonly isShared = false;
-  readonly #settings: MemoryBrokerSettings;
   readonly #clock: Clock;
   readonly #queues = new Map<string, Queue>();
-  readonly #jobs = new Map<string, Job>();
-  /** By when they are forgotten. */
-  readonly #ended = new Heap<Job>((a, b) => a.endedAt + a.keepMs < b.endedAt + b.keepMs);
-  /** By when they ended. */
-  readonly #endings = new Set<Job>();
-  readonly #watchers = new Map<string, Set<() => void>>();
-  readonly #rates = new Map<string, number>();
+  readonly #jobs: JobTable;
+  readonly #followers = new Followers();
+  readonly #rates = new Rates();
   readonly #ticks = new Map<string, { readonly at: number; readonly job: string }>();
   readonly #workers = new Map<string, { readonly report: WorkerReport; readonly at: number }>();
   #turn = 0;
@@ -74,7 +74,7 @@ export class MemoryBroker implements TaskBroker {
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor({ clock = realClock, ...options }: MemoryBrokerOptions = {}) {
-    this.#settings = resolveOptions(memoryBrokerDefaults, options, "tasks");
+    this.#jobs = new JobTable(resolveOptions(memoryBrokerDefaults, options, "tasks"));
     this.#clock = clock;
   }
 
@@ -118,17 +118,9 @@ export class MemoryBroker implements TaskBroker {
     return job === undefined ? undefined : job.record();
   }
 
-  async whenEnded(id: string, ended: () => void): Promise<() => void> {
+  async follow(id: string, follower: JobFollower): Promise<() => void> {
     this.#check();
-    const watchers = this.#watchers.get(id) ?? new Set();
-    this.#watchers.set(id, watchers);
-    // Of its own, or one that is given twice would be heard once.
-    const watcher = () => ended();
-    watchers.add(watcher);
-    return () => {
-      watchers.delete(watcher);
-      if (watchers.size === 0 && this.#watchers.get(id) === watchers) this.#watchers.delete(id);
-    };
+    return this.#followers.add(id, follower);
   }
 
   async cancel(id: string): Promise<boolean> {
@@ -144,10 +136,9 @@ export class MemoryBroker implements TaskBroker {
     const job = this.#jobs.get(id);
     if (job?.state !== "failed") return false;
     const { queue, parent, key } = job;
-    this.#ended.delete(job);
-    this.#endings.delete(job);
     queue.failed.delete(job);
     job.reset();
+    this.#jobs.reopen(job);
     // One whose parent has not had its turn, or failed with it, is waited for again.
     if (parent?.state === "blocked" || parent?.state === "failed") parent.outcomes.delete(id);
     if (key !== undefined && !queue.keys.has(key)) queue.keys.set(key, job);
@@ -170,13 +161,7 @@ export class MemoryBroker implements TaskBroker {
 
   async reserve(name: string, max: number, perMs: number): Promise<number> {
     this.#check();
-    const now = this.#clock.now();
-    if (this.#rates.size >= MANY_RATES) {
-      for (const [known, at] of this.#rates) if (at <= now) this.#rates.delete(known);
-    }
-    const at = Math.max(this.#rates.get(name) ?? 0, now) + perMs / max;
-    this.#rates.set(name, at);
-    return Math.max(Math.ceil(at - perMs - now), 0);
+    return this.#rates.reserve(name, max, perMs, this.#clock.now());
   }
 
   async tick(schedule: string, at: number, job: NewJob): Promise<boolean> {
@@ -269,28 +254,15 @@ export class MemoryBroker implements TaskBroker {
     });
     await Promise.race([Promise.all(consumers.map(stopped)), late]);
     clearTimeout(timer);
-    for (const job of this.#jobs.values()) if (job.run !== undefined) this.#handBack(job, job.run);
+    for (const job of this.#jobs.all) if (job.run !== undefined) this.#handBack(job, job.run);
     this.#isOpen = false;
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
-    this.#watchers.clear();
+    this.#followers.clear();
   }
 
   #check(): void {
     if (!this.#isOpen) throw closed();
-    this.#sweep();
-  }
-
-  /** What is past its time is not there any more, nor what is too much. */
-  #sweep(): void {
-    const now = this.#clock.now();
-    for (let job = this.#ended.first; job !== undefined; job = this.#ended.first) {
-      if (job.endedAt + job.keepMs > now) break;
-      this.#forgetOne(job);
-    }
-    for (const job of this.#endings) {
-      if (this.#endings.size <= this.#settings.maxEndedJobs) break;
-      this.#forgetOne(job);
-    }
+    this.#jobs.sweep(this.#clock.now());
   }
 
   #queue(name: string): Queue {
@@ -305,17 +277,16 @@ export class MemoryBroker implements TaskBroker {
 
   #add(nodes: readonly TreeNode[]): Added {
     const { id, queue: name, key } = (nodes[0] as TreeNode).job;
-    if (this.#jobs.has(id)) return { id, isMerged: true };
+    if (this.#jobs.get(id) !== undefined) return { id, isMerged: true };
     const holder = key === undefined ? undefined : this.#queues.get(name)?.keys.get(key);
     if (holder !== undefined) return { id: holder.id, isMerged: true };
+    let bytes = 0;
     for (const { job } of nodes) {
-      if (this.#jobs.has(job.id))
+      if (this.#jobs.get(job.id) !== undefined)
         throw new RangeError(`a child has the id of a job that is known: ${job.id}`);
+      bytes += bytesOf(job.id, job.key, job.body);
     }
-    const room = this.#settings.maxJobs - (this.#jobs.size - this.#endings.size);
-    if (nodes.length > room) {
-      throw new ChannelFull(`${this.#settings.maxJobs} jobs wait or run (tasks.maxJobs); try again later`);
-    }
+    this.#jobs.makeRoom(nodes.length, bytes);
     const jobs = this.#take(nodes);
     for (const job of jobs) this.#settle(job);
     for (const { queue } of jobs) this.#pump(queue);
@@ -333,7 +304,7 @@ export class MemoryBroker implements TaskBroker {
         addedAt,
       );
       jobs.push(made);
-      this.#jobs.set(made.id, made);
+      this.#jobs.add(made);
       if (made.key !== undefined) made.queue.keys.set(made.key, made);
     }
     return jobs;
@@ -376,14 +347,13 @@ export class MemoryBroker implements TaskBroker {
     job[state === "done" ? "result" : "error"] = value;
     if (state === "done") job.error = undefined;
     queue[state].add(job);
-    this.#ended.add(job);
-    this.#endings.add(job);
-    this.#sweep();
+    this.#jobs.end(job);
+    this.#jobs.sweep(job.endedAt);
     if (key !== undefined && queue.keys.get(key) === job) queue.keys.delete(key);
     if (parent !== undefined && !parent.outcomes.has(id)) {
       this.#childEnded(parent, state === "done" ? { id, result: value } : { id, error: value });
     }
-    this.#tell(id);
+    this.#followers.tellChanged(id);
   }
 
   #childEnded(parent: Job, outcome: ChildOutcome): void {
@@ -394,25 +364,10 @@ export class MemoryBroker implements TaskBroker {
     this.#pump(parent.queue);
   }
 
-  #tell(id: string): void {
-    for (const watcher of this.#watchers.get(id) ?? []) watcher();
-  }
-
   #forget(job: Job): void {
     for (const child of job.children) if (this.#jobs.get(child.id) === child) this.#forget(child);
-    this.#forgetOne(job);
-    this.#tell(job.id);
-  }
-
-  #forgetOne(job: Job): void {
-    const { id, queue, key } = job;
-    this.#jobs.delete(id);
-    this.#endings.delete(job);
-    this.#ended.delete(job);
-    queue.waiting.delete(job);
-    queue.delayed.delete(job);
-    for (const set of [queue.blocked, queue.done, queue.failed]) set.delete(job);
-    if (key !== undefined && queue.keys.get(key) === job) queue.keys.delete(key);
+    this.#jobs.forget(job);
+    this.#followers.tellChanged(job.id);
   }
 
   // ---- running ----------------------------------------------------------------------------------
@@ -462,8 +417,11 @@ export class MemoryBroker implements TaskBroker {
       ...job.record(),
       signal: run.controller.signal,
       childOutcomes: async () => job.childOutcomes,
-      async setProgress(json) {
-        if (!run.isOver) job.progress = json;
+      setProgress: async (json) => {
+        if (run.isOver) return;
+        job.progress = json;
+        this.#jobs.weigh(job);
+        this.#followers.tellProgress(job.id, json);
       },
     };
     try {
@@ -483,9 +441,11 @@ export class MemoryBroker implements TaskBroker {
       job.attempt -= 1;
       if (outcome.body !== undefined) job.body = outcome.body;
     }
+    this.#jobs.weigh(job);
     job.queue.active.delete(job);
     job.runAt = this.#clock.now() + outcome.afterMs;
     this.#settle(job);
+    if (outcome.kind === "retry") this.#followers.tellChanged(job.id);
   }
 
   #handBack(job: Job, run: Run): void {

@@ -30,6 +30,8 @@ export class Job implements Placed {
   /** Of its children: those that have ended. */
   readonly outcomes = new Map<string, ChildOutcome>();
   run: Run | undefined = undefined;
+  /** What of `textBytes` is counted already. */
+  weighed = 0;
 
   constructor(job: NewJob, queue: Queue, parent: Job | undefined, addedAt: number) {
     this.id = job.id;
@@ -44,6 +46,12 @@ export class Job implements Placed {
     this.addedAt = addedAt;
     this.runAt = job.runAt;
     parent?.children.push(this);
+  }
+
+  /** Of what its task and its run have put into it. */
+  get textBytes(): number {
+    const { id, key, body, progress, result, error } = this;
+    return bytesOf(id, key, body, progress, result, error);
   }
 
   get isEnded(): boolean {
@@ -94,6 +102,13 @@ export class Job implements Placed {
     if (children.length > 0) record.children = children.map((child) => child.id);
     return record;
   }
+}
+
+/** In UTF-8; what is undefined has none. */
+export function bytesOf(...texts: readonly (string | undefined)[]): number {
+  let bytes = 0;
+  for (const text of texts) if (text !== undefined) bytes += Buffer.byteLength(text);
+  return bytes;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

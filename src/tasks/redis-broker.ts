@@ -4,6 +4,7 @@ import {
   type BrokerListener,
   type ConsumeOptions,
   type Consumption,
+  type JobFollower,
   type JobHandler,
   type JobRecord,
   type JobState,
@@ -23,6 +24,7 @@ import {
   type RedisBrokerSettings,
 } from "./redis-broker-options.ts";
 import { RedisConsumer } from "./redis-consumer.ts";
+import { RedisFollowing } from "./redis-following.ts";
 import { fieldsOf, isState, listOf, recordOf, strange, textsOf } from "./redis-jobs.ts";
 import {
   ADD,
@@ -44,14 +46,8 @@ import {
 /** Sent to Redis in one script, which nothing else interrupts. */
 const ADD_AT_ONCE = 200;
 const ADD_BYTES_AT_ONCE = 2_000_000;
-const LOOK_AT_ONCE = 500;
 const MAX_LISTED = 1_000;
 const SEEN_MS = 60_000;
-
-interface Watched {
-  readonly watchers: Set<() => void>;
-  readonly subscribed: Promise<void>;
-}
 
 export { type RedisBrokerOptions, redisBrokerDefaults } from "./redis-broker-options.ts";
 
@@ -75,7 +71,7 @@ export class RedisBroker implements TaskBroker {
   readonly #hearing: RedisHearing;
   readonly #root: string;
   readonly #consumers = new Set<RedisConsumer>();
-  readonly #watched = new Map<string, Watched>();
+  readonly #following: RedisFollowing;
   #listener: BrokerListener | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
@@ -91,6 +87,7 @@ export class RedisBroker implements TaskBroker {
     this.#commands = commands;
     this.#hearing = new RedisHearing(place, () => void this.#look());
     this.#root = `${settings.prefix}:tasks`;
+    this.#following = new RedisFollowing(this.#hearing, this.#root, (ids) => this.#ended(ids));
   }
 
   /** @throws ConfigurationError when Redis cannot be used, with what to do */
@@ -159,20 +156,9 @@ export class RedisBroker implements TaskBroker {
     return recordOf(queue, id, state, fieldsOf(fields));
   }
 
-  async whenEnded(id: string, ended: () => void): Promise<() => void> {
+  async follow(id: string, follower: JobFollower): Promise<() => void> {
     if (this.#closed !== undefined) throw closed();
-    const watched = this.#watched.get(id) ?? this.#watch(id);
-    // Of its own, or one that is given twice would be heard once.
-    const watcher = () => ended();
-    watched.watchers.add(watcher);
-    const stop = () => this.#unwatch(id, watched, watcher);
-    try {
-      await watched.subscribed;
-    } catch (error) {
-      stop();
-      throw error;
-    }
-    return stop;
+    return this.#following.follow(id, follower);
   }
 
   cancel(id: string): Promise<boolean> {
@@ -261,8 +247,8 @@ export class RedisBroker implements TaskBroker {
     const answer = listOf(await this.#commands.run(WORKERS, [`${this.#root}#workers`], [SEEN_MS]));
     const workers: SeenWorker[] = [];
     for (let i = 0; i + 1 < answer.length; i += 2) {
-      const report = JSON.parse(String(answer[i + 1])) as WorkerReport;
-      workers.push({ ...report, ageMs: Number(answer[i]) });
+      const report = reportOf(String(answer[i + 1]));
+      if (report !== undefined) workers.push({ ...report, ageMs: Number(answer[i]) });
     }
     return workers;
   }
@@ -282,7 +268,7 @@ export class RedisBroker implements TaskBroker {
     await Promise.race([Promise.all(consumers.map((consumer) => consumer.stop())), late]);
     clearTimeout(timer);
     await Promise.all(consumers.map((consumer) => consumer.abandon()));
-    this.#watched.clear();
+    this.#following.clear();
     this.#hearing.close();
     this.#commands.close();
   }
@@ -330,39 +316,17 @@ export class RedisBroker implements TaskBroker {
     }
   }
 
-  // ---- ends -------------------------------------------------------------------------------------
-
-  #watch(id: string): Watched {
-    const watchers = new Set<() => void>();
-    const hear = () => {
-      for (const watcher of watchers) watcher();
-    };
-    const watched = { watchers, subscribed: this.#hearing.subscribe(`${this.#root}#ended:${id}`, hear) };
-    this.#watched.set(id, watched);
-    return watched;
+  async #ended(ids: readonly string[]): Promise<readonly string[]> {
+    const jobs = ids.map((id) => `${queueOf(id)}:${id}`);
+    return textsOf(await this.#commands.run(ENDED, [this.#root], jobs));
   }
 
-  #unwatch(id: string, watched: Watched, watcher: () => void): void {
-    watched.watchers.delete(watcher);
-    if (watched.watchers.size > 0 || this.#watched.get(id) !== watched) return;
-    this.#watched.delete(id);
-    void this.#hearing.unsubscribe(`${this.#root}#ended:${id}`);
-  }
-
-  /** What was said while nobody listened is found by looking. */
   async #look(): Promise<void> {
-    const ids = [...this.#watched.keys()];
-    for (let i = 0; i < ids.length; i += LOOK_AT_ONCE) {
-      const some = ids.slice(i, i + LOOK_AT_ONCE).map((id) => `${queueOf(id)}:${id}`);
-      try {
-        for (const id of textsOf(await this.#commands.run(ENDED, [this.#root], some))) {
-          for (const watcher of this.#watched.get(id)?.watchers ?? []) watcher();
-        }
-      } catch (error) {
-        // Away: there is a next time.
-        if (!(error instanceof LayerUnavailable)) this.#listener?.failed(error);
-        return;
-      }
+    try {
+      await this.#following.look();
+    } catch (error) {
+      // Away: there is a next time.
+      if (!(error instanceof LayerUnavailable)) this.#listener?.failed(error);
     }
   }
 
@@ -388,6 +352,16 @@ export class RedisBroker implements TaskBroker {
 
 function closed(): LayerUnavailable {
   return new LayerUnavailable("the task broker is not open");
+}
+
+/** Of another version, or another program's: one that cannot be read must not hide the others. */
+function reportOf(json: string): WorkerReport | undefined {
+  try {
+    const report = JSON.parse(json) as WorkerReport | null;
+    return typeof report?.worker === "string" ? report : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** In their order, no more at once than Redis does in a moment. */

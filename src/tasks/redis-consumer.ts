@@ -293,7 +293,7 @@ export class RedisConsumer implements Consumption {
       childOutcomes: () => this.#outcomes(id, children),
       setProgress: async (json) => {
         if (run.isOver) return;
-        await this.#commands.run(PROGRESS, [this.#base], [this.#place.token, id, json]);
+        await this.#commands.run(PROGRESS, [this.#base, this.#place.root], [this.#place.token, id, json]);
       },
     };
     try {

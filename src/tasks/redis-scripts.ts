@@ -11,7 +11,8 @@
  * - `#queues`, a set; `#ticks`, a hash: schedule -> `<moment> <job>`; `#workers`, a hash: worker -> `<when> <report>`
  * - `#rate:{name}`, when the next start is free, in microseconds
  *
- * Channels: `#ended:{job}` when one has ended, `#cancel` with the id of a running one that shall end.
+ * Channels: `#ended:{job}` when one has ended, `#told:{job}` with its progress, or with nothing when it waits for
+ * another attempt, `#cancel` with the id of a running one that shall end.
  * All times are milliseconds by Redis' own clock.
  */
 import { RedisScript } from "../redis/index.ts";

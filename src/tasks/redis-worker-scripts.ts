@@ -42,7 +42,7 @@ return taken(answer)
 export const POSTPONE = new RedisScript(`
 ${bull("moveToDelayed", 11)}
 ${NOW}${HOLD_FUNCTION}${TAKEN_FUNCTION}
-local base, token, lockMs, more, id, delay = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local base, root, token, lockMs, more, id, delay = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local job = base .. id
 hold(base, id, token, lockMs)
 if redis.call('HEXISTS', job, 'cx') == 1 then delay = '0' end
@@ -55,7 +55,9 @@ end
 -- What is told of it must be written before the same job is taken again; so the job is still ours.
 if redis.call('GET', job .. ':lock') ~= token then return {'', {}, -1} end
 redis.call('HSET', job, 'at', string.format('%.0f', now + tonumber(delay)))
-if ARGV[6] ~= '' then redis.call('HSET', job, 'failedReason', ARGV[6])
+if ARGV[6] ~= '' then
+  redis.call('HSET', job, 'failedReason', ARGV[6])
+  redis.call('SPUBLISH', root .. '#told:' .. id, '')
 else redis.call('HINCRBY', job, 'ats', -1) end
 if ARGV[7] == '1' then redis.call('HSET', job, 'data', ARGV[8]) end
 return taken(postpone(more))
@@ -135,11 +137,12 @@ end
 return 1
 `);
 
-/** KEYS base; ARGV token, id, progress. */
+/** KEYS base, root; ARGV token, id, progress. Kept and told in one step: who looks never finds less than was told. */
 export const PROGRESS = new RedisScript(`
 local job = KEYS[1] .. ARGV[2]
 if redis.call('GET', job .. ':lock') ~= ARGV[1] then return 0 end
 redis.call('HSET', job, 'progress', ARGV[3])
+redis.call('SPUBLISH', KEYS[2] .. '#told:' .. ARGV[2], ARGV[3])
 return 1
 `);
 

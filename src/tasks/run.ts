@@ -3,7 +3,7 @@ import type { ChannelLayer, Delivery } from "../index.ts";
 import { InvalidMessage, LayerUnavailable } from "../index.ts";
 import type { Clock } from "./clock.ts";
 import { RetryLater } from "./errors.ts";
-import type { KeptProgress, TaskProgress } from "./status.ts";
+import { type KeptProgress, MAX_NOTE, readProgress, type TaskProgress } from "./status.ts";
 import type { Stopping } from "./stopping.ts";
 
 /** What a task's function is given beside its arguments. */
@@ -45,8 +45,6 @@ export interface RunHost {
   log(job: Delivery, message: string, details: Readonly<Record<string, unknown>>): void;
 }
 
-const MAX_NOTE = 200;
-
 export class Run implements TaskRun {
   readonly id: string;
   readonly task: string;
@@ -55,7 +53,7 @@ export class Run implements TaskRun {
   readonly #job: Delivery;
   readonly #host: RunHost;
   readonly #everyMs: number;
-  #step = 0;
+  #step: number;
   #latest: TaskProgress | undefined;
   #told: TaskProgress | undefined;
   #timer: object | undefined;
@@ -71,6 +69,9 @@ export class Run implements TaskRun {
     this.#job = job;
     this.#host = host;
     this.#everyMs = everyMs;
+    // Handed back, it is the same attempt once more: what was told of it is older all the same.
+    const kept = readProgress(job.progress);
+    this.#step = kept?.attempt === job.attempt ? kept.step : 0;
   }
 
   get layer(): ChannelLayer {
@@ -130,7 +131,8 @@ export class Run implements TaskRun {
     this.#latest = undefined;
     this.#told = progress;
     this.#step += 1;
-    await this.#host.tell(this.#job, { ...progress, attempt: this.attempt, step: this.#step });
+    const { attempt } = this;
+    await this.#host.tell(this.#job, { ...progress, attempt, step: this.#step, at: this.#host.clock.now() });
   }
 }
 

@@ -15,6 +15,8 @@ export interface SchedulerOptions {
 const RETRY_MS = 1_000;
 /** A moment that could not be kept for so long, as Redis was away, counts as missed. */
 const LATE_MS = 60_000;
+/** A schedule that is not declared here may be one that newer workers declare: only an old one is forgotten. */
+const FORGOTTEN_MS = 604_800_000;
 const SHOWN = 3;
 
 export class Scheduler {
@@ -32,7 +34,9 @@ export class Scheduler {
     this.#isOpen = true;
     const ticks = await broker.ticks();
     const declared = new Set(schedules.map(({ id }) => id));
-    for (const id of ticks.keys()) if (!declared.has(id)) await broker.forgetSchedule(id);
+    for (const [id, { at }] of ticks) {
+      if (!declared.has(id) && clock.now() - at > FORGOTTEN_MS) await broker.forgetSchedule(id);
+    }
     for (const schedule of schedules) {
       const { id, timing, tz, missed } = schedule;
       const now = clock.now();

@@ -42,18 +42,18 @@ export interface TaskStatus {
 export interface KeptProgress extends TaskProgress {
   readonly attempt: number;
   readonly step: number;
+  /** When it was told: milliseconds since 1970. */
+  readonly at: number;
 }
+
+/** Characters. */
+export const MAX_NOTE = 200;
 
 /** After everything else of its attempt. */
 export const LAST_STEP = Number.MAX_SAFE_INTEGER;
 
 export function isOver({ state }: TaskStatus): boolean {
   return state === "succeeded" || state === "failed" || state === "cancelled" || state === "expired";
-}
-
-/** Whether the first was told of before the second. */
-export function isOlder(a: TaskStatus, b: TaskStatus): boolean {
-  return a.attempt === b.attempt ? a.step < b.step : a.attempt < b.attempt;
 }
 
 export function statusOf(record: JobRecord): TaskStatus {
@@ -64,9 +64,13 @@ export function statusOf(record: JobRecord): TaskStatus {
   const fault = record.error === undefined ? undefined : readFault(record.error);
   const error = fault && { code: fault.code, message: fault.message };
   if (record.state === "done") {
-    const result: unknown = record.result === undefined ? undefined : JSON.parse(record.result);
-    const at = record.endedAt ?? record.addedAt;
-    return { ...base, state: "succeeded", step: LAST_STEP, ...progress, result, at };
+    const end = { ...base, step: LAST_STEP, ...progress, at: record.endedAt ?? record.addedAt };
+    try {
+      return { ...end, state: "succeeded", result: JSON.parse(record.result ?? "null") as unknown };
+    } catch {
+      const error = { code: "unreadable", message: "what the run returned cannot be read" };
+      return { ...end, state: "failed", error };
+    }
   }
   if (record.state === "failed") {
     const state =
@@ -77,14 +81,8 @@ export function statusOf(record: JobRecord): TaskStatus {
   if (record.state === "active") {
     // What an attempt before it told is over.
     const isOwn = kept?.attempt === attempt;
-    const at = record.startedAt ?? record.addedAt;
-    return {
-      ...base,
-      state: "running",
-      step: isOwn ? kept.step : 0,
-      ...(isOwn ? progress : {}),
-      at,
-    };
+    if (isOwn) return { ...base, state: "running", step: kept.step, ...progress, at: kept.at };
+    return { ...base, state: "running", step: 0, at: record.startedAt ?? record.addedAt };
   }
   if (attempt > 0) {
     return { ...base, state: "retrying", step: LAST_STEP - 1, ...(error && { error }), at: record.runAt };
@@ -92,14 +90,30 @@ export function statusOf(record: JobRecord): TaskStatus {
   return { ...base, state: "queued", step: 0, at: record.addedAt };
 }
 
-function readProgress(json: string | undefined): KeptProgress | undefined {
+/** What `setProgress` kept since a run was seen; the same if that cannot be read. */
+export function withProgress(seen: TaskStatus, json: string): TaskStatus {
+  const kept = readProgress(json);
+  if (kept === undefined) return seen;
+  const { id, task } = seen;
+  const { attempt, step, at } = kept;
+  return { id, task, state: "running", attempt, step, progress: progressOf(kept), at };
+}
+
+/** What another process kept, whatever it is. */
+export function readProgress(json: string | undefined): KeptProgress | undefined {
   if (json === undefined) return undefined;
   try {
-    const kept = JSON.parse(json) as KeptProgress | null;
-    return typeof kept?.done === "number" && typeof kept.step === "number" ? kept : undefined;
+    const { done, total, note, attempt, step, at } = JSON.parse(json) as Record<string, unknown>;
+    const numbers = [done, total, attempt, step, at];
+    if (!numbers.every((value) => typeof value === "number") || !isNote(note)) return undefined;
+    return { done, total, attempt, step, at, ...(note === undefined ? {} : { note }) } as KeptProgress;
   } catch {
     return undefined;
   }
+}
+
+function isNote(note: unknown): note is string | undefined {
+  return note === undefined || (typeof note === "string" && note.length <= MAX_NOTE);
 }
 
 /** Without what is only kept of it. */

@@ -1,21 +1,16 @@
 /**
  * Tasks of an application: knows them by name, enqueues their runs, and works on queues where it is told to.
  */
-import type {
-  ApplicationPart,
-  GroupPolicies,
-  NewJob,
-  PartContext,
-  RouteEntry,
-  TaskBroker,
-} from "../index.ts";
+import type { ApplicationPart, NewJob, PartContext, RouteEntry, TaskBroker } from "../index.ts";
 import {
+  AddressBuckets,
   ConfigurationError,
   Faults,
   type Given,
   InvalidMessage,
   LayerUnavailable,
   type Logger,
+  RateLimited,
   resolveOptions,
 } from "../index.ts";
 import type { Body, StepOutcome } from "./body.ts";
@@ -24,13 +19,14 @@ import { type Clock, realClock } from "./clock.ts";
 import { type AnyTask, Executor } from "./execute.ts";
 import { createTaskFacts, type TaskFacts } from "./facts.ts";
 import { Handle, type TaskHandle } from "./handle.ts";
-import { groupOf, isJobId } from "./job-id.ts";
+import { isJobId } from "./job-id.ts";
 import { logTasks } from "./log.ts";
 import { newJob } from "./new-job.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
 import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
 import { type Ticket, type TicketOptions, Tickets } from "./tickets.ts";
+import { WatchedRuns } from "./watched-runs.ts";
 import { type WatchHost, watchRoutes } from "./watching.ts";
 import { Worker } from "./worker.ts";
 import { chain, chord, type FailurePolicy, gather } from "./workflow.ts";
@@ -46,8 +42,13 @@ export const tasksDefaults = {
   blockedMs: 2_000,
   /** Where runs are watched: a namespace, and paths below; empty: nowhere. */
   path: "/tasks",
-  /** How often the record of a watched run is looked at, as what is told of it may be lost. */
+  /** When nothing was heard of a watched run for so long its record is looked at, as what is told may be lost. */
   lookMs: 5_000,
+  /**
+   * How often a second the clients of one address may ask for runs: begin to watch one, or read its state; as
+   * many again in a burst. Beyond that they are told `rate_limited`.
+   */
+  asksPerSecond: 100,
   /** After so many runs this process is `tired`, and whoever runs it replaces it; 0: never. */
   maxRuns: 0,
   /** The same for so much memory, in MiB, as the system counts it; 0: never. */
@@ -79,13 +80,10 @@ export interface TasksOptions extends Given<typeof tasksDefaults> {
 }
 
 const OWN_CONCURRENCY = 10;
-/** Of a run; one word of the state of a task, and only the last counts. */
-export const TASK_GROUP = "tasks.*.*";
 
 export class Tasks implements ApplicationPart, TaskHost {
   /** Facts of tasks in this process. */
   readonly signals: TaskFacts = createTaskFacts();
-  readonly groups: GroupPolicies;
   readonly routes: readonly RouteEntry[];
   readonly broker: TaskBroker;
   readonly queues: Readonly<Record<string, number>>;
@@ -150,8 +148,6 @@ export class Tasks implements ApplicationPart, TaskHost {
     if (logger !== undefined) logTasks(this.signals, logger);
     if (onTired !== undefined) this.signals.tired.connect(() => onTired());
     const { path } = settings;
-    const ttlMs = Math.max(3_600_000, ...tasks.map((task) => task.settings.keepMs));
-    this.groups = { [TASK_GROUP]: { history: { size: 1, ttlMs, conflate: true } } };
     this.routes = path === "" ? [] : watchRoutes(path, this.#watchHost());
   }
 
@@ -331,7 +327,6 @@ export class Tasks implements ApplicationPart, TaskHost {
       tasks: this.#tasks,
       maxResultBytes: this.#settings.maxResultBytes,
       random: Math.random,
-      announce: async (status) => layer.groupSend(groupOf(status.id), { type: "task.told", status }),
       notify: async (group, status) => layer.groupEmit(group, "task", status),
     });
     this.#worker = new Worker({
@@ -355,10 +350,18 @@ export class Tasks implements ApplicationPart, TaskHost {
   }
 
   #watchHost(): WatchHost {
+    const { asksPerSecond } = this.#settings;
+    const asks = new AddressBuckets(asksPerSecond, asksPerSecond * 2);
     return {
       broker: this.broker,
-      lookMs: this.#settings.lookMs,
-      check: (ticket, user) => this.#checked(ticket, user),
+      runs: new WatchedRuns(this.broker, this.#settings.lookMs),
+      check: (ticket, { user, remoteAddress }) => {
+        const waitMs = asks.take(remoteAddress);
+        if (waitMs === 0) return this.#checked(ticket, user);
+        throw new RateLimited(
+          `too many ask for runs from this address; try again in ${Math.ceil(waitMs)} ms`,
+        );
+      },
     };
   }
 

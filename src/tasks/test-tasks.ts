@@ -1,6 +1,6 @@
 /** Tasks in tests: nothing runs before the test says so, and time stands still until the test moves it. */
 import { type Application, type ApplicationOptions, createApplication, InvalidMessage } from "../index.ts";
-import { readBody } from "./body.ts";
+import { type Body, readBody } from "./body.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { MemoryBroker } from "./memory-broker.ts";
 import { statusOf, type TaskStatus } from "./status.ts";
@@ -63,7 +63,8 @@ export class TestTasks {
       if (record === undefined) return [];
       const { id, task, queue, addedAt, runAt, body } = record;
       const delayMs = Math.max(runAt - addedAt, 0);
-      return [{ id, task, args: readBody(body)?.args, queue, delayMs }];
+      const { args } = readBody(body) as Body;
+      return [{ id, task, args, queue, delayMs }];
     });
   }
 

@@ -1,9 +1,4 @@
-/**
- * Watching a run: whoever shows a ticket is told its state at once, then every newer one, to the end.
- *
- * The run's record at the broker is the truth. What a worker tells in the run's group comes sooner, and a hint
- * of its end as well; as either may be lost with a worker, the record is looked at now and then.
- */
+/** Watching a run: whoever shows a ticket is told its state at once, then every newer one, to the end. */
 import type { RequestHandler } from "express";
 import {
   Consumer,
@@ -11,7 +6,6 @@ import {
   http,
   statusOf as httpStatusOf,
   InvalidMessage,
-  type Message,
   NoHandler,
   RateLimited,
   type RouteEntry,
@@ -22,16 +16,15 @@ import {
   verdictOf,
 } from "../index.ts";
 import { TicketRefused, UnknownTask } from "./errors.ts";
-import { groupOf } from "./job-id.ts";
-import { isOlder, isOver, statusOf, type TaskStatus } from "./status.ts";
+import { isOver, statusOf, type TaskStatus } from "./status.ts";
 import type { Ticket } from "./tickets.ts";
+import { isNews, type WatchedRuns } from "./watched-runs.ts";
 
 export interface WatchHost {
   readonly broker: TaskBroker;
-  /** How often the record is looked at while nothing is heard. */
-  readonly lookMs: number;
-  /** @throws TicketRefused */
-  check(ticket: unknown, user: unknown): Ticket;
+  readonly runs: WatchedRuns;
+  /** @throws RateLimited, TicketRefused */
+  check(ticket: unknown, scope: Pick<Scope, "user" | "remoteAddress">): Ticket;
 }
 
 interface Watching extends ConsumerTypes {
@@ -39,13 +32,11 @@ interface Watching extends ConsumerTypes {
   options: WatchHost;
   receives: { watch: { ticket: string }; unwatch: { id: string } };
   sends: { task: TaskStatus };
-  messages: { "task.told": { status: TaskStatus } };
 }
 
 interface Watched {
   status: TaskStatus | undefined;
-  forget: () => void;
-  timer: NodeJS.Timeout | undefined;
+  stop: () => void;
 }
 
 const MAX_WATCHED = 50;
@@ -57,41 +48,35 @@ export class TaskWatcher extends Consumer<Watching> {
   override async receive(event: string, payload: unknown): Promise<TaskStatus | undefined> {
     if (event === "watch") return this.watch(textIn(payload, "ticket", event));
     if (event !== "unwatch") throw new NoHandler(`there are the events watch and unwatch, not "${event}"`);
-    await this.#end(textIn(payload, "id", event));
+    this.#forget(textIn(payload, "id", event));
     return undefined;
   }
 
   async watch(ticket: unknown): Promise<TaskStatus> {
-    const { id } = this.options.check(ticket, this.scope.user);
+    const { id } = this.options.check(ticket, this.scope);
     return this.watchRun(id);
   }
 
   /** Of whose right to watch it nobody doubts any more. */
   protected async watchRun(id: string): Promise<TaskStatus> {
-    const known = this.#watched.get(id);
-    if (known?.status !== undefined) return known.status;
+    const known = this.#watched.get(id)?.status;
+    if (known !== undefined) return known;
     if (this.#watched.size >= MAX_WATCHED) {
       throw new RateLimited(`a connection watches up to ${MAX_WATCHED} runs; stop watching one (unwatch)`);
     }
-    const watched: Watched = { status: undefined, forget: () => {}, timer: undefined };
+    const watched: Watched = { status: undefined, stop: () => {} };
     this.#watched.set(id, watched);
     try {
-      await this.groupAdd(groupOf(id));
-      const forget = await this.options.broker.whenEnded(id, () => void this.#look(id));
-      // Its end may have been found before that; then nobody else would call it.
-      if (this.#watched.get(id) === watched) watched.forget = forget;
-      else forget();
-      await this.#lookNow(id);
+      const stop = await this.options.runs.watch(id, (status) => this.#tell(watched, status));
+      // It may be over already, or the client gone.
+      if (this.#watched.get(id) === watched) watched.stop = stop;
+      else stop();
     } catch (error) {
-      await this.#end(id);
+      this.#forget(id);
       throw error;
     }
     if (watched.status === undefined) throw new UnknownTask(id);
     return watched.status;
-  }
-
-  async taskTold({ status }: Message & { readonly status: TaskStatus }): Promise<void> {
-    if (this.#watched.has(status.id)) await this.#tell(status);
   }
 
   override async disconnect(): Promise<void> {
@@ -101,65 +86,19 @@ export class TaskWatcher extends Consumer<Watching> {
   /** A run that was watched is over, and its watcher told. */
   protected ended(): void {}
 
-  /** What comes of itself has nobody to tell of its failure; the next look is due anyhow. */
-  async #look(id: string): Promise<void> {
-    try {
-      await this.#lookNow(id);
-    } catch {
-      this.#lookLater(id);
-    }
-  }
-
-  async #lookNow(id: string): Promise<void> {
-    const record = await this.options.broker.find(id);
-    if (!this.#watched.has(id)) return;
-    if (record === undefined) return this.#vanished(id);
-    await this.#tell(statusOf(record));
-  }
-
-  /** Forgotten while it was watched: there is nothing more to come. */
-  async #vanished(id: string): Promise<void> {
-    const last = this.#watched.get(id)?.status;
-    if (last === undefined) throw new UnknownTask(id);
-    await this.#tell({
-      ...last,
-      attempt: last.attempt + 1,
-      state: "failed",
-      error: { code: "unknown_task", message: "the run is no longer known" },
-    });
-  }
-
-  async #tell(status: TaskStatus): Promise<void> {
+  #tell(watched: Watched, status: TaskStatus): void {
     const { id } = status;
-    const watched = this.#watched.get(id);
-    if (watched === undefined) return;
-    const { status: before } = watched;
-    if (before === undefined || isOlder(before, status) || changed(before, status)) {
-      watched.status = status;
-      this.send("task", status);
-    }
-    if (!isOver(status)) return this.#lookLater(id);
-    await this.#end(id);
+    if (this.#watched.get(id) !== watched) return;
+    if (watched.status !== undefined && !isNews(status, watched.status)) return;
+    watched.status = status;
+    this.send("task", status);
+    if (!isOver(status)) return;
+    this.#forget(id);
     this.ended();
   }
 
-  #lookLater(id: string): void {
-    const watched = this.#watched.get(id);
-    if (watched === undefined) return;
-    clearTimeout(watched.timer);
-    watched.timer = setTimeout(() => void this.#look(id), this.options.lookMs);
-  }
-
-  async #end(id: string): Promise<void> {
-    if (!this.#watched.has(id)) return;
-    this.#forget(id);
-    await this.groupDiscard(groupOf(id));
-  }
-
   #forget(id: string): void {
-    const watched = this.#watched.get(id);
-    clearTimeout(watched?.timer);
-    watched?.forget();
+    this.#watched.get(id)?.stop();
     this.#watched.delete(id);
   }
 }
@@ -168,7 +107,7 @@ export class TaskWatcher extends Consumer<Watching> {
 export class TaskStream extends TaskWatcher {
   override async connect(): Promise<void> {
     const ticket = ticketOf(this.scope.headers.authorization, this.scope.query.get("ticket"));
-    const { id } = this.options.check(ticket, this.scope.user);
+    const { id } = this.options.check(ticket, this.scope);
     if (id !== this.scope.params.id) throw new TicketRefused("the ticket is for another run");
     await this.watchRun(id);
   }
@@ -189,7 +128,7 @@ export function watchRoutes(path: string, host: WatchHost): readonly RouteEntry[
     try {
       const { ticket } = request.query;
       const given = ticketOf(request.headers.authorization, typeof ticket === "string" ? ticket : undefined);
-      const { id } = host.check(given, scope.user);
+      const { id } = host.check(given, scope);
       if (id !== scope.params.id) throw new TicketRefused("the ticket is for another run");
       const record = await host.broker.find(id);
       if (record === undefined) throw new UnknownTask(id);
@@ -218,9 +157,4 @@ function textIn(payload: unknown, field: string, event: string): string {
   const value = (payload as Readonly<Record<string, unknown>> | null | undefined)?.[field];
   if (typeof value === "string") return value;
   throw new InvalidMessage(`${event} takes { ${field} }`);
-}
-
-/** Of the same step: a waiting run that was promoted, say. */
-function changed(before: TaskStatus, after: TaskStatus): boolean {
-  return !isOlder(after, before) && before.state !== after.state;
 }

@@ -73,10 +73,10 @@ export function proveAround(prove: Prove, isShared: boolean): void {
     );
     const heard = new Map<string, number>();
     for (const id of ids) {
-      await scene.broker.whenEnded(id, () => heard.set(id, (heard.get(id) ?? 0) + 1));
-      await scene.broker.whenEnded(id, () => heard.set(`${id}+`, 1));
+      await scene.broker.follow(id, { changed: () => heard.set(id, (heard.get(id) ?? 0) + 1) });
+      await scene.broker.follow(id, { changed: () => heard.set(`${id}+`, 1) });
     }
-    const silent = await scene.broker.whenEnded(ids[0] ?? "", () => heard.set("silent", 1));
+    const silent = await scene.broker.follow(ids[0] ?? "", { changed: () => heard.set("silent", 1) });
     silent();
     silent();
     assert.equal(heard.size, 0);
@@ -96,13 +96,47 @@ export function proveAround(prove: Prove, isShared: boolean): void {
       const heard = new Promise<void>((resolve) => {
         hear = resolve;
       });
-      const stop = await scene.broker.whenEnded(id, hear);
+      const stop = await scene.broker.follow(id, { changed: hear });
       if ((await scene.state(id)) !== "done") await heard;
       stop();
       assert.equal(await scene.state(id), "done");
     };
     for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 10 }, wait));
   });
+
+  prove(
+    "who follows a job hears its progress in order, and that it waits for another attempt",
+    async (scene) => {
+      const id = await scene.add();
+      const heard: string[] = [];
+      const follower = {
+        changed: () => {
+          heard.push("changed");
+        },
+        progress: (json: string) => {
+          heard.push(json);
+        },
+      };
+      const stop = await scene.broker.follow(id, follower);
+      const deaf = await scene.broker.follow(id, { ...follower });
+      deaf();
+      const kept: (string | undefined)[] = [];
+      await scene.consume(async ({ attempt, setProgress }) => {
+        for (const text of [`"${attempt} ä\u2028"`, `${attempt}.5`]) await setProgress(text);
+        kept.push((await scene.broker.find(id))?.progress);
+        return attempt === 1 ? { kind: "retry", afterMs: 0, error: '"again"' } : done();
+      });
+      await scene.end(id);
+      await until(() => heard.filter((text) => text === "changed").length >= 2);
+      const told = ['"1 ä\u2028"', "1.5", "changed", '"2 ä\u2028"', "2.5", "changed"];
+      assert.deepEqual(heard.slice(0, 6), told);
+      assert.deepEqual(kept, ["1.5", "2.5"]);
+      stop();
+      const next = await scene.add();
+      await scene.end(next);
+      assert.ok(heard.slice(6).every((text) => text === "changed"));
+    },
+  );
 
   prove("workers are seen as they reported last, until they say goodbye", async (scene) => {
     const report = (worker: string, active: readonly string[]): WorkerReport => ({
@@ -241,10 +275,7 @@ export function proveAround(prove: Prove, isShared: boolean): void {
     assert.deepEqual(late, ["lost"]);
     await assert.rejects(scene.broker.add(job()), { code: "layer_unavailable" });
     await assert.rejects(scene.broker.find(slow), { code: "layer_unavailable" });
-    await assert.rejects(
-      scene.broker.whenEnded(slow, () => {}),
-      { code: "layer_unavailable" },
-    );
+    await assert.rejects(scene.broker.follow(slow, { changed() {} }), { code: "layer_unavailable" });
     if (!isShared) return;
     const other = await join();
     assert.equal(await other.state(quick), "done");
@@ -292,8 +323,10 @@ export function proveAround(prove: Prove, isShared: boolean): void {
       });
       await until(async () => (await one.broker.find(running))?.progress === "1");
       let isHeard = false;
-      await one.broker.whenEnded(running, () => {
-        isHeard = true;
+      await one.broker.follow(running, {
+        changed() {
+          isHeard = true;
+        },
       });
       await one.broker.cancel(running);
       await until(() => isHeard);

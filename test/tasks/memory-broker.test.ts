@@ -138,6 +138,29 @@ test("no more jobs wait than there is room for, and one that ends makes room", a
   await broker.add(job());
 });
 
+test("jobs fill no more than so many bytes: what has ended makes room, what waits does not", async () => {
+  const broker = await open({ maxBytes: 10_000 });
+  const body = JSON.stringify("x".repeat(4_400));
+  const consumption = await broker.consume("q", { concurrency: 1 }, async (delivery) => {
+    await delivery.setProgress(JSON.stringify("p".repeat(1_000)));
+    return { kind: "done", result: JSON.stringify("r".repeat(1_000)) };
+  });
+  const { id: first } = await broker.add(job({ body }));
+  await until(async () => (await broker.find(first))?.state === "done");
+  await consumption.stop();
+  const { id: second } = await broker.add(job({ body }));
+  // Its progress and its result count, or there were room for both.
+  expect(await broker.find(first)).toBeUndefined();
+  await broker.add(job({ body }));
+  await expect(broker.add(job({ body }))).rejects.toMatchObject({
+    code: "channel_full",
+    message: expect.stringContaining("tasks.maxBytes"),
+  });
+  await expect(broker.add(job({ children: [job({ body })] }))).rejects.toThrow(/10000 bytes/);
+  await broker.remove(second);
+  await broker.add(job({ body }));
+});
+
 test("of those that have ended, those that ended first are forgotten when there are too many", async () => {
   const broker = await open({ maxEndedJobs: 2 });
   await broker.consume("q", { concurrency: 1 }, async () => done);

@@ -111,7 +111,7 @@ redisTest(
       () => broker.add(scene.job()),
       () => broker.addAll([scene.job()]),
       () => broker.find(first),
-      () => broker.whenEnded(first, () => {}),
+      () => broker.follow(first, { changed() {} }),
       () => broker.cancel(first),
       () => broker.runAgain(first),
       () => broker.remove(second),
@@ -220,8 +220,10 @@ redisTest("a Redis that comes back empty has lost its jobs, and who waits for th
   const scene = await Scene.begin();
   const id = await scene.add({ runAt: Date.now() + 60_000 });
   let isHeard = false;
-  await scene.broker.whenEnded(id, () => {
-    isHeard = true;
+  await scene.broker.follow(id, {
+    changed() {
+      isHeard = true;
+    },
   });
   await scene.consume(async () => done);
   await scene.redis.end();
@@ -230,11 +232,23 @@ redisTest("a Redis that comes back empty has lost its jobs, and who waits for th
   expect(await scene.broker.find(id)).toBeUndefined();
   const next = await scene.add();
   isHeard = false;
-  await scene.broker.whenEnded(next, () => {
-    isHeard = true;
+  await scene.broker.follow(next, {
+    changed() {
+      isHeard = true;
+    },
   });
   await scene.end(next);
   await until(() => isHeard);
+});
+
+redisTest("what is no report of a worker does not hide the others", async () => {
+  const scene = await Scene.begin();
+  const report = { worker: "w", host: "h", pid: 1, version: "1", startedAt: 0, queues: {}, active: [] };
+  await scene.broker.report({ ...report, done: 0, failed: 0, retried: 0, memoryBytes: 0 });
+  for (const [worker, text] of ["no JSON", "null", "7", '{"worker":7}'].entries()) {
+    await scene.ask("HSET", "sluice:tasks#workers", `${worker}`, `${Date.now()} ${text}`);
+  }
+  expect((await scene.broker.workers()).map(({ worker }) => worker)).toEqual(["w"]);
 });
 
 redisTest("an end that is told while nobody listens is found, and so is the wish to cancel", async () => {
@@ -247,8 +261,10 @@ redisTest("an end that is told while nobody listens is found, and so is the wish
     return done;
   });
   let isHeard = false;
-  await scene.broker.whenEnded(id, () => {
-    isHeard = true;
+  await scene.broker.follow(id, {
+    changed() {
+      isHeard = true;
+    },
   });
   await until(async () => (await scene.broker.find(id))?.state === "active");
   // As a cancel does that nobody hears of; and then the end that is not told, either.
@@ -259,8 +275,10 @@ redisTest("an end that is told while nobody listens is found, and so is the wish
   expect(reasons).toEqual(["cancelled"]);
   isHeard = false;
   const lost = await scene.add({ runAt: Date.now() + 60_000 });
-  await scene.broker.whenEnded(lost, () => {
-    isHeard = true;
+  await scene.broker.follow(lost, {
+    changed() {
+      isHeard = true;
+    },
   });
   await scene.ask("FLUSHALL");
   await until(() => isHeard);

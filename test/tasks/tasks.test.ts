@@ -1,6 +1,14 @@
 /** Tasks as an application uses them, over each form of broker. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { type Application, createApplication, Signal, type TaskBroker } from "sluice";
+import {
+  type Application,
+  Consumer,
+  createApplication,
+  type RouteEntry,
+  route,
+  Signal,
+  type TaskBroker,
+} from "sluice";
 import {
   channel,
   DoNotRetry,
@@ -16,6 +24,7 @@ import {
   WorkerConsumer,
 } from "sluice/tasks";
 import { RedisBroker } from "sluice/tasks/redis";
+import { TestClient } from "sluice/testing";
 import { z } from "zod";
 import { hasRedis, RedisServer, until } from "../redis/redis-server.ts";
 
@@ -77,9 +86,12 @@ const all = [stubborn, add, double, broken, sum, count, patient];
 describe.each(forms)("%s", (_name, isThere, broker) => {
   const promise = isThere ? test : test.skip;
 
-  async function start(options: Partial<TasksOptions> = {}): Promise<Tasks> {
+  async function start(
+    options: Partial<TasksOptions> = {},
+    routes: readonly RouteEntry[] = [],
+  ): Promise<Tasks> {
     const tasks = new Tasks({ tasks: all, broker: broker(), queues: { default: 10 }, ...options });
-    const app = createApplication({ routes: [], parts: [tasks], secret });
+    const app = createApplication({ routes, parts: [tasks], secret });
     apps.push(app);
     await app.start();
     return tasks;
@@ -257,12 +269,20 @@ describe.each(forms)("%s", (_name, isThere, broker) => {
       }
     }
     const options = { tasks: [], channels: [channel("thumbnails", Thumbnails)] };
-    await start(options);
+    class Album extends Consumer {
+      override receive(_event: string, url: string) {
+        return this.channelSend("thumbnails", { type: "thumbnail.make", url });
+      }
+    }
+    await start(options, [route("/album", Album)]);
     if (broker().isShared) await start(options);
+    const client = new TestClient(apps[0] as Application, "/album");
+    await client.connect();
+    await client.emit("add", "c.png");
     await apps[0]?.layer.send("thumbnails", { type: "thumbnail.make", url: "a.png" });
     await apps.at(-1)?.layer.send("thumbnails", { type: "thumbnail.make", url: "b.png" });
-    await until(() => made.length === 2);
-    expect(made.sort()).toEqual(["a.png 1", "b.png 1"]);
+    await until(() => made.length === 3);
+    expect(made.sort()).toEqual(["a.png 1", "b.png 1", "c.png 1"]);
     await expect(apps[0]?.layer.send("no-such", { type: "thumbnail.make" })).rejects.toMatchObject({
       code: "invalid_name",
     });
@@ -308,6 +328,48 @@ describe.each(forms)("%s", (_name, isThere, broker) => {
     const counts = await tasks.broker.counts("default");
     expect(counts.failed).toBe(0);
     expect((await tasks.broker.list("default", "done", 0, 10)).length).toBeLessThanOrEqual(1);
+  });
+
+  promise("a body that another program wrote fails its job, or ends it when it is cancelled", async () => {
+    const tasks = await start();
+    const job = { task: "double", priority: 3, runAt: 0, keepMs: 60_000 } as const;
+    const bodies = ["no JSON", "7", "null", "[]", "{}", '{"v":"1"}', ""];
+    const ids = bodies.map((_, i) => `default.strange-${i}`);
+    for (const [i, body] of bodies.entries()) {
+      await tasks.broker.add({ ...job, id: ids[i] as string, queue: "default", body });
+    }
+    for (const id of ids) {
+      await expect(tasks.handle(id).result(soon)).rejects.toMatchObject({ code: "unreadable" });
+    }
+    await tasks.broker.pause("default");
+    const id = "default.cancelled";
+    await tasks.broker.add({ ...job, id, queue: "default", body: "no JSON" });
+    expect(await tasks.handle(id).cancel()).toBe(true);
+    await tasks.broker.resume("default");
+    await expect(tasks.handle(id).result(soon)).rejects.toMatchObject({ code: "cancelled" });
+    expect(await (await double.enqueue(4)).result(soon)).toBe(8);
+  });
+
+  promise(
+    "a body of a version that is not known here waits for a newer worker, and can be cancelled",
+    async () => {
+      const tasks = await start();
+      const id = "default.newer";
+      const job = { task: "double", priority: 3, runAt: 0, keepMs: 60_000 } as const;
+      await tasks.broker.add({ ...job, id, queue: "default", body: '{"v":2,"args":1}' });
+      await until(async () => (await tasks.broker.find(id))?.state === "delayed");
+      expect(await tasks.handle(id).status()).toMatchObject({ state: "queued", attempt: 0 });
+      await tasks.handle(id).cancel();
+      await expect(tasks.handle(id).result(soon)).rejects.toMatchObject({ code: "cancelled" });
+    },
+  );
+
+  promise("a result that is no JSON is a failure, not a crash", async () => {
+    const tasks = await start();
+    await tasks.broker.consume("raw", { concurrency: 1 }, async () => ({ kind: "done", result: "no JSON" }));
+    const job = { task: "double", priority: 3, runAt: 0, keepMs: 60_000 } as const;
+    await tasks.broker.add({ ...job, id: "raw.1", queue: "raw", body: '{"v":1,"args":1}' });
+    await expect(tasks.handle("raw.1").result(soon)).rejects.toMatchObject({ code: "unreadable" });
   });
 
   promise("who waits is told when the time is over, and when the run is not known", async () => {

@@ -1,5 +1,7 @@
 import { afterEach, expect, test } from "@jest/globals";
-import { crontab, every, schedule, type TestTasks, task, testTasks } from "sluice/tasks";
+import { type Application, createApplication } from "sluice";
+import { crontab, every, schedule, Tasks, type TestTasks, task, testTasks } from "sluice/tasks";
+import { ManualClock } from "../../src/tasks/manual-clock.ts";
 
 let kit: TestTasks;
 afterEach(() => kit.stop());
@@ -53,6 +55,24 @@ test("schedules fire at their moments, each once, over a change of clocks", asyn
   });
   await kit.advance(24 * 3_600_000);
   expect(ran).toEqual(["six", "six", "night", "six", "six"]);
+});
+
+test("a schedule that is not declared here may be a newer worker's: it is forgotten a week later", async () => {
+  kit = await testTasks({ tasks: [note], schedules: [schedule("often", every(60_000), note, "x")], now: 0 });
+  await kit.advance(60_000);
+  const { broker } = kit.tasks;
+  const apps: Application[] = [];
+  const start = async (now: number) => {
+    const clock = new ManualClock(now);
+    const old = new Tasks({ tasks: [note], broker, queues: { default: 1 }, clock });
+    const app = createApplication({ routes: [], parts: [old] });
+    apps.push(app);
+    await app.start();
+    return [...(await broker.ticks()).keys()];
+  };
+  expect(await start(120_000)).toEqual(["often"]);
+  expect(await start(60_000 + 604_800_001)).toEqual([]);
+  await Promise.all(apps.map((app) => app.stop()));
 });
 
 test("a run of the moment before that has not ended keeps the next away, unless that is allowed", async () => {

@@ -43,6 +43,21 @@ async function scene(options: Partial<TasksOptions> = {}) {
   return { ...live, broker, tasks, watcher };
 }
 
+/** How many jobs are followed at the broker. */
+function followed(broker: MemoryBroker): () => number {
+  const follow = broker.follow.bind(broker);
+  let count = 0;
+  broker.follow = async (id, follower) => {
+    const stop = await follow(id, follower);
+    count += 1;
+    return () => {
+      count -= 1;
+      stop();
+    };
+  };
+  return () => count;
+}
+
 const outline = ({ state, progress }: TaskStatus | ClientStatus) =>
   progress === undefined ? state : `${state} ${progress.done}/${progress.total}`;
 
@@ -122,10 +137,9 @@ test("a cancelled run is told as cancelled", async () => {
 });
 
 test("what a worker told in vain is found by looking", async () => {
-  const { watcher, app, tasks } = await scene();
-  // Nothing of what is told arrives, nor the hint of the end.
-  app.layer.groupSend = async () => {};
-  tasks.broker.whenEnded = async () => () => {};
+  const { watcher, broker } = await scene();
+  // Nothing of what is told arrives, not even the end.
+  broker.follow = async () => () => {};
   const handle = await stepwise.enqueue(1);
   const watch = watchTask(await watcher(), handle.ticket());
   await until(() => watch.status?.progress?.done === 0, "its progress is found");
@@ -133,14 +147,37 @@ test("what a worker told in vain is found by looking", async () => {
   expect(await watch.ended).toMatchObject({ state: "succeeded" });
 });
 
+test("many who watch one run follow it once, and the next is told the state of now", async () => {
+  const { watcher, broker } = await scene();
+  const count = followed(broker);
+  const handle = await stepwise.enqueue(3);
+  await until(() => runs.length === 1, "it runs");
+  const sockets = await Promise.all(Array.from({ length: 5 }, () => watcher()));
+  const watches = sockets.map((socket) => watchTask(socket, handle.ticket()));
+  await until(() => watches.every((watch) => watch.status?.progress?.done === 0), "all see it begin");
+  expect(count()).toBe(1);
+  sockets[0]?.close();
+  steps[0]?.open();
+  await until(() => watches.slice(1).every((watch) => watch.status?.progress?.done === 1), "it goes on");
+  const late = watchTask(await watcher(), handle.ticket());
+  const seen: string[] = [];
+  late.on("progress", (status) => seen.push(outline(status)));
+  await until(() => seen.length > 0, "the next is told");
+  expect(seen[0]).toBe("running 1/3");
+  for (const step of steps) step.open();
+  for (const watch of [...watches.slice(1), late]) expect(outline(await watch.ended)).toBe("succeeded 3/3");
+  await until(() => count() === 0, "nobody follows it");
+});
+
 test("who stops watching is told no more, and nothing is kept for them", async () => {
-  const { watcher, app } = await scene();
+  const { watcher, broker } = await scene();
+  const count = followed(broker);
   const handle = await stepwise.enqueue(3);
   const socket = await watcher();
   const watch = watchTask(socket, handle.ticket());
-  await until(() => watch.status !== undefined, "it is watched");
+  await until(() => watch.status !== undefined && count() === 1, "it is watched");
   watch.stop();
-  await until(() => app.sizes.groups === 0, "the group is left");
+  await until(() => count() === 0, "nobody follows it");
   await handle.cancel();
   expect(watch.status?.state).not.toBe("cancelled");
 });
@@ -220,6 +257,27 @@ test("over HTTP, too, nothing is told without a ticket", async () => {
   }
 });
 
+test("one address asks for so many runs a second, however it asks", async () => {
+  const { url, watcher } = await scene({ asksPerSecond: 1 });
+  const handle = await quick.enqueue(1);
+  await handle.result(soon);
+  const headers = { authorization: `Bearer ${handle.ticket()}` };
+  const ask = () => fetch(`${url}/tasks/${handle.id}`, { headers });
+  const first = await Promise.all([ask(), ask(), ask(), ask(), ask()]);
+  expect(first.filter(({ status }) => status === 200).length).toBeLessThan(5);
+  const refused = first.find(({ status }) => status === 429);
+  expect(await refused?.json()).toMatchObject({ error: { code: "rate_limited" } });
+  const socket = await watcher();
+  const answers: { error?: { code: string } }[] = await Promise.all(
+    Array.from({ length: 5 }, () => socket.timeout(5_000).emitWithAck("watch", { ticket: "t1.guess" })),
+  );
+  // A guess costs as much as a ticket.
+  expect(answers.some(({ error }) => error?.code === "rate_limited")).toBe(true);
+  const stream = await fetch(`${url}/tasks/${handle.id}/events`, { headers });
+  await stream.body?.cancel();
+  expect([200, 429]).toContain(stream.status);
+});
+
 test("a stream with a ticket for another run is refused before that run is looked at", async () => {
   const { url, broker } = await scene();
   const handle = await quick.enqueue(1);
@@ -239,17 +297,17 @@ test("an end that is found before the broker has begun to listen leaves nothing 
   const { watcher, broker } = await scene();
   const handle = await quick.enqueue(1);
   await handle.result(soon);
-  const whenEnded = broker.whenEnded.bind(broker);
+  const follow = broker.follow.bind(broker);
   let listening = 0;
-  broker.whenEnded = async (id, ended) => {
-    const forget = await whenEnded(id, ended);
+  broker.follow = async (id, follower) => {
+    const stop = await follow(id, follower);
     listening += 1;
     // As a broker does that looks while its subscription is under way.
-    ended();
+    follower.changed();
     await new Promise((resolve) => setImmediate(resolve));
     return () => {
       listening -= 1;
-      forget();
+      stop();
     };
   };
   const socket = await watcher();

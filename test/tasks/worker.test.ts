@@ -96,3 +96,24 @@ test("a log has what happened to runs, and neither arguments nor results nor tic
   expect(text).toContain("task failed");
   for (const secret of ["nobody may read", ticket]) expect(text).not.toContain(secret);
 });
+
+test("a start that one part ends closes those that had begun", async () => {
+  const told: string[] = [];
+  const tasks = new Tasks({ tasks: [quick], broker: new MemoryBroker() });
+  tasks.signals.workerDown.connect(() => void told.push("worker down"));
+  const part = (name: string, open: () => void) => ({
+    open: async () => open(),
+    close: async () => void told.push(`${name} closed`),
+  });
+  const broken = part("broken", () => {
+    throw new Error("no");
+  });
+  const app = createApplication({ routes: [], parts: [tasks, broken, part("last", () => {})] });
+  await expect(app.start()).rejects.toThrow("no");
+  expect(told.sort()).toEqual(["broken closed", "worker down"]);
+  await expect(quick.enqueue()).rejects.toThrow(/belongs to no application that runs/);
+  await expect(app.layer.groupSend("g", { type: "a.b" })).rejects.toMatchObject({
+    code: "layer_unavailable",
+  });
+  await app.stop();
+});

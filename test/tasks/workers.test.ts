@@ -202,6 +202,30 @@ redisTest("a worker that has done enough ends by itself, with 0", async () => {
   expect((await tired.ended).code).toBe(0);
 });
 
+redisTest("whoever looks after a worker can ask whether it lives, and that it is ending", async () => {
+  const program = await worker({ HOST: "127.0.0.1" }, ["--health-port", "0"]);
+  const [, base = ""] = /its health is at (http:\S+)\/livez$/m.exec(program.stdout) ?? [];
+  const ask = async (path: string, method = "GET") => (await fetch(base + path, { method })).status;
+  expect(await Promise.all([ask("/livez"), ask("/readyz"), ask("/"), ask("/livez", "POST")])).toEqual([
+    ...[200, 200, 404, 405],
+  ]);
+  const url = await node();
+  const { ticket } = await begin(url, 10, 1_000);
+  const { bars } = watch(url, ticket);
+  await until(() => bars.length > 1, "it runs");
+  program.child.kill("SIGTERM");
+  const isEnding = async () => (await ask("/readyz").catch(() => 0)) === 404;
+  while (!(await isEnding())) expect(program.child.exitCode).toBeNull();
+  expect(await ask("/livez")).toBe(200);
+  expect((await program.ended).code).toBe(0);
+});
+
+redisTest("a health port that is taken stops the start", async () => {
+  const { port } = new URL(await node());
+  const { code, stderr } = await run(["work", module], { env: { ...env, HEALTH_PORT: port } });
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`${port} is in use already`)]);
+});
+
 redisTest("what cannot work is said in one line", async () => {
   const without = await run(["work", module], { env: { SLUICE_SECRET: env.SLUICE_SECRET as string } });
   expect([without.code, without.stderr]).toEqual([
