@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
-import { createFacts, type Facts } from "./facts.ts";
+import { createFacts, type Facts, type UnopenedFact } from "./facts.ts";
 import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import type { GroupPolicies } from "./layer/group-policy.ts";
@@ -11,6 +11,7 @@ import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
 import { STOPPING } from "./reasons.ts";
 import { type RouteEntry, Router } from "./router.ts";
+import { Seal, Sealer } from "./sealing.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { Allowances, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
 
@@ -21,6 +22,8 @@ export interface PartContext {
   readonly signals: Facts;
   /** The application's, for what is signed; may be empty. */
   readonly secrets: readonly string[];
+  /** By the application's `encryptionKeys`, for a carrier of the part's own. */
+  seal(carrier: UnopenedFact["carrier"], prefix: string | undefined): Seal;
   /** As the application's option says. */
   userId(user: unknown): string | undefined;
 }
@@ -52,6 +55,12 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
    * the first signs and all are believed. May be left out if the history is this process' own.
    */
   readonly secret?: string | readonly string[];
+  /**
+   * Encrypt what leaves this process for backplanes, histories, presence stores and workers: 32 random bytes
+   * each, in base64, the same on all nodes and workers. The first encrypts and all decrypt, so that keys can be
+   * changed in turn; `"clear"` among them takes what is not encrypted, too. Left out: nothing is encrypted.
+   */
+  readonly encryptionKeys?: string | readonly string[];
   /** What others in groups with presence see of a user; small, as JSON. By default nothing. */
   readonly userInfo?: (user: unknown) => unknown;
   /**
@@ -79,6 +88,8 @@ export class Application {
   /** The facts of this application's life; connect receivers to hear them. */
   readonly signals: Facts;
   readonly settings: ApplicationSettings;
+  /** Whether it has `encryptionKeys`. */
+  readonly isEncrypted: boolean;
   /** By the name of the layer. */
   readonly #contexts: ReadonlyMap<string, RunnerContext>;
   readonly #runners = new Set<Runner>();
@@ -98,6 +109,7 @@ export class Application {
     groups: ownGroups = {},
     history,
     secret = [],
+    encryptionKeys = [],
     presence,
     userInfo = () => undefined,
     ...options
@@ -114,17 +126,22 @@ export class Application {
     }
     const plans = planLayers({ ...layers, [DEFAULT_LAYER]: own }, secrets, faults);
     faults.list.push(...strangeLayers(router, [DEFAULT_LAYER, ...Object.keys(layers)]));
-    if (settings === undefined || router === undefined || faults.list.length > 0)
+    const sealer = faults.collect(
+      () => new Sealer(typeof encryptionKeys === "string" ? [encryptionKeys] : encryptionKeys),
+    );
+    if (settings === undefined || router === undefined || !sealer || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;
     this.router = router;
+    this.isEncrypted = sealer.hasKeys;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { node, signals: facts } = this;
-    this.layers = createLayers(plans, { node, facts, limits });
+    const seal: PartContext["seal"] = (carrier, prefix) => new Seal(sealer, facts, carrier, prefix);
+    this.layers = createLayers(plans, { node, facts, limits, seal, hasKeys: sealer.hasKeys });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
-    this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
+    this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, seal, userId };
     const context = {
       userId,
       userInfo,

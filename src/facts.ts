@@ -37,6 +37,14 @@ export type DropCause =
   /** It waited too long for the backplane, or too much waited. */
   | "backplane";
 
+/** Something that came from a carrier is not read: see `encryptionKeys`. */
+export interface UnopenedFact {
+  readonly carrier: "backplane" | "history" | "presence" | "tasks";
+  /** The topic, group or job. */
+  readonly target: string;
+  readonly reason: "no-keys" | "unknown-key" | "altered" | "not-encrypted";
+}
+
 export interface Facts {
   /** A consumer accepted a client. */
   readonly connected: Signal<ConnectionFact & { readonly tookMs: number }>;
@@ -69,6 +77,8 @@ export interface Facts {
    * says how many), and after the backplane had to subscribe anew (then without `group`: any of them).
    */
   readonly lost: Signal<{ readonly group?: string; readonly missed?: number }>;
+  /** Something from outside this process could not be decrypted, or should have been encrypted; it is left out. */
+  readonly unopened: Signal<UnopenedFact>;
   /** A client that came back has been given what it missed in a group. */
   readonly recovered: Signal<GroupFact & { readonly messages: number }>;
   /** What a client missed in a group with history cannot be given; it was told. */
@@ -152,6 +162,7 @@ export function createFacts(): Facts {
     groupSent: signal("groupSent"),
     dropped: signal("dropped"),
     lost: signal("lost"),
+    unopened: signal("unopened"),
     recovered: signal("recovered"),
     gap: signal("gap"),
     present: signal("present"),

@@ -43,7 +43,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { Answered, ConnectionFact, Facts } from "./facts.ts";
+export type { Answered, ConnectionFact, Facts, UnopenedFact } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
 export type {
@@ -100,6 +100,7 @@ export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
+export { isSealed, type Seal, Unopened } from "./sealing.ts";
 export { isSameSignature, usableSecrets } from "./secrets.ts";
 export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";

@@ -159,6 +159,8 @@ export type Acknowledge = (answer: unknown) => void;
  * to the listener, as far as anybody can know.
  */
 export interface Backplane {
+  /** What tells this application from others on the same carrier; what is encrypted is bound to it. */
+  readonly prefix?: string;
   /**
    * Begins; once.
    *

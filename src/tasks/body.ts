@@ -1,5 +1,7 @@
 /** What travels with a job, as JSON: the broker does not look into it. */
 
+import { isSealed, Unopened } from "../index.ts";
+
 /** A version that a worker does not know is handed back, so that old and new workers run side by side. */
 export const BODY_VERSION = 1;
 
@@ -30,6 +32,7 @@ export type StepOutcome<Value = unknown> =
 
 /** Undefined: not of a version that is known here. @throws if it is no body at all */
 export function readBody(json: string): Body | undefined {
+  if (isSealed(json)) throw new Unopened("no-keys");
   const body: unknown = JSON.parse(json);
   if (typeof body !== "object" || body === null) throw new Error("the body of a job must be an object");
   return (body as Body).v === BODY_VERSION ? (body as Body) : undefined;

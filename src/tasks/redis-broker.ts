@@ -93,6 +93,10 @@ export class RedisBroker implements TaskBroker {
     this.#root = `${settings.prefix}:tasks`;
   }
 
+  get prefix(): string {
+    return this.#settings.prefix;
+  }
+
   /** @throws ConfigurationError when Redis cannot be used, with what to do */
   async open(listener: BrokerListener): Promise<void> {
     try {

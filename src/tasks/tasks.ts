@@ -29,6 +29,7 @@ import { logTasks } from "./log.ts";
 import { newJob } from "./new-job.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
+import { SealedBroker } from "./sealed-broker.ts";
 import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
 import { type Ticket, type TicketOptions, Tickets } from "./tickets.ts";
 import { type WatchHost, watchRoutes } from "./watching.ts";
@@ -87,8 +88,8 @@ export class Tasks implements ApplicationPart, TaskHost {
   readonly signals: TaskFacts = createTaskFacts();
   readonly groups: GroupPolicies;
   readonly routes: readonly RouteEntry[];
-  readonly broker: TaskBroker;
   readonly queues: Readonly<Record<string, number>>;
+  #broker: TaskBroker;
   readonly #settings: typeof tasksDefaults;
   readonly #tasks = new Map<string, AnyTask>();
   readonly #schedules: readonly Schedule[];
@@ -146,7 +147,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.#schedules = schedules;
     this.#channels = channels;
     this.#clock = clock;
-    this.broker = broker;
+    this.#broker = broker;
     if (logger !== undefined) logTasks(this.signals, logger);
     if (onTired !== undefined) this.signals.tired.connect(() => onTired());
     const { path } = settings;
@@ -155,12 +156,20 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.routes = path === "" ? [] : watchRoutes(path, this.#watchHost());
   }
 
+  /** Where runs wait; encrypted, from the start on, if the application has keys. */
+  get broker(): TaskBroker {
+    return this.#broker;
+  }
+
   /** Opens the broker and, if it is to work on queues, begins. An application does this. @internal */
   async open(context: PartContext): Promise<void> {
     if (this.broker.isShared && context.secrets.length === 0) {
       throw new ConfigurationError([
         "processes that share tasks need a `secret` that all of them know (SLUICE_SECRET), for tickets; make one by: openssl rand -base64 48",
       ]);
+    }
+    if (this.#broker.isShared) {
+      this.#broker = new SealedBroker(this.#broker, context.seal("tasks", this.#broker.prefix));
     }
     this.#context = context;
     this.#tickets = new Tickets(context.secrets);
@@ -355,8 +364,11 @@ export class Tasks implements ApplicationPart, TaskHost {
   }
 
   #watchHost(): WatchHost {
+    const broker = () => this.broker;
     return {
-      broker: this.broker,
+      get broker() {
+        return broker();
+      },
       lookMs: this.#settings.lookMs,
       check: (ticket, user) => this.#checked(ticket, user),
     };
