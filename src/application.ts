@@ -1,11 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
+import { Users } from "./consumer/users.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts, type UnopenedFact } from "./facts.ts";
 import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import type { GroupPolicies } from "./layer/group-policy.ts";
+import type { LimitStore } from "./layer/limit-store.ts";
+import { SharedBucket } from "./layer/shared-bucket.ts";
 import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./layers.ts";
 import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
@@ -13,7 +16,7 @@ import { STOPPING } from "./reasons.ts";
 import { type RouteEntry, Router } from "./router.ts";
 import { Seal, Sealer } from "./sealing.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import type { Allowances, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
+import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget, Scope } from "./types.ts";
 
 /** What a part is opened with. */
 export interface PartContext {
@@ -61,6 +64,12 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
    * changed in turn; `"clear"` among them takes what is not encrypted, too. Left out: nothing is encrypted.
    */
   readonly encryptionKeys?: string | readonly string[];
+  /**
+   * Counts what all nodes together allow a user or an address: `connectionsPerUser`, `eventsPerSecondPerUser`,
+   * `eventsPerSecondPerAddress` and the server's `handshakesPerSecondPerAddress`. By default each node counts by
+   * itself. While it cannot be reached, they do.
+   */
+  readonly sharedLimits?: LimitStore;
   /** What others in groups with presence see of a user; small, as JSON. By default nothing. */
   readonly userInfo?: (user: unknown) => unknown;
   /**
@@ -94,6 +103,9 @@ export class Application {
   readonly #contexts: ReadonlyMap<string, RunnerContext>;
   readonly #runners = new Set<Runner>();
   readonly parts: readonly ApplicationPart[];
+  /** @internal */
+  readonly sharedLimits: LimitStore | undefined;
+  readonly #users: Users;
   readonly #partContext: PartContext;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
@@ -110,6 +122,7 @@ export class Application {
     history,
     secret = [],
     encryptionKeys = [],
+    sharedLimits,
     presence,
     userInfo = () => undefined,
     ...options
@@ -141,10 +154,13 @@ export class Application {
     this.layers = createLayers(plans, { node, facts, limits, seal, hasKeys: sealer.hasKeys });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
+    this.sharedLimits = sharedLimits;
+    this.#users = new Users(limits, node, sharedLimits);
     this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, seal, userId };
     const context = {
       userId,
       userInfo,
+      users: this.#users,
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
@@ -237,17 +253,28 @@ export class Application {
     return new TokenBucket(eventsPerSecond, eventsPerSecond * 2);
   }
 
-  /** @internal */
-  allowances(): Allowances<TokenBucket> {
-    const { newGroupsPerSecond, replayedPerSecond } = this.settings.limits;
+  /** @param address - of whom, as `addressKey` names it; without it they are shared with nobody. @internal */
+  allowances(address?: string): Allowances<RefillingBudget> {
+    const {
+      newGroupsPerSecond,
+      replayedPerSecond,
+      eventsPerSecondPerAddress: perSecond,
+    } = this.settings.limits;
     const burst = Math.max(replayedPerSecond, MIN_REPLAY_BURST);
+    const rate = { perSecond, burst: perSecond * 2 };
+    const events =
+      this.sharedLimits === undefined || address === undefined
+        ? new TokenBucket(rate.perSecond, rate.burst)
+        : new SharedBucket(this.sharedLimits, `events:address:${address}`, rate);
     return {
+      ...(perSecond === 0 ? {} : { events }),
       newGroups: new TokenBucket(newGroupsPerSecond),
       replayed: new TokenBucket(replayedPerSecond, burst),
     };
   }
 
   async #start(): Promise<void> {
+    await this.sharedLimits?.open();
     for (const layer of this.layers.values()) await layer.open();
     for (const part of this.parts) await part.open(this.#partContext);
     this.signals.started.announce({ node: this.node });
@@ -266,6 +293,8 @@ export class Application {
     await this.#settled(parts);
     clearTimeout(deadline);
     await Promise.all([...this.layers.values()].map((layer) => layer.close()));
+    this.#users.close();
+    await this.sharedLimits?.close();
     this.signals.stopped.announce({ node: this.node });
   }
 

@@ -2,6 +2,7 @@
  * The catalogue of facts: who reads it knows the life of a connection and of a message. The core tells
  * nothing in any other way; logs, metrics and dashboards are receivers of these signals.
  */
+import type { LimitName } from "./errors.ts";
 import { Signal } from "./signals.ts";
 import type { DisconnectReason, Scope } from "./types.ts";
 
@@ -45,6 +46,16 @@ export interface UnopenedFact {
   readonly reason: "no-keys" | "unknown-key" | "altered" | "not-encrypted";
 }
 
+/** `user` as `userId` names it; without it nobody, or nobody yet. */
+export interface LimitFact {
+  readonly limit: LimitName;
+  readonly remoteAddress: string;
+  readonly namespace?: string;
+  readonly user?: string;
+}
+
+export type { LimitName };
+
 export interface Facts {
   /** A consumer accepted a client. */
   readonly connected: Signal<ConnectionFact & { readonly tookMs: number }>;
@@ -56,6 +67,8 @@ export interface Facts {
   readonly handled: Signal<ConnectionFact & { readonly what: string; readonly tookMs: number }>;
   /** A client's event was refused and the client told so: `code` says why. */
   readonly refused: Signal<ConnectionFact & { readonly event: string; readonly code: string }>;
+  /** A client has come to a limit: what it wanted was refused, or it was cut. */
+  readonly limited: Signal<LimitFact>;
   /** A hook, handler, middleware or HTTP route threw what was not meant for a client. */
   readonly failed: Signal<Partial<ConnectionFact> & { readonly hook: Hook; readonly error: unknown }>;
   /** `disconnect` has run; nothing of the connection is left. `wasOpen`: the client had been accepted. */
@@ -155,6 +168,7 @@ export function createFacts(): Facts {
     received: signal("received"),
     handled: signal("handled"),
     refused: signal("refused"),
+    limited: signal("limited"),
     failed: signal("failed"),
     disconnected: signal("disconnected"),
     groupAdded: signal("groupAdded"),

@@ -33,6 +33,7 @@ export {
   isForClient,
   isRetryable,
   LayerUnavailable,
+  type LimitName,
   MessageTooLarge,
   NoHandler,
   RateLimited,
@@ -43,7 +44,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { Answered, ConnectionFact, Facts, UnopenedFact } from "./facts.ts";
+export type { Answered, ConnectionFact, Facts, LimitFact, UnopenedFact } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
 export type {
@@ -60,9 +61,11 @@ export type {
   LogSlice,
   Position,
 } from "./layer/history-store.ts";
+export type { LimitStore, Rate, Taken } from "./layer/limit-store.ts";
 export type { History, HistoryMessage } from "./layer/logged-groups.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
+export { MemoryLimits, MemoryLimitsHub } from "./layer/memory-limits.ts";
 export { MemoryPresence, MemoryPresenceHub } from "./layer/memory-presence.ts";
 export type { PresentUser } from "./layer/presence.ts";
 export type {

@@ -141,8 +141,16 @@ export interface Budget {
   readonly refusals: number;
 }
 
+/** One that tells when nothing is missing. */
+export interface RefillingBudget extends Budget {
+  /** Whether nothing has been taken that has not come back. */
+  readonly isFull: boolean;
+}
+
 /** What the clients of one address may still do. */
 export interface Allowances<B extends Budget = Budget> {
+  /** How many events they may send together; undefined: as many as each of them may. */
+  readonly events?: B;
   /** How many groups that have no member here yet they may open. */
   readonly newGroups: B;
   /** How many messages of histories they may be given. */
