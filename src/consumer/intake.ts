@@ -120,7 +120,8 @@ export class Intake {
     this.#budget = budget;
     this.#facts = facts;
     this.#limits = limits;
-    this.#mailbox = new Mailbox(limits.mailbox, handlers.concurrency, (item) => this.#handle(item));
+    const capacity = handlers.mailbox ?? limits.mailbox;
+    this.#mailbox = new Mailbox(capacity, handlers.concurrency, (item) => this.#handle(item));
   }
 
   /** `connect` has ended: what waits may run. */
