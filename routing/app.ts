@@ -15,13 +15,14 @@ import { work } from "./tasks.ts";
 const { PUBLISH_KEYS, REDIS_URL } = process.env;
 
 export function compose(context: ComposeContext): Server {
-  const { backplane, history, presence, secret, processes, serverOptions } = context;
+  const { backplane, history, presence, secret, encryptionKeys, processes, serverOptions } = context;
   // Several processes share these in Redis only; without it the rooms remember nothing and know nobody.
   const canKeep = processes === 1 || REDIS_URL;
   const tasks = new Tasks({ ...context.tasks, ...work });
   const diary = new Diary();
   const app = createApplication({
     backplane,
+    encryptionKeys,
     userInfo: guestInfo,
     ...(canKeep
       ? { routes: chatRoutes({ diary }), groups, history, presence, secret, parts: [tasks, diary] }

@@ -1,19 +1,23 @@
 import { randomBytes } from "node:crypto";
 import { parse as parseCookie } from "cookie";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
+import { Users } from "./consumer/users.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
-import { createFacts, type Facts } from "./facts.ts";
+import { createFacts, type Facts, type UnopenedFact } from "./facts.ts";
 import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
+import type { LimitStore } from "./layer/limit-store.ts";
+import { SharedBucket } from "./layer/shared-bucket.ts";
 import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./layers.ts";
 import type { AddedBy, Complete } from "./marks.ts";
 import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
 import { STOPPING } from "./reasons.ts";
 import { type RouteEntry, Router } from "./router.ts";
+import { Seal, Sealer } from "./sealing.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import type { Allowances, ClientLink, Handshake, Middleware, Scope } from "./types.ts";
+import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget, Scope } from "./types.ts";
 
 /** What a part is opened with. */
 export interface PartContext {
@@ -22,6 +26,8 @@ export interface PartContext {
   readonly signals: Facts;
   /** The application's, for what is signed; may be empty. */
   readonly secrets: readonly string[];
+  /** By the application's `encryptionKeys`, for a carrier of the part's own. */
+  seal(carrier: UnopenedFact["carrier"], prefix: string | undefined): Seal;
   /** As the application's option says. */
   userId(user: unknown): string | undefined;
 }
@@ -56,6 +62,18 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
    * the first signs and all are believed. May be left out if the history is this process' own.
    */
   readonly secret?: string | readonly string[];
+  /**
+   * Encrypt what leaves this process for backplanes, histories, presence stores and workers: 32 random bytes
+   * each, in base64, the same on all nodes and workers. The first encrypts and all decrypt, so that keys can be
+   * changed in turn; `"clear"` among them takes what is not encrypted, too. Left out: nothing is encrypted.
+   */
+  readonly encryptionKeys?: string | readonly string[];
+  /**
+   * Counts what all nodes together allow a user or an address: `connectionsPerUser`, `eventsPerSecondPerUser`,
+   * `eventsPerSecondPerAddress` and the server's `handshakesPerSecondPerAddress`. By default each node counts by
+   * itself. While it cannot be reached, they do.
+   */
+  readonly sharedLimits?: LimitStore;
   /** What others in groups with presence see of a user; small, as JSON. By default nothing. */
   readonly userInfo?: (user: unknown) => unknown;
   /**
@@ -83,10 +101,15 @@ export class Application {
   /** The facts of this application's life; connect receivers to hear them. */
   readonly signals: Facts;
   readonly settings: ApplicationSettings;
+  /** Whether it has `encryptionKeys`. */
+  readonly isEncrypted: boolean;
   /** By the name of the layer. */
   readonly #contexts: ReadonlyMap<string, RunnerContext>;
   readonly #runners = new Set<Runner>();
   readonly parts: readonly ApplicationPart[];
+  /** @internal */
+  readonly sharedLimits: LimitStore | undefined;
+  readonly #users: Users;
   readonly #partContext: PartContext;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
@@ -102,6 +125,8 @@ export class Application {
     groups: ownGroups = {},
     history,
     secret = [],
+    encryptionKeys = [],
+    sharedLimits,
     presence,
     userInfo = () => undefined,
     ...options
@@ -118,21 +143,29 @@ export class Application {
     }
     const plans = planLayers({ ...layers, [DEFAULT_LAYER]: own }, secrets, faults);
     faults.list.push(...strangeLayers(router, [DEFAULT_LAYER, ...Object.keys(layers)]));
-    if (settings === undefined || router === undefined || faults.list.length > 0)
+    const sealer = faults.collect(
+      () => new Sealer(typeof encryptionKeys === "string" ? [encryptionKeys] : encryptionKeys),
+    );
+    if (settings === undefined || router === undefined || !sealer || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;
     this.router = router;
+    this.isEncrypted = sealer.hasKeys;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { node, signals: facts } = this;
-    this.layers = createLayers(plans, { node, facts, limits });
+    const seal: PartContext["seal"] = (carrier, prefix) => new Seal(sealer, facts, carrier, prefix);
+    this.layers = createLayers(plans, { node, facts, limits, seal, hasKeys: sealer.hasKeys });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
-    this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
+    this.sharedLimits = sharedLimits;
+    this.#users = new Users(limits, node, sharedLimits);
+    this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, seal, userId };
     const context = {
       userId,
       userInfo,
       closeKeyed: (key: string, code: number, reason: string) => this.closeKeyed(key, code, reason),
+      users: this.#users,
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
@@ -245,11 +278,21 @@ export class Application {
     return new TokenBucket(eventsPerSecond, eventsPerSecond * 2);
   }
 
-  /** @internal */
-  allowances(): Allowances<TokenBucket> {
-    const { newGroupsPerSecond, replayedPerSecond } = this.settings.limits;
+  /** @param address - of whom, as `addressKey` names it; without it they are shared with nobody. @internal */
+  allowances(address?: string): Allowances<RefillingBudget> {
+    const {
+      newGroupsPerSecond,
+      replayedPerSecond,
+      eventsPerSecondPerAddress: perSecond,
+    } = this.settings.limits;
     const burst = Math.max(replayedPerSecond, MIN_REPLAY_BURST);
+    const rate = { perSecond, burst: perSecond * 2 };
+    const events =
+      this.sharedLimits === undefined || address === undefined
+        ? new TokenBucket(rate.perSecond, rate.burst)
+        : new SharedBucket(this.sharedLimits, `events:address:${address}`, rate);
     return {
+      ...(perSecond === 0 ? {} : { events }),
       newGroups: new TokenBucket(newGroupsPerSecond),
       replayed: new TokenBucket(replayedPerSecond, burst),
     };
@@ -259,6 +302,7 @@ export class Application {
     const layers: ChannelLayer[] = [];
     const parts: ApplicationPart[] = [];
     try {
+      await this.sharedLimits?.open();
       for (const layer of this.layers.values()) {
         await layer.open();
         layers.push(layer);
@@ -270,6 +314,7 @@ export class Application {
     } catch (error) {
       await this.#settled(parts.map(async (part) => part.close(0)));
       await Promise.all(layers.map((layer) => layer.close()));
+      await this.sharedLimits?.close();
       throw error;
     }
     this.signals.started.announce({ node: this.node });
@@ -288,6 +333,8 @@ export class Application {
     await this.#settled(parts);
     clearTimeout(deadline);
     await Promise.all([...this.layers.values()].map((layer) => layer.close()));
+    this.#users.close();
+    await this.sharedLimits?.close();
     this.signals.stopped.announce({ node: this.node });
   }
 

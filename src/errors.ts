@@ -156,10 +156,35 @@ export class InvalidName extends ClientError {
   readonly code = "invalid_name";
 }
 
+/** Limits of which the breaking is told: names of options. */
+export type LimitName =
+  | "eventsPerSecond"
+  | "eventsPerSecondPerUser"
+  | "eventsPerSecondPerAddress"
+  | "pendingEvents"
+  | "groupsPerConnection"
+  | "newGroupsPerSecond"
+  | "replayedPerSecond"
+  | "connectionsPerUser"
+  | "connectionsPerAddress"
+  | "handshakesPerSecond"
+  | "handshakesPerSecondPerAddress"
+  | "namespacesPerConnection"
+  | "floodEvents"
+  | "maxWaitingBytes"
+  | "maxPayloadBytes";
+
 /** Too much in too little time. */
 export class RateLimited extends ClientError {
   readonly code = "rate_limited";
   override readonly closeCode = CloseCode.tooMany;
+  /** The option that says how much, if it is one. */
+  readonly limit: LimitName | undefined;
+
+  constructor(message: string, limit?: LimitName) {
+    super(message);
+    this.limit = limit;
+  }
 }
 
 /** The policy of a group (`mayJoin`) does not let this connection in. */

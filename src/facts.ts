@@ -2,6 +2,7 @@
  * The catalogue of facts: who reads it knows the life of a connection and of a message. The core tells
  * nothing in any other way; logs, metrics and dashboards are receivers of these signals.
  */
+import type { LimitName } from "./errors.ts";
 import { Signal } from "./signals.ts";
 import type { DisconnectReason, Scope } from "./types.ts";
 
@@ -37,6 +38,24 @@ export type DropCause =
   /** It waited too long for the backplane, or too much waited. */
   | "backplane";
 
+/** Something that came from a carrier is not read: see `encryptionKeys`. */
+export interface UnopenedFact {
+  readonly carrier: "backplane" | "history" | "presence" | "tasks";
+  /** The topic, group or job. */
+  readonly target: string;
+  readonly reason: "no-keys" | "unknown-key" | "altered" | "not-encrypted";
+}
+
+/** `user` as `userId` names it; without it nobody, or nobody yet. */
+export interface LimitFact {
+  readonly limit: LimitName;
+  readonly remoteAddress: string;
+  readonly namespace?: string;
+  readonly user?: string;
+}
+
+export type { LimitName };
+
 export interface Facts {
   /** A consumer accepted a client. */
   readonly connected: Signal<ConnectionFact & { readonly tookMs: number }>;
@@ -48,6 +67,8 @@ export interface Facts {
   readonly handled: Signal<ConnectionFact & { readonly what: string; readonly tookMs: number }>;
   /** A client's event was refused and the client told so: `code` says why. */
   readonly refused: Signal<ConnectionFact & { readonly event: string; readonly code: string }>;
+  /** A client has come to a limit: what it wanted was refused, or it was cut. */
+  readonly limited: Signal<LimitFact>;
   /** A hook, handler, middleware or HTTP route threw what was not meant for a client. */
   readonly failed: Signal<Partial<ConnectionFact> & { readonly hook: Hook; readonly error: unknown }>;
   /** `disconnect` has run; nothing of the connection is left. `wasOpen`: the client had been accepted. */
@@ -69,6 +90,8 @@ export interface Facts {
    * says how many), and after the backplane had to subscribe anew (then without `group`: any of them).
    */
   readonly lost: Signal<{ readonly group?: string; readonly missed?: number }>;
+  /** Something from outside this process could not be decrypted, or should have been encrypted; it is left out. */
+  readonly unopened: Signal<UnopenedFact>;
   /** A client that came back has been given what it missed in a group. */
   readonly recovered: Signal<GroupFact & { readonly messages: number }>;
   /** What a client missed in a group with history cannot be given; it was told. */
@@ -145,6 +168,7 @@ export function createFacts(): Facts {
     received: signal("received"),
     handled: signal("handled"),
     refused: signal("refused"),
+    limited: signal("limited"),
     failed: signal("failed"),
     disconnected: signal("disconnected"),
     groupAdded: signal("groupAdded"),
@@ -152,6 +176,7 @@ export function createFacts(): Facts {
     groupSent: signal("groupSent"),
     dropped: signal("dropped"),
     lost: signal("lost"),
+    unopened: signal("unopened"),
     recovered: signal("recovered"),
     gap: signal("gap"),
     present: signal("present"),

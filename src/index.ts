@@ -35,6 +35,7 @@ export {
   isRetryable,
   JoinRefused,
   LayerUnavailable,
+  type LimitName,
   MessageTooLarge,
   NoHandler,
   RateLimited,
@@ -45,7 +46,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { Answered, ConnectionFact, Facts } from "./facts.ts";
+export type { Answered, ConnectionFact, Facts, LimitFact, UnopenedFact } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
 export type {
@@ -63,9 +64,11 @@ export type {
   LogSlice,
   Position,
 } from "./layer/history-store.ts";
+export type { LimitStore, Rate, Taken } from "./layer/limit-store.ts";
 export type { History, HistoryMessage } from "./layer/logged-groups.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
+export { MemoryLimits, MemoryLimitsHub } from "./layer/memory-limits.ts";
 export { MemoryPresence, MemoryPresenceHub } from "./layer/memory-presence.ts";
 export type { PresentUser } from "./layer/presence.ts";
 export type {
@@ -106,6 +109,7 @@ export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
+export { isSealed, type Seal, Unopened } from "./sealing.ts";
 export { isSameSignature, usableSecrets } from "./secrets.ts";
 export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";

@@ -1,6 +1,6 @@
 /** The channel layers of an application: the one that everybody uses, and others by name. */
 import { ConfigurationError, type Faults } from "./errors.ts";
-import type { Facts } from "./facts.ts";
+import type { Facts, UnopenedFact } from "./facts.ts";
 import { ChannelLayer, type ChannelLayerOptions } from "./layer/channel-layer.ts";
 import { type GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { HistoryStore } from "./layer/history-store.ts";
@@ -9,7 +9,11 @@ import { MemoryHistory } from "./layer/memory-history.ts";
 import { MemoryPresence } from "./layer/memory-presence.ts";
 import type { PresenceStore } from "./layer/presence-store.ts";
 import { Receipts } from "./layer/receipts.ts";
+import { SealedBackplane } from "./layer/sealed-backplane.ts";
+import { SealedHistory } from "./layer/sealed-history.ts";
+import { SealedPresence } from "./layer/sealed-presence.ts";
 import type { ApplicationSettings } from "./options.ts";
+import type { Seal } from "./sealing.ts";
 import type { Backplane } from "./types.ts";
 
 /** What one layer stands on. */
@@ -31,6 +35,10 @@ export interface LayersContext {
   readonly node: string;
   readonly facts: Facts;
   readonly limits: ApplicationSettings["limits"];
+  /** For a carrier with that prefix. */
+  seal(carrier: UnopenedFact["carrier"], prefix: string | undefined): Seal;
+  /** Whether there are keys. */
+  readonly hasKeys: boolean;
 }
 
 /** What a layer will be made of, once all options have been looked at. */
@@ -64,15 +72,40 @@ export function planLayers(
 
 export function createLayers(
   plans: ReadonlyMap<string, Plan>,
-  { node, facts, limits }: LayersContext,
+  { node, facts, limits, ...sealing }: LayersContext,
 ): ReadonlyMap<string, ChannelLayer> {
   const { maxMessageBytes } = limits;
   return new Map(
-    [...plans].map(([name, { presence, policies: _, ...plan }]) => {
+    [...plans].map(([name, clear]) => {
+      const { presence, ...plan } = sealed(clear, sealing);
       const present = presence && { presence: { ...presence, limits } };
       return [name, new ChannelLayer({ name, node, facts, maxMessageBytes, ...plan, ...present })];
     }),
   );
+}
+
+/** Also without keys: what others have encrypted is then told. What is this process' own stays as it is. */
+function sealed(
+  { backplane, history, presence }: Omit<Plan, "policies">,
+  { seal, hasKeys }: Pick<LayersContext, "seal" | "hasKeys">,
+): Omit<Plan, "policies"> {
+  const isSealed = (isOwn: boolean) => hasKeys || !isOwn;
+  const who = seal("presence", presence?.store.prefix ?? history?.store.prefix);
+  const log = seal("history", history?.store.prefix);
+  const store =
+    history && isSealed(!history.store.isShared)
+      ? new SealedHistory(history.store, log, who)
+      : history?.store;
+  return {
+    backplane: isSealed(backplane instanceof MemoryBackplane)
+      ? new SealedBackplane(backplane, seal("backplane", backplane.prefix))
+      : backplane,
+    ...(history && store ? { history: { ...history, store } } : {}),
+    presence:
+      presence && isSealed(presence.store instanceof MemoryPresence)
+        ? { ...presence, store: new SealedPresence(presence.store, who) }
+        : presence,
+  };
 }
 
 function planOf(

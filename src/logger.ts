@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from "pino";
 import { ConfigurationError } from "./errors.ts";
-import type { ConnectionFact, Facts } from "./facts.ts";
+import type { ConnectionFact, Facts, UnopenedFact } from "./facts.ts";
 import { printable } from "./names.ts";
 
 export type { Logger };
@@ -71,6 +71,9 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
     signals.answered.connect(({ path, tookMs, ...fact }) => {
       logger.debug({ ...fact, path: printable(path), tookMs: Math.round(tookMs) }, "answered");
     }),
+    signals.unopened.connect(({ carrier, target, reason }) => {
+      limit(() => logger.error({ carrier, target: printable(target), reason }, UNOPENED[reason]));
+    }),
     signals.layerDown.connect((fact) => logger.error(fact, "other nodes cannot be reached")),
     signals.layerUp.connect(({ layer, downMs }) => {
       logger.info({ layer, downMs: Math.round(downMs) }, "other nodes can be reached again");
@@ -83,6 +86,17 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
     for (const end of ends) end();
   };
 }
+
+/** With what to do. */
+const UNOPENED: Readonly<Record<UnopenedFact["reason"], string>> = {
+  "no-keys":
+    "left out: it is encrypted, and this process has no encryptionKeys; give all the same (SLUICE_ENCRYPTION_KEYS)",
+  "unknown-key":
+    "left out: it was encrypted by a key that this process does not have; give all the same encryptionKeys",
+  altered: "left out: it was changed on its way, cut off, or written where it does not belong",
+  "not-encrypted":
+    "left out: it is not encrypted; some process has no encryptionKeys (see the guide to begin without loss), or a stranger wrote it",
+};
 
 function who({ channel, route, scope }: Partial<ConnectionFact>): object {
   return { channel, route, namespace: scope && printable(scope.namespace) };

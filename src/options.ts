@@ -20,6 +20,12 @@ export const applicationDefaults = {
     maxWaitingBytes: 1_048_576,
     /** Events that one client may send per second, over all its routes; as many again in a burst. */
     eventsPerSecond: 100,
+    /** The same for all connections of one user together, as `userId` names them; 0: as many as each may. */
+    eventsPerSecondPerUser: 0,
+    /** The same for all clients of one address together; 0: as many as each may. */
+    eventsPerSecondPerAddress: 0,
+    /** Connections that one user may have at once; 0: any number. */
+    connectionsPerUser: 0,
     /** Refused events, less `eventsPerSecond` forgiven each second, after which a client is cut with 4429. */
     floodEvents: 1_000,
     /** Groups without a member on this node that the clients of one address may open per second. */
@@ -78,6 +84,10 @@ export const serverDefaults = {
     /** Bytes of one packet of a client; a larger one ends its connection (WebSocket close code 1009). */
     maxPayloadBytes: 100_000,
     connectionsPerAddress: 10_000,
+    /** New connections that this node takes per second, twice as many in a burst; 0: any number. */
+    handshakesPerSecond: 0,
+    /** The same for the clients of one address. */
+    handshakesPerSecondPerAddress: 0,
     /** Routes that one client may have open at once on one connection. */
     namespacesPerConnection: 50,
   },

@@ -1,10 +1,10 @@
-import type { Budget } from "./types.ts";
+import type { RefillingBudget } from "./types.ts";
 
 /**
  * A token bucket: holds up to `burst` tokens, gains `perSecond` of them a second, and each `take` costs
  * one or as many as asked. It needs no timer: it looks at the clock when it is asked.
  */
-export class TokenBucket implements Budget {
+export class TokenBucket implements RefillingBudget {
   readonly #perSecond: number;
   readonly #burst: number;
   readonly #now: () => number;

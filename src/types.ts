@@ -192,8 +192,16 @@ export interface Budget {
   readonly refusals: number;
 }
 
+/** One that tells when nothing is missing. */
+export interface RefillingBudget extends Budget {
+  /** Whether nothing has been taken that has not come back. */
+  readonly isFull: boolean;
+}
+
 /** What the clients of one address may still do. */
 export interface Allowances<B extends Budget = Budget> {
+  /** How many events they may send together; undefined: as many as each of them may. */
+  readonly events?: B;
   /** How many groups that have no member here yet they may open. */
   readonly newGroups: B;
   /** How many messages of histories they may be given. */
@@ -210,6 +218,8 @@ export type Acknowledge = (answer: unknown) => void;
  * to the listener, as far as anybody can know.
  */
 export interface Backplane {
+  /** What tells this application from others on the same carrier; what is encrypted is bound to it. */
+  readonly prefix?: string;
   /**
    * Begins; once.
    *

@@ -30,6 +30,8 @@ export interface ComposeContext {
   readonly tasks: TasksContext;
   /** For `createApplication`: `SLUICE_SECRET`; empty if it is not set. */
   readonly secret: readonly string[];
+  /** For `createApplication`: `SLUICE_ENCRYPTION_KEYS`; empty if it is not set. */
+  readonly encryptionKeys: readonly string[];
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */
   readonly serverOptions: Required<Pick<ServerOptions, "host" | "port">> &
     Pick<ServerOptions, "origins" | "trustedProxies" | "drainDelayMs" | "drainMs" | "stopTimeoutMs">;

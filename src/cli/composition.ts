@@ -33,12 +33,18 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
     history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
     presence: (await redisPresence(environment)) ?? (processes > 1 ? new NoPresence() : new MemoryPresence()),
     secret: environment.SLUICE_SECRET ?? [],
+    encryptionKeys: environment.SLUICE_ENCRYPTION_KEYS ?? [],
     tasks: tasks.options,
     serverOptions: { ...where, ...serverOptions(environment, processes) },
     logger,
     processes,
   };
   const server = await composed(context);
+  if (context.encryptionKeys.length > 0 && !server.app.isEncrypted) {
+    throw new ConfigurationError([
+      `SLUICE_ENCRYPTION_KEYS is set, but ${module} does not use it: give createApplication({ encryptionKeys }) what its compose is given`,
+    ]);
+  }
   logSignals(server.app.signals, logger);
   return { server, tasks };
 }

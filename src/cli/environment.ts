@@ -68,6 +68,11 @@ export const VARIABLES = {
     "signs what clients show when they come back to groups with history; the same on all nodes, at least 32 characters; of several, by commas, the first signs and all are believed",
     list,
   ),
+  SLUICE_ENCRYPTION_KEYS: variable(
+    "",
+    "encrypt what travels through Redis and is kept there; the same on all nodes and workers, each made by `openssl rand -base64 32`; of several, by commas, the first encrypts and all decrypt",
+    list,
+  ),
   ORIGINS: variable(
     "",
     "pages of which other origins may connect, e.g. `https://a.example, *.b.example`",

@@ -1,7 +1,7 @@
 import { createApplication } from "../application.ts";
 import type { ChannelLayer } from "../layer/channel-layer.ts";
 import { applicationDefaults } from "../options.ts";
-import type { Backplane, Message } from "../types.ts";
+import type { Message } from "../types.ts";
 import { sharedBackplane } from "./backplane.ts";
 import { UsageError } from "./complaint.ts";
 import type { Environment } from "./environment.ts";
@@ -17,9 +17,7 @@ const MAX_INPUT_BYTES = 16 * applicationDefaults.limits.maxMessageBytes;
  */
 export async function send(group: string, json: string, environment: Environment): Promise<void> {
   const message = await readJson(json);
-  await withLayer(await sharedBackplane(environment, "send"), (layer) =>
-    layer.groupSend(group, message as Message),
-  );
+  await withLayer("send", environment, (layer) => layer.groupSend(group, message as Message));
 }
 
 /** `sluice emit`: sends an event to the clients of a group's members, on every node. Otherwise as `send`. */
@@ -30,14 +28,18 @@ export async function emit(
   environment: Environment,
 ): Promise<void> {
   const payload = json === undefined ? undefined : await readJson(json);
-  await withLayer(await sharedBackplane(environment, "emit"), (layer) =>
-    layer.groupEmit(group, event, payload),
-  );
+  await withLayer("emit", environment, (layer) => layer.groupEmit(group, event, payload));
 }
 
 /** A node that serves nobody, for as long as it takes to say something. */
-async function withLayer(backplane: Backplane, say: (layer: ChannelLayer) => Promise<void>): Promise<void> {
-  const app = createApplication({ routes: [], backplane });
+async function withLayer(
+  command: string,
+  environment: Environment,
+  say: (layer: ChannelLayer) => Promise<void>,
+): Promise<void> {
+  const backplane = await sharedBackplane(environment, command);
+  const encryptionKeys = environment.SLUICE_ENCRYPTION_KEYS ?? [];
+  const app = createApplication({ routes: [], backplane, encryptionKeys });
   try {
     await app.start();
     await say(app.layer);

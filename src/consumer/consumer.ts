@@ -175,6 +175,8 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
   static readonly events?: Readonly<Record<string, EventEntry>>;
   /** How many handlers of one instance may run at once; more than 1 gives up their order. Default 1. */
   static readonly concurrency?: number;
+  /** Messages and events that may wait for one instance. By default `limits.mailbox` of the application. */
+  static readonly mailbox?: number;
   /**
    * Changes payloads on their way: of events to and from its clients, acknowledgements, answers to `ask`,
    * and what `groupEmit` of an instance sends. For values that JSON does not have.
@@ -396,6 +398,7 @@ export interface ConsumerClass<T extends ConsumerTypes = ConsumerTypes> {
   readonly groups?: readonly string[] | ((scope: Scope<never, never>) => readonly string[]);
   readonly events?: Readonly<Record<string, EventEntry>>;
   readonly concurrency?: number;
+  readonly mailbox?: number;
   readonly codec?: PayloadCodec;
   readonly layer?: string;
 }

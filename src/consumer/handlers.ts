@@ -26,6 +26,8 @@ export interface HandlerTable {
   readonly events: ReadonlyMap<string, EventRow>;
   readonly messages: ReadonlyMap<string, MessageHandler>;
   readonly concurrency: number;
+  /** Undefined: as the application says. */
+  readonly mailbox: number | undefined;
   readonly codec: PayloadCodec | undefined;
   groupsOf(scope: Scope): readonly string[];
 }
@@ -37,6 +39,7 @@ interface Described {
   readonly groups?: unknown;
   readonly events?: unknown;
   readonly concurrency?: unknown;
+  readonly mailbox?: unknown;
   readonly codec?: unknown;
 }
 
@@ -50,7 +53,8 @@ export function handlerTable(consumer: Described, base: object): HandlerTable {
   const table = {
     events: eventRows(consumer, faults),
     messages: messageHandlers(consumer, base, faults),
-    concurrency: concurrencyOf(consumer, faults),
+    concurrency: countOf("concurrency", consumer, faults) ?? 1,
+    mailbox: countOf("mailbox", consumer, faults),
     codec: codecOf(consumer, faults),
     groupsOf: groupsOf(consumer, faults),
   };
@@ -130,12 +134,12 @@ function codecOf({ name, codec }: Described, faults: string[]): PayloadCodec | u
   return isCodec ? (codec as PayloadCodec) : undefined;
 }
 
-function concurrencyOf({ name, concurrency = 1 }: Described, faults: string[]): number {
-  if (typeof concurrency === "number" && Number.isInteger(concurrency) && concurrency >= 1) {
-    return concurrency;
-  }
-  faults.push(`${name}.concurrency must be a whole number of at least 1, not ${String(concurrency)}`);
-  return 1;
+function countOf(what: "concurrency" | "mailbox", consumer: Described, faults: string[]): number | undefined {
+  const count = consumer[what];
+  if (count === undefined) return undefined;
+  if (typeof count === "number" && Number.isInteger(count) && count >= 1) return count;
+  faults.push(`${consumer.name}.${what} must be a whole number of at least 1, not ${String(count)}`);
+  return undefined;
 }
 
 function groupsOf({ name, groups = [] }: Described, faults: string[]): (scope: Scope) => readonly string[] {

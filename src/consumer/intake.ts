@@ -14,20 +14,13 @@ import {
   Refusal,
   verdictOf,
 } from "../errors.ts";
-import type { ConnectionFact, DropCause, Facts, Hook } from "../facts.ts";
+import type { ConnectionFact, DropCause, Facts, Hook, LimitName } from "../facts.ts";
 import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
-import type {
-  Acknowledge,
-  AroundHook,
-  Budget,
-  DisconnectReason,
-  Frame,
-  Message,
-  OutgoingEvent,
-} from "../types.ts";
+import type { Acknowledge, AroundHook, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
+import type { EventBudget } from "./event-budget.ts";
 import { type EventRow, type HandlerTable, type PayloadCodec, validateLater } from "./handlers.ts";
 import { Mailbox } from "./mailbox.ts";
 
@@ -55,6 +48,8 @@ export interface IntakeHost {
   /** Ends the connection; the client is told. */
   end(reason: DisconnectReason): void;
   close(code: number, reason: string): void;
+  /** The client has come to a limit. */
+  limited(limit: LimitName): void;
   /** Announces a failure and ends the connection, unless it is only the aftermath of its end. */
   fail(hook: Hook, error: unknown): void;
 }
@@ -104,7 +99,7 @@ const CONNECTION_CLOSED = new Refusal({
 export class Intake {
   readonly #host: IntakeHost;
   readonly #handlers: HandlerTable;
-  readonly #budget: Budget;
+  readonly #budget: EventBudget;
   readonly #facts: Facts;
   readonly #limits: IntakeLimits;
   readonly #mailbox: Mailbox<Item>;
@@ -118,13 +113,20 @@ export class Intake {
   #pendingBytes = 0;
 
   /** @param budget - how many events the client may send */
-  constructor(host: IntakeHost, handlers: HandlerTable, budget: Budget, facts: Facts, limits: IntakeLimits) {
+  constructor(
+    host: IntakeHost,
+    handlers: HandlerTable,
+    budget: EventBudget,
+    facts: Facts,
+    limits: IntakeLimits,
+  ) {
     this.#host = host;
     this.#handlers = handlers;
     this.#budget = budget;
     this.#facts = facts;
     this.#limits = limits;
-    this.#mailbox = new Mailbox(limits.mailbox, handlers.concurrency, (item) => this.#handle(item));
+    const capacity = handlers.mailbox ?? limits.mailbox;
+    this.#mailbox = new Mailbox(capacity, handlers.concurrency, (item) => this.#handle(item));
   }
 
   /** `connect` has ended: what waits may run. */
@@ -199,7 +201,9 @@ export class Intake {
       if (this.#budget.refusals > this.#limits.floodEvents) {
         this.#host.end(FLOOD);
       }
-      throw new RateLimited("too many events in too little time; slow down");
+      const limit = this.#budget.refusedBy;
+      this.#host.limited(limit);
+      throw new RateLimited("too many events in too little time; slow down", limit);
     }
     if (event === ReservedEvent.history) return this.#readHistory(args[0], acknowledge);
     if (event === ReservedEvent.auth) return this.#refresh(args[0], acknowledge);
@@ -212,6 +216,7 @@ export class Intake {
       throw new NoHandler("nothing here handles an event of that name");
     }
     if (this.#pendingEvents >= this.#limits.pendingEvents) {
+      this.#host.limited("pendingEvents");
       throw new ChannelFull("too many events wait to be handled; wait for acknowledgements");
     }
     if (!this.#mailbox.post({ event: name, payload: args[0], row, acknowledge })) {

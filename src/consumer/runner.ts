@@ -18,7 +18,7 @@ import {
   NoHandler,
   RateLimited,
 } from "../errors.ts";
-import type { ConnectionFact, Facts, Hook } from "../facts.ts";
+import type { ConnectionFact, Facts, Hook, LimitName } from "../facts.ts";
 import type { ChannelLayer, HistoryOptions } from "../layer/channel-layer.ts";
 import type { Claim, Claims } from "../layer/claims.ts";
 import type { Member, PositionEvent } from "../layer/fan-out.ts";
@@ -54,9 +54,11 @@ import type {
   EmitOptions,
   GroupSendOptions,
 } from "./consumer.ts";
+import { EventBudget } from "./event-budget.ts";
 import type { HandlerTable } from "./handlers.ts";
 import { Intake, type IntakeHost, type IntakeLimits } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
+import type { UserPlace, Users } from "./users.ts";
 
 /** What all connections of an application share. */
 export interface RunnerContext {
@@ -67,6 +69,7 @@ export interface RunnerContext {
   readonly policies: PolicyTable;
   /** Ends all connections with that key, on all layers. */
   readonly closeKeyed: (key: string, code: number, reason: string) => Promise<void>;
+  readonly users: Users;
   /** As in `options.ts`. */
   readonly limits: IntakeLimits & {
     readonly groupsPerConnection: number;
@@ -111,6 +114,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   readonly #client: RunnerClient;
   readonly #intake: Intake;
   readonly #outbox: Outbox;
+  readonly #events: EventBudget;
+  /** Of its user. */
+  #place: UserPlace | undefined;
   readonly #startedAt = performance.now();
   #state: "connecting" | "open" | "closing" | "closed" = "connecting";
   #scope: Scope;
@@ -140,7 +146,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#client = client;
     this.#scope = { ...client.scope, connection: this.#connectionFace() };
     this.channel = channelName(context.layer.node, client.scope.id);
-    this.#intake = new Intake(this, route.handlers, client.link.events, context.facts, context.limits);
+    this.#events = new EventBudget(client.link.events);
+    this.#events.add("eventsPerSecondPerAddress", client.allowances.events);
+    this.#intake = new Intake(this, route.handlers, this.#events, context.facts, context.limits);
     this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
     this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
     this.whenOpen = new Promise((resolve) => {
@@ -216,8 +224,21 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     if (this.#state === "open") this.#intake.receive(event, args, acknowledge);
   }
 
-  readHistory(payload: unknown): Promise<unknown> {
-    return this.#context.layer.clientHistory(this, payload);
+  async readHistory(payload: unknown): Promise<unknown> {
+    try {
+      return await this.#context.layer.clientHistory(this, payload);
+    } catch (error) {
+      if (error instanceof RateLimited) this.limited("replayedPerSecond");
+      throw error;
+    }
+  }
+
+  limited(limit: LimitName): void {
+    const { limited } = this.#context.facts;
+    if (!limited.hasReceivers) return;
+    const { namespace, remoteAddress } = this.#scope;
+    const user = this.#user === undefined ? {} : { user: this.#user };
+    limited.announce({ limit, namespace, remoteAddress, ...user }, this.sender);
   }
 
   /** The carrier has lost the client. */
@@ -429,10 +450,18 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     const { layer, limits } = this.#context;
     if (!layer.isIn(group, this.channel)) {
       if (layer.groupCount(this.channel) >= limits.groupsPerConnection) {
-        throw new RateLimited(`a connection may be in ${limits.groupsPerConnection} groups at once`);
+        this.limited("groupsPerConnection");
+        throw new RateLimited(
+          `a connection may be in ${limits.groupsPerConnection} groups at once`,
+          "groupsPerConnection",
+        );
       }
       if (!layer.isUsed(group) && !this.#client.allowances.newGroups.take()) {
-        throw new RateLimited("too many new groups in too little time; try again in a second");
+        this.limited("newGroupsPerSecond");
+        throw new RateLimited(
+          "too many new groups in too little time; try again in a second",
+          "newGroupsPerSecond",
+        );
       }
     }
     await layer.groupAdd(group, this.channel);
@@ -529,8 +558,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   async #connect(scope: Scope): Promise<void> {
     this.#checkConnecting();
     this.#scope = scope;
-    const { userId, userInfo, layer } = this.#context;
+    const { userId, userInfo, users, layer } = this.#context;
     this.#user = userId(scope.user);
+    if (this.#user !== undefined && users.areLimited) await this.#enter(users, this.#user);
     if (this.#user !== undefined) this.#info = layer.encodeInfo(() => userInfo(scope.user));
     layer.attach(this);
     try {
@@ -547,6 +577,19 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       throw this.#reported("connect", error);
     }
     this.#checkConnecting();
+  }
+
+  async #enter(users: Users, user: string): Promise<void> {
+    try {
+      // One for all routes of a connection, as it is its allowance.
+      this.#place = await users.enter(user, this.#client.link.events);
+    } catch (error) {
+      if (error instanceof RateLimited) this.limited("connectionsPerUser");
+      throw error;
+    }
+    if (this.#reason !== undefined) this.#place.leave();
+    this.#checkConnecting();
+    this.#events.add("eventsPerSecondPerUser", this.#place.events);
   }
 
   #construct(scope: Scope): Consumer {
@@ -651,6 +694,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#settleOpen(false);
     for (const end of this.#ears) end();
     this.#context.layer.detach(this.channel, reason.kind === "stopping");
+    this.#place?.leave();
+    if (reason.kind === "limit") {
+      this.limited(reason.code === CloseCode.flood ? "floodEvents" : "maxWaitingBytes");
+    }
     // A client that went of itself may have said something last; it is heard. Messages have nowhere to go.
     this.#intake.end(wasOpen && (reason.kind === "client" || reason.kind === "transport"));
     // Not at once: it may be in the middle of a delivery to others, and this runs code of the application.

@@ -101,6 +101,10 @@ export class RedisHistory implements HistoryStore {
     this.logs = new RedisLogs(settings.positionTtlMs, (group) => this.#top(group));
   }
 
+  get prefix(): string {
+    return this.#settings.prefix;
+  }
+
   /** @throws ConfigurationError when Redis cannot be used, with what to do */
   open(): Promise<void> {
     return this.#commands.open(() => this.#rehearse());

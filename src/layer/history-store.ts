@@ -55,6 +55,8 @@ export interface Appended extends Position {
  * and go, no message is lost by it.
  */
 export interface HistoryStore {
+  /** What tells this application from others in the same place; what is encrypted is bound to it. */
+  readonly prefix?: string;
   /** Whether other processes see the same logs; the application then needs a secret that all of them share. */
   readonly isShared: boolean;
   /**

@@ -86,6 +86,8 @@ export interface PresenceListener {
  * by the node that did it.
  */
 export interface PresenceStore {
+  /** What tells this application from others in the same place; what is encrypted is bound to it. */
+  readonly prefix?: string;
   /** How long a node may be silent; also how long users of a node that stops are held, so that they can move. */
   readonly leaseMs: number;
   /**

@@ -163,6 +163,8 @@ export interface BrokerListener {
  * `add` may then have happened all the same, and can be repeated with the same id.
  */
 export interface TaskBroker {
+  /** What tells this application from others in the same place; what is encrypted is bound to it. */
+  readonly prefix?: string;
   /** Whether workers in other processes see the same jobs. */
   readonly isShared: boolean;
   /** @throws ConfigurationError when it cannot work as it was set up, with what to do */

@@ -106,6 +106,10 @@ export class RedisPresence implements PresenceStore {
     this.#commands = commands;
   }
 
+  get prefix(): string {
+    return this.#settings.prefix;
+  }
+
   get leaseMs(): number {
     return this.#settings.leaseMs;
   }

@@ -85,6 +85,10 @@ export class RedisBackplane implements Backplane {
     });
   }
 
+  get prefix(): string {
+    return this.#settings.prefix;
+  }
+
   async open(listener: BackplaneListener): Promise<void> {
     if (this.#listener !== undefined) throw new LayerUnavailable("a Redis backplane opens once");
     this.#listener = listener;

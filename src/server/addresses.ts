@@ -1,10 +1,9 @@
 import { addressKey } from "../address-key.ts";
-import type { TokenBucket } from "../token-bucket.ts";
-import type { Allowances } from "../types.ts";
+import type { Allowances, RefillingBudget } from "../types.ts";
 
 interface Entry {
   connections: number;
-  readonly allowances: Allowances<TokenBucket>;
+  readonly allowances: Allowances<RefillingBudget>;
 }
 
 /** How many addresses without a connection are remembered before the idle ones are let go. */
@@ -14,11 +13,11 @@ const SWEEP_AT = 10_000;
 export class Addresses {
   readonly #entries = new Map<string, Entry>();
   readonly #limit: number;
-  readonly #allow: () => Allowances<TokenBucket>;
+  readonly #allow: (address: string) => Allowances<RefillingBudget>;
   #sweepAt = SWEEP_AT;
 
   /** @param allow - makes what a new address has */
-  constructor(limit: number, allow: () => Allowances<TokenBucket>) {
+  constructor(limit: number, allow: (address: string) => Allowances<RefillingBudget>) {
     this.#limit = limit;
     this.#allow = allow;
   }
@@ -31,7 +30,7 @@ export class Addresses {
   enter(address: string): { readonly allowances: Allowances; leave(): void } {
     if (this.#entries.size >= this.#sweepAt) this.#sweep();
     const key = addressKey(address);
-    const entry = this.#entries.get(key) ?? { connections: 0, allowances: this.#allow() };
+    const entry = this.#entries.get(key) ?? { connections: 0, allowances: this.#allow(key) };
     this.#entries.set(key, entry);
     entry.connections += 1;
     let left = false;
@@ -58,5 +57,6 @@ export class Addresses {
 }
 
 function isUnspent({ connections, allowances }: Entry): boolean {
-  return connections === 0 && allowances.newGroups.isFull && allowances.replayed.isFull;
+  const { newGroups, replayed, events } = allowances;
+  return connections === 0 && newGroups.isFull && replayed.isFull && events?.isFull !== false;
 }

@@ -114,6 +114,11 @@ export function endAcknowledgements(socket: Socket): void {
   acks?.clear();
 }
 
+/** Whether a connection was closed because its client sent more at once than it may, as `ws` says it. */
+export function isPayloadTooLarge(description: unknown): boolean {
+  return description instanceof Error && description.message.includes("Max payload size exceeded");
+}
+
 /**
  * A complete WebSocket frame (RFC 6455, section 5.2: final, text, unmasked) around an Engine.IO message
  * (`4` and the text), in one buffer. Engine.IO writes it as it is to every client with a WebSocket

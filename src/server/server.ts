@@ -17,10 +17,11 @@ import { Addresses } from "./addresses.ts";
 import { checkedHeaders, type HandshakeHeaders, Hosts, watchArrivals } from "./arrivals.ts";
 import { type Carrier, pause, spread } from "./draining.ts";
 import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
+import { Handshakes } from "./handshakes.ts";
 import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
 import { bind, describe, type Listening } from "./listening.ts";
-import { refuseWhen } from "./refusal.ts";
+import { refuseTooMany, refuseWhen } from "./refusal.ts";
 import { clientAddress } from "./scope.ts";
 import { checkConnectionsOf, newSessionId } from "./shared-port.ts";
 import { SocketCarrier } from "./socket.ts";
@@ -62,6 +63,7 @@ export class Server {
   readonly #http: HttpServer | HttpsServer;
   readonly #ownsHttp: boolean;
   readonly #addresses: Addresses;
+  readonly #handshakes: Handshakes;
   readonly #origins: Origins;
   readonly #hosts: Hosts;
   readonly #headers: HandshakeHeaders;
@@ -89,7 +91,8 @@ export class Server {
     const { limits, hosts, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
     this.#hosts = new Hosts(hosts);
-    this.#addresses = new Addresses(limits.connectionsPerAddress, () => app.allowances());
+    this.#addresses = new Addresses(limits.connectionsPerAddress, (address) => app.allowances(address));
+    this.#handshakes = new Handshakes(limits, app.sharedLimits);
     this.express = express();
     this.express.disable("x-powered-by");
     // What is added after `listen` comes after our own error handler: Express' must show no stack either.
@@ -99,6 +102,7 @@ export class Server {
     const streams = new StreamCarrier({
       app,
       addresses: this.#addresses,
+      tooMany: (request) => this.#tooMany(request),
       origins: this.#origins,
       settings: this.settings,
       headers: this.#headers,
@@ -186,6 +190,9 @@ export class Server {
     this.express.use(lastErrors(this.app));
     this.#io = this.#createIo();
     this.#io.engine.use(refuseWhen(() => this.#isLeaving));
+    if (this.#handshakes.areLimited) {
+      this.#io.engine.use(refuseTooMany((request) => this.#tooMany(request)));
+    }
     this.#carriers.push(new SocketCarrier(this.#io, this.app, this.#addresses, this.settings));
     this.#stopWatching = watchArrivals(this.#http, this.settings, this.app.signals);
     if (this.#ownsHttp) {
@@ -245,7 +252,18 @@ export class Server {
     if (!this.#hosts.allows(host)) return "this server has another name";
     if (!this.#origins.allows(origin, host)) return "this origin may not connect";
     const address = clientAddress(request, this.settings.trustedProxies);
-    return this.#addresses.hasRoom(address) ? undefined : "too many connections from this address";
+    if (this.#addresses.hasRoom(address)) return undefined;
+    this.app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress: address });
+    return "too many connections from this address";
+  }
+
+  /** The same for one that comes too soon after others. */
+  async #tooMany(request: IncomingMessage): Promise<string | undefined> {
+    const remoteAddress = clientAddress(request, this.settings.trustedProxies);
+    const limit = await this.#handshakes.take(remoteAddress);
+    if (limit === undefined) return undefined;
+    this.app.signals.limited.announce({ limit, remoteAddress });
+    return "too many new connections in too little time; come back later";
   }
 
   /** Of all requests, those of Socket.IO too. */

@@ -6,6 +6,7 @@ import {
   AskTimeout,
   ConnectionClosed,
   isRetryable,
+  type LimitName,
   RateLimited,
   RouteNotFound,
   verdictOf,
@@ -17,7 +18,13 @@ import type { Acknowledge, Budget, ClientLink } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import { Connection } from "./connection.ts";
 import type { Carrier } from "./draining.ts";
-import { clientsOf, type EngineSocket, endAcknowledgements, refuseSilently } from "./engine-internals.ts";
+import {
+  clientsOf,
+  type EngineSocket,
+  endAcknowledgements,
+  isPayloadTooLarge,
+  refuseSilently,
+} from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
 import { clientAddress, handshakeOf } from "./scope.ts";
 import { Turn } from "./turn.ts";
@@ -166,10 +173,19 @@ export class SocketCarrier implements Carrier {
   }
 
   #checkRoom(connection: Connection, namespace: string): void {
-    if (!connection.takeEvent()) throw new RateLimited("too many events in too little time; slow down");
-    if (connection.size >= this.#settings.limits.namespacesPerConnection) {
+    const { remoteAddress } = connection;
+    const limited = (limit: LimitName) =>
+      this.#app.signals.limited.announce({ limit, remoteAddress, namespace });
+    if (!connection.takeEvent()) {
+      limited("eventsPerSecond");
+      throw new RateLimited("too many events in too little time; slow down", "eventsPerSecond");
+    }
+    const { namespacesPerConnection } = this.#settings.limits;
+    if (connection.size >= namespacesPerConnection) {
+      limited("namespacesPerConnection");
       throw new RateLimited(
-        `a connection may have ${this.#settings.limits.namespacesPerConnection} routes open`,
+        `a connection may have ${namespacesPerConnection} routes open`,
+        "namespacesPerConnection",
       );
     }
     this.#supersede(connection.runnerOf(namespace));
@@ -212,7 +228,11 @@ export class SocketCarrier implements Carrier {
     const { connectTimeoutMs, limits } = this.#app.settings;
     const address = clientAddress(conn.request, trustedProxies);
     const { allowances, leave } = this.#addresses.enter(address);
-    conn.once("close", leave);
+    conn.once("close", (_reason: string, description: unknown) => {
+      leave();
+      if (!isPayloadTooLarge(description)) return;
+      this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress: address });
+    });
     const connection = new Connection(
       conn,
       address,

@@ -6,6 +6,7 @@
  * Where the client is in groups with history stands in the `id` of events: it goes on there.
  */
 import { randomBytes, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import express, { type Request, type RequestHandler, type Response, Router } from "express";
 import type { Application } from "../application.ts";
 import type { Runner } from "../consumer/runner.ts";
@@ -130,6 +131,8 @@ interface PostAnswer {
 export interface StreamOptions {
   readonly app: Application;
   readonly addresses: Addresses;
+  /** Why no new stream is taken from this client, if it comes too soon after others. */
+  tooMany(request: IncomingMessage): Promise<string | undefined>;
   readonly origins: Origins;
   readonly settings: ServerSettings;
   readonly headers: HandshakeHeaders;
@@ -199,14 +202,21 @@ export class StreamCarrier implements Carrier {
   async #get(request: Request, response: Response): Promise<void> {
     // Gone before it was our turn: nothing would tell us again.
     if (response.destroyed) return;
-    const { app, addresses, settings, isLeaving } = this.#options;
+    const { app, addresses, settings, isLeaving, tooMany } = this.#options;
     if (isLeaving()) return sendError(response, new ConnectionDenied(STOPPING.code, STOPPING.message));
+    const refusal = await tooMany(request);
+    if (response.destroyed) return;
+    if (refusal !== undefined) return sendError(response.set("Retry-After", "1"), new RateLimited(refusal));
     const places = new StreamPlaces(request.headers["last-event-id"]);
     const auth = { sluice: places.greeting };
     const handshake = handshakeOf(request, "sse", request.path, auth, settings.trustedProxies);
     const { remoteAddress } = handshake;
     if (!addresses.hasRoom(remoteAddress)) {
-      return sendError(response, new RateLimited("too many connections from this address"));
+      app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress });
+      return sendError(
+        response,
+        new RateLimited("too many connections from this address", "connectionsPerAddress"),
+      );
     }
     const { allowances, leave } = addresses.enter(remoteAddress);
     response.once("close", leave);

@@ -90,7 +90,24 @@ export const brokerErrors = {
       child,
       cause: parsed(error),
     }),
+  /** Whether it is one of these, by its looks. */
+  isOwn: (error: string) => OWN_CODES.has(codeOf(parsed(error))),
 };
+
+const OWN_CODES = new Set<unknown>(["removed", "worker_died", "internal", "child_failed"]);
+
+function codeOf(value: unknown): unknown {
+  return (value as { readonly code?: unknown } | null)?.code;
+}
+
+/** The child and its error in what `brokerErrors.childFailed` made; undefined for what is something else. */
+export function childFailed(error: string): { readonly child: string; readonly cause: string } | undefined {
+  const fault = parsed(error);
+  if (codeOf(fault) !== "child_failed") return undefined;
+  const { child, cause } = fault as { readonly child?: unknown; readonly cause?: unknown };
+  if (typeof child !== "string") return undefined;
+  return { child, cause: typeof cause === "string" ? cause : JSON.stringify(cause ?? null) };
+}
 
 /** The failure of a job whose children ended so, if it is one. */
 export function childFailure(outcomes: readonly ChildOutcome[]): string | undefined {

@@ -90,6 +90,10 @@ export class RedisBroker implements TaskBroker {
     this.#following = new RedisFollowing(this.#hearing, this.#root, (ids) => this.#ended(ids));
   }
 
+  get prefix(): string {
+    return this.#settings.prefix;
+  }
+
   /** @throws ConfigurationError when Redis cannot be used, with what to do */
   async open(listener: BrokerListener): Promise<void> {
     try {

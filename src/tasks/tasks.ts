@@ -24,6 +24,7 @@ import { logTasks } from "./log.ts";
 import { newJob } from "./new-job.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
+import { SealedBroker } from "./sealed-broker.ts";
 import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
 import { type Ticket, type TicketOptions, Tickets } from "./tickets.ts";
 import { WatchedRuns } from "./watched-runs.ts";
@@ -85,8 +86,8 @@ export class Tasks implements ApplicationPart, TaskHost {
   /** Facts of tasks in this process. */
   readonly signals: TaskFacts = createTaskFacts();
   readonly routes: readonly RouteEntry[];
-  readonly broker: TaskBroker;
   readonly queues: Readonly<Record<string, number>>;
+  #broker: TaskBroker;
   readonly #settings: typeof tasksDefaults;
   readonly #tasks = new Map<string, AnyTask>();
   readonly #schedules: readonly Schedule[];
@@ -144,11 +145,16 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.#schedules = schedules;
     this.#channels = channels;
     this.#clock = clock;
-    this.broker = broker;
+    this.#broker = broker;
     if (logger !== undefined) logTasks(this.signals, logger);
     if (onTired !== undefined) this.signals.tired.connect(() => onTired());
     const { path } = settings;
     this.routes = path === "" ? [] : watchRoutes(path, this.#watchHost());
+  }
+
+  /** Where runs wait; encrypted, from the start on, if the application has keys. */
+  get broker(): TaskBroker {
+    return this.#broker;
   }
 
   /** Opens the broker and, if it is to work on queues, begins. An application does this. @internal */
@@ -157,6 +163,9 @@ export class Tasks implements ApplicationPart, TaskHost {
       throw new ConfigurationError([
         "processes that share tasks need a `secret` that all of them know (SLUICE_SECRET), for tickets; make one by: openssl rand -base64 48",
       ]);
+    }
+    if (this.#broker.isShared) {
+      this.#broker = new SealedBroker(this.#broker, context.seal("tasks", this.#broker.prefix));
     }
     this.#context = context;
     this.#tickets = new Tickets(context.secrets);
@@ -352,9 +361,14 @@ export class Tasks implements ApplicationPart, TaskHost {
   #watchHost(): WatchHost {
     const { asksPerSecond } = this.#settings;
     const asks = new AddressBuckets(asksPerSecond, asksPerSecond * 2);
+    // Not yet the one that it will be.
+    const broker: WatchHost["broker"] = {
+      find: (id) => this.broker.find(id),
+      follow: (id, follower) => this.broker.follow(id, follower),
+    };
     return {
-      broker: this.broker,
-      runs: new WatchedRuns(this.broker, this.#settings.lookMs),
+      broker,
+      runs: new WatchedRuns(broker, this.#settings.lookMs),
       check: (ticket, { user, remoteAddress }) => {
         const waitMs = asks.take(remoteAddress);
         if (waitMs === 0) return this.#checked(ticket, user);

@@ -20,12 +20,12 @@ interface WatchedRun {
  * with a connection, the record is looked at when nothing was heard for a while.
  */
 export class WatchedRuns {
-  readonly #broker: TaskBroker;
+  readonly #broker: Pick<TaskBroker, "find" | "follow">;
   readonly #lookMs: number;
   readonly #runs = new Map<string, WatchedRun>();
 
   /** @param lookMs - how long nothing may be heard of a run before its record is looked at */
-  constructor(broker: TaskBroker, lookMs: number) {
+  constructor(broker: Pick<TaskBroker, "find" | "follow">, lookMs: number) {
     this.#broker = broker;
     this.#lookMs = lookMs;
   }

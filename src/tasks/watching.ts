@@ -21,7 +21,7 @@ import type { Ticket } from "./tickets.ts";
 import { isNews, type WatchedRuns } from "./watched-runs.ts";
 
 export interface WatchHost {
-  readonly broker: TaskBroker;
+  readonly broker: Pick<TaskBroker, "find" | "follow">;
   readonly runs: WatchedRuns;
   /** @throws RateLimited, TicketRefused */
   check(ticket: unknown, scope: Pick<Scope, "user" | "remoteAddress">): Ticket;

@@ -4,6 +4,8 @@ export type { BrokerCluster } from "./broker-exam.ts";
 export { brokerExam } from "./broker-exam.ts";
 export type { HistoryCluster, HistoryTtls } from "./history-exam.ts";
 export { historyExam } from "./history-exam.ts";
+export type { LimitCluster } from "./limit-exam.ts";
+export { limitExam } from "./limit-exam.ts";
 export type { PresenceCluster } from "./presence-exam.ts";
 export { presenceExam } from "./presence-exam.ts";
 export type { Entry, TestClientOptions } from "./test-client.ts";

@@ -90,6 +90,39 @@ test("the mailbox that one consumer has filled takes no room from others of the 
   await until(() => got.get("stuck") === 11, "what waited is handled");
 });
 
+test("a class says how much may wait for each of its consumers, and others keep what is usual", async () => {
+  const { passed, open } = gate();
+  const waiting = new Map<string, number>();
+  class Roomy extends Consumer {
+    static override readonly groups = ["room"];
+    async roomTick(): Promise<void> {
+      await passed;
+      waiting.set(this.constructor.name, (waiting.get(this.constructor.name) ?? 0) + 1);
+    }
+  }
+  class Narrow extends Roomy {
+    static override readonly mailbox = 3;
+  }
+  const live = await serve({
+    routes: [route("/roomy", Roomy), route("/narrow", Narrow)],
+    limits: { mailbox: 10 },
+  });
+  for (const path of ["/roomy", "/narrow"]) await connected(live.client(path));
+  for (let i = 0; i < 8; i++) await live.app.layer.groupSend("room", { type: "room.tick" });
+  open();
+  await until(() => waiting.get("Roomy") === 8, "all that there was room for");
+  await until(() => live.app.isIdle, "nothing waits");
+  // None runs before the turn of the event loop in which it came is over, so all of three wait.
+  expect(waiting.get("Narrow")).toBeLessThanOrEqual(4);
+  expect(waiting.get("Narrow")).toBeGreaterThanOrEqual(3);
+  class Wrong extends Consumer {
+    static override readonly mailbox = 0;
+  }
+  expect(() => createApplication({ routes: [route("/", Wrong)] })).toThrow(
+    "Wrong.mailbox must be a whole number of at least 1, not 0",
+  );
+});
+
 redisTest("a message to one channel arrives, wherever in a Cluster of Redis it goes through", async () => {
   const group = await RedisGroup.cluster(3, 0);
   atEnd(() => group.close());
