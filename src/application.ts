@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { parse as parseCookie } from "cookie";
+import type { Clock } from "./clock.ts";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts } from "./facts.ts";
@@ -63,6 +64,8 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
    * or a number is itself, and an object is its `id`.
    */
   readonly userId?: (user: unknown) => string | undefined;
+  /** For tests: by which users are held who have no connection for a while (`graceMs`). */
+  readonly clock?: Clock;
 }
 
 /** More than is asked for at once, which would never be there otherwise. */
@@ -104,6 +107,7 @@ export class Application {
     secret = [],
     presence,
     userInfo = () => undefined,
+    clock,
     ...options
   }: ApplicationOptions) {
     const faults = new Faults();
@@ -125,7 +129,7 @@ export class Application {
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { node, signals: facts } = this;
-    this.layers = createLayers(plans, { node, facts, limits });
+    this.layers = createLayers(plans, { node, facts, limits, clock });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
     this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, userId };
@@ -214,6 +218,12 @@ export class Application {
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
     return runner;
+  }
+
+  /** As if its process had been killed: no hook runs, nobody is told. For the test kit. @internal */
+  vanish(): Promise<void> {
+    for (const runner of this.#runners) runner.vanish();
+    return this.stop({ withinMs: 0 });
   }
 
   /** Announces that a client asked for what no route has, and returns the error that says so. @internal */

@@ -1,4 +1,5 @@
 /** The channel layers of an application: the one that everybody uses, and others by name. */
+import type { Clock } from "./clock.ts";
 import { ConfigurationError, type Faults } from "./errors.ts";
 import type { Facts } from "./facts.ts";
 import { ChannelLayer, type ChannelLayerOptions } from "./layer/channel-layer.ts";
@@ -28,6 +29,8 @@ export interface LayerOptions {
 export const DEFAULT_LAYER = "default";
 
 export interface LayersContext {
+  /** By which users are held who have no connection for a while. */
+  readonly clock: Clock | undefined;
   readonly node: string;
   readonly facts: Facts;
   readonly limits: ApplicationSettings["limits"];
@@ -64,12 +67,12 @@ export function planLayers(
 
 export function createLayers(
   plans: ReadonlyMap<string, Plan>,
-  { node, facts, limits }: LayersContext,
+  { node, facts, limits, clock }: LayersContext,
 ): ReadonlyMap<string, ChannelLayer> {
   const { maxMessageBytes } = limits;
   return new Map(
     [...plans].map(([name, { presence, policies: _, ...plan }]) => {
-      const present = presence && { presence: { ...presence, limits } };
+      const present = presence && { presence: { ...presence, limits, clock } };
       return [name, new ChannelLayer({ name, node, facts, maxMessageBytes, ...plan, ...present })];
     }),
   );
