@@ -28,6 +28,7 @@ import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from
 import type { Addresses } from "./addresses.ts";
 import type { HandshakeHeaders } from "./arrivals.ts";
 import { atAge, type Carrier } from "./draining.ts";
+import { isGone, onGone } from "./gone.ts";
 import { fail, requestScope, sendError } from "./http.ts";
 import { handshakeOf } from "./scope.ts";
 import { isSilent, newsIn, type PlaceNews, StreamPlaces } from "./stream-places.ts";
@@ -198,7 +199,7 @@ export class StreamCarrier implements Carrier {
 
   async #get(request: Request, response: Response): Promise<void> {
     // Gone before it was our turn: nothing would tell us again.
-    if (response.destroyed) return;
+    if (isGone(response)) return;
     const { app, addresses, settings, isLeaving } = this.#options;
     if (isLeaving()) return sendError(response, new ConnectionDenied(STOPPING.code, STOPPING.message));
     const places = new StreamPlaces(request.headers["last-event-id"]);
@@ -209,20 +210,20 @@ export class StreamCarrier implements Carrier {
       return sendError(response, new RateLimited("too many connections from this address"));
     }
     const { allowances, leave } = addresses.enter(remoteAddress);
-    response.once("close", leave);
+    onGone(response, leave);
     const cut = () => {
       runner.lost(TOO_SLOW);
       response.destroy();
     };
     const link = new StreamLink(response, places, app, cut);
     const runner = app.connect("sse", handshake, link, allowances);
-    response.once("close", () => runner.lost(connectionLost("stream closed")));
+    onGone(response, () => runner.lost(connectionLost("stream closed")));
     try {
       await runner.admit();
     } catch (error) {
       return sendError(response, error);
     }
-    if (response.destroyed) return;
+    if (isGone(response)) return;
     this.#open(runner, link, response);
   }
 
@@ -250,7 +251,7 @@ export class StreamCarrier implements Carrier {
       if (!response.writableEnded) response.write(": \n\n");
     }, this.#options.settings.pingIntervalMs);
     const forgetAge = atAge(this.#options.settings.maxAgeMs, () => runner.end(AGED));
-    response.once("close", () => {
+    onGone(response, () => {
       clearInterval(heartbeat);
       forgetAge();
       this.#streams.delete(channel);
