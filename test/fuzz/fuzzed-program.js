@@ -33,7 +33,7 @@ const keys = parsePublishingKeys(`fuzzer:${process.env.PUBLISH_HASH}:all,logged`
 server.express.use("/api", publishing({ layer: app.layer, signals: app.signals, keys }));
 const { url, port } = await server.listen();
 
-process.on("message", async ({ ask, number, path }) => {
+async function answer({ ask, number, path }) {
   if (ask === "state") {
     for (let i = 0; i < 3; i += 1) {
       globalThis.gc();
@@ -51,5 +51,6 @@ process.on("message", async ({ ask, number, path }) => {
     tell({ number, state: { sizes: app.sizes } });
     process.disconnect();
   }
-});
+}
+process.on("message", (question) => void answer(question));
 tell({ number: 0, state: { url, port } });
