@@ -1,6 +1,6 @@
 /**
  * The page's end of a {@link TestClient}: a socket with the face of one of socket.io-client 4, so that what
- * pages are built from (`recover`, `presence`, `watchTask` of `sluice/client`, or code of the page itself)
+ * pages are built from (`recover`, `presence`, `useToken`, `watchTask` of `sluice/client`, or code of the page itself)
  * runs on it unchanged.
  */
 

@@ -4,7 +4,7 @@
  */
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { Consumer, createApplication, type Message, type Middleware, route } from "sluice";
-import { presence, recover } from "sluice/client";
+import { presence, recover, useToken } from "sluice/client";
 import { createServer } from "sluice/server";
 import { TestClient } from "sluice/testing";
 import { io, type Socket } from "socket.io-client";
@@ -243,4 +243,22 @@ test("next, pending and take see what the page would, and nothing twice", async 
   await ann.expectSilence("said");
   // Two joins, one of them again, a leave, and what was said.
   expect(recovery.position("den")?.offset).toBe(6);
+});
+
+test("a page shows a new token in each connection, however long it takes to have one", async () => {
+  class Guarded extends Consumer {
+    override connect() {
+      if (this.scope.auth.token !== "second") this.deny(4401, `not with the ${this.scope.auth.token} one`);
+    }
+  }
+  const app = createApplication({ routes: [route("/guarded", Guarded)] });
+  endings.push(() => app.stop());
+  const client = new TestClient(app, "/guarded");
+  const tokens = ["first", "second"];
+  useToken(client.socket, async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return String(tokens.shift());
+  });
+  expect(await client.connect()).toMatchObject({ accepted: false, reason: "not with the first one" });
+  expect(await client.connect()).toEqual({ accepted: true });
 });
