@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { parse as parseCookie } from "cookie";
+import type { Clock } from "./clock.ts";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { Users } from "./consumer/users.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
@@ -81,6 +82,8 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
    * or a number is itself, and an object is its `id`.
    */
   readonly userId?: (user: unknown) => string | undefined;
+  /** For tests: by which users are held who have no connection for a while (`graceMs`). */
+  readonly clock?: Clock;
 }
 
 /** More than is asked for at once, which would never be there otherwise. */
@@ -129,6 +132,7 @@ export class Application {
     sharedLimits,
     presence,
     userInfo = () => undefined,
+    clock,
     ...options
   }: ApplicationOptions) {
     const faults = new Faults();
@@ -155,7 +159,7 @@ export class Application {
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { node, signals: facts } = this;
     const seal: PartContext["seal"] = (carrier, prefix) => new Seal(sealer, facts, carrier, prefix);
-    this.layers = createLayers(plans, { node, facts, limits, seal, hasKeys: sealer.hasKeys });
+    this.layers = createLayers(plans, { node, facts, limits, clock, seal, hasKeys: sealer.hasKeys });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
     this.sharedLimits = sharedLimits;
@@ -247,6 +251,12 @@ export class Application {
     void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
     return runner;
+  }
+
+  /** As if its process had been killed: no hook runs, nobody is told. For the test kit. @internal */
+  vanish(): Promise<void> {
+    for (const runner of this.#runners) runner.vanish();
+    return this.stop({ withinMs: 0 });
   }
 
   /** Announces that a client asked for what no route has, and returns the error that says so. @internal */

@@ -3,6 +3,7 @@ export { AddressBuckets } from "./address-buckets.ts";
 export { addressKey } from "./address-key.ts";
 export type { Application, ApplicationOptions, ApplicationPart, PartContext } from "./application.ts";
 export { createApplication } from "./application.ts";
+export { type Clock, type ClockTimer, ManualClock, realClock } from "./clock.ts";
 export type {
   AskOptions,
   ConsumerClass,

@@ -1,4 +1,5 @@
 /** The channel layers of an application: the one that everybody uses, and others by name. */
+import type { Clock } from "./clock.ts";
 import { ConfigurationError, type Faults } from "./errors.ts";
 import type { Facts, UnopenedFact } from "./facts.ts";
 import { ChannelLayer, type ChannelLayerOptions } from "./layer/channel-layer.ts";
@@ -32,6 +33,8 @@ export interface LayerOptions {
 export const DEFAULT_LAYER = "default";
 
 export interface LayersContext {
+  /** By which users are held who have no connection for a while. */
+  readonly clock: Clock | undefined;
   readonly node: string;
   readonly facts: Facts;
   readonly limits: ApplicationSettings["limits"];
@@ -72,13 +75,13 @@ export function planLayers(
 
 export function createLayers(
   plans: ReadonlyMap<string, Plan>,
-  { node, facts, limits, ...sealing }: LayersContext,
+  { node, facts, limits, clock, ...sealing }: LayersContext,
 ): ReadonlyMap<string, ChannelLayer> {
   const { maxMessageBytes } = limits;
   return new Map(
     [...plans].map(([name, clear]) => {
       const { presence, ...plan } = sealed(clear, sealing);
-      const present = presence && { presence: { ...presence, limits } };
+      const present = presence && { presence: { ...presence, limits, clock } };
       return [name, new ChannelLayer({ name, node, facts, maxMessageBytes, ...plan, ...present })];
     }),
   );

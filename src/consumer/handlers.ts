@@ -163,8 +163,10 @@ export function validateNow<S extends StandardSchemaV1>(
   schema: S,
   payload: unknown,
 ): StandardSchemaV1.InferOutput<S> {
-  const result = schema["~standard"].validate(payload);
+  const result = stumbling(() => schema["~standard"].validate(payload));
   if (result instanceof Promise) {
+    // Some begin again, asynchronously, after they stumbled: nobody else would hear that they do once more.
+    result.catch(() => {});
     throw new TypeError(
       "this schema validates asynchronously: put it into static events, which waits for it",
     );
@@ -173,7 +175,28 @@ export function validateNow<S extends StandardSchemaV1>(
 }
 
 export async function validateLater(schema: StandardSchemaV1, payload: unknown): Promise<unknown> {
-  return outputOf(await schema["~standard"].validate(payload));
+  try {
+    return outputOf(await schema["~standard"].validate(payload));
+  } catch (error) {
+    throw stumbled(error);
+  }
+}
+
+function stumbling<T>(validate: () => T): T {
+  try {
+    return validate();
+  } catch (error) {
+    throw stumbled(error);
+  }
+}
+
+/**
+ * Schemas compare and convert what they have not looked at yet, e.g. `{ "toString": 1 }` with a number, and
+ * break on it. That is the payload's fault; what else they throw, a look-up that failed say, is theirs.
+ */
+function stumbled(error: unknown): unknown {
+  if (!(error instanceof TypeError || error instanceof RangeError)) return error;
+  return new InvalidMessage("the payload is not valid: it cannot be checked");
 }
 
 function outputOf<Output>(result: StandardSchemaV1.Result<Output>): Output {

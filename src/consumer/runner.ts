@@ -259,6 +259,20 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#giveUp();
   }
 
+  /** As if its process had been killed: nothing runs any more, and nobody is told. For the test kit. */
+  vanish(): void {
+    if (this.#state === "closed") return;
+    this.#reason ??= { kind: "transport", code: 4001, message: "the node was killed" };
+    this.#state = "closed";
+    this.#outbox.discard();
+    this.#settleOpen(false);
+    for (const end of this.#ears) end();
+    this.#giveUp();
+    this.#finish();
+    // After whoever carries it has learnt that nobody answers any more.
+    void this.finished.then(() => this.#intake.end(false));
+  }
+
   // ---- what the layer calls ---------------------------------------------------------------------
 
   write(frame: Frame): void {
@@ -547,7 +561,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       return connecting;
     });
     try {
-      await Promise.race([admission, ended]);
+      await Promise.race([admission, ended, this.#givenUp]);
     } catch (error) {
       this.#end(this.#denialOf(error));
     } finally {
@@ -714,6 +728,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       this.#announceFailure("receive", new Error("a handler still ran and was given up"));
     }
     this.#intake.end(false);
+    if (this.#state === "closed") return;
     if (!(await this.#inTime(this.#disconnect(reason)))) {
       this.#announceFailure("disconnect", new Error("disconnect still ran and was given up"));
     }

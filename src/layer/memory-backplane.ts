@@ -1,3 +1,4 @@
+import { type Clock, type ClockTimer, realClock } from "../clock.ts";
 import { LayerUnavailable } from "../errors.ts";
 import type { Backplane, BackplaneListener } from "../types.ts";
 
@@ -10,10 +11,13 @@ export type Delay = number | (() => number);
  */
 export class MemoryHub {
   readonly #listeners = new Map<string, Set<MemoryBackplane>>();
+  /** @internal */
+  readonly clock: Clock;
   delayMs: Delay;
 
-  constructor(delayMs: Delay = 0) {
+  constructor(delayMs: Delay = 0, clock: Clock = realClock) {
     this.delayMs = delayMs;
+    this.clock = clock;
   }
 
   /** @internal */
@@ -51,7 +55,7 @@ export class MemoryBackplane implements Backplane {
   readonly #hub: MemoryHub;
   readonly #topics = new Set<string>();
   /** What waits for its time; the function runs early when the backplane closes. */
-  readonly #waiting = new Map<NodeJS.Timeout, () => void>();
+  readonly #waiting = new Map<ClockTimer, () => void>();
   /** Messages under way, in the order of sending. */
   readonly #underWay: (() => void)[] = [];
   #listener: BackplaneListener | undefined;
@@ -98,7 +102,7 @@ export class MemoryBackplane implements Backplane {
     for (const topic of this.#topics) this.#hub.remove(topic, this);
     this.#topics.clear();
     for (const [timer, run] of this.#waiting) {
-      clearTimeout(timer);
+      this.#hub.clock.clearTimeout(timer);
       run();
     }
     this.#waiting.clear();
@@ -111,7 +115,7 @@ export class MemoryBackplane implements Backplane {
   #after(delayMs: number): Promise<void> {
     if (delayMs <= 0) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const timer = this.#hub.clock.setTimeout(() => {
         this.#waiting.delete(timer);
         resolve();
       }, delayMs);

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { type Clock, type ClockTimer, realClock } from "../clock.ts";
 import { LayerUnavailable } from "../errors.ts";
 import { type Given, resolveOptions } from "../options.ts";
 import type { Appended, AppendOptions, HistoryStore, LogEntry, LogSlice, Position } from "./history-store.ts";
@@ -21,8 +22,8 @@ export const memoryLogsDefaults = {
 };
 
 export interface MemoryLogsOptions extends Given<typeof memoryLogsDefaults> {
-  /** For tests: milliseconds since 1970. Default `Date.now`. */
-  readonly clock?: () => number;
+  /** For tests: milliseconds since 1970, or a clock, by which delays go as well. Default the machine's. */
+  readonly clock?: (() => number) | Clock;
 }
 
 interface Log {
@@ -54,7 +55,8 @@ const ENTRY_BYTES = 150;
  */
 export class MemoryLogs {
   readonly #settings: typeof memoryLogsDefaults;
-  readonly #clock: () => number;
+  /** @internal */
+  readonly clock: Clock;
   /** In the order of their last append. */
   readonly #logs = new Map<string, Log>();
   /** By group and hash of the key. All live equally long, so the first is the oldest. */
@@ -64,9 +66,9 @@ export class MemoryLogs {
   delayMs: Delay;
 
   /** @throws ConfigurationError that lists every fault */
-  constructor({ clock = Date.now, ...given }: MemoryLogsOptions = {}, delayMs: Delay = 0) {
+  constructor({ clock = realClock, ...given }: MemoryLogsOptions = {}, delayMs: Delay = 0) {
     this.#settings = resolveOptions(memoryLogsDefaults, given, "history");
-    this.#clock = clock;
+    this.clock = typeof clock === "function" ? { ...realClock, now: clock } : clock;
     this.delayMs = delayMs;
   }
 
@@ -153,7 +155,7 @@ export class MemoryLogs {
   }
 
   #now(): number {
-    const now = this.#clock();
+    const now = this.clock.now();
     if (now < this.#sweepAt && now >= this.#sweepAt - SWEEP_MS) return now;
     this.#sweepAt = now + SWEEP_MS;
     for (const group of this.#logs.keys()) this.#find(group, now);
@@ -222,12 +224,14 @@ export class MemoryLogs {
 export class MemoryHistory implements HistoryStore {
   readonly isShared = false;
   readonly logs: MemoryLogs;
-  readonly #asked = new Way();
-  readonly #answered = new Way();
+  readonly #asked: Way;
+  readonly #answered: Way;
   #isOpen = false;
 
   constructor(logs: MemoryLogs = new MemoryLogs()) {
     this.logs = logs;
+    this.#asked = new Way(logs.clock);
+    this.#answered = new Way(logs.clock);
   }
 
   async open(): Promise<void> {
@@ -274,8 +278,13 @@ export class MemoryHistory implements HistoryStore {
 
 /** A way on which nothing overtakes. */
 class Way {
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #clock: Clock;
+  readonly #timers = new Set<ClockTimer>();
   #underWay: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** Resolves on arrival, or early when the way is closed. */
   async go(delayMs: number): Promise<void> {
@@ -283,7 +292,7 @@ class Way {
     await new Promise<void>((arrive) => {
       this.#underWay.push(arrive);
       // Whichever timer comes first lets the first arrive.
-      const timer = setTimeout(() => {
+      const timer = this.#clock.setTimeout(() => {
         this.#timers.delete(timer);
         this.#underWay.shift()?.();
       }, delayMs);
@@ -292,7 +301,7 @@ class Way {
   }
 
   close(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const timer of this.#timers) this.#clock.clearTimeout(timer);
     this.#timers.clear();
     for (const arrive of this.#underWay.splice(0)) arrive();
   }

@@ -1,3 +1,4 @@
+import { type Clock, type ClockTimer, realClock } from "../clock.ts";
 import { ConfigurationError, LayerUnavailable } from "../errors.ts";
 import type { Delay } from "./memory-backplane.ts";
 import { MemoryLogs } from "./memory-history.ts";
@@ -25,6 +26,7 @@ export interface MemoryPresenceNode {
   readonly name: string;
   readonly listener: PresenceListener;
   readonly logs: MemoryLogs | undefined;
+  readonly leaseMs: number;
 }
 
 /**
@@ -34,13 +36,16 @@ export interface MemoryPresenceNode {
 export class MemoryPresenceHub {
   readonly #groups = new Map<string, Group>();
   readonly #nodes = new Set<MemoryPresenceNode>();
-  /** Nodes that have closed, until what they left is removed. */
-  readonly #leaving = new Map<MemoryPresenceNode, NodeJS.Timeout>();
+  /** Nodes that have closed or were lost, until what they left is removed. */
+  readonly #leaving = new Map<MemoryPresenceNode, ClockTimer>();
   #version = 0;
+  /** @internal */
+  readonly clock: Clock;
   delayMs: Delay;
 
-  constructor(delayMs: Delay = 0) {
+  constructor(delayMs: Delay = 0, clock: Clock = realClock) {
     this.delayMs = delayMs;
+    this.clock = clock;
   }
 
   /** How many groups somebody is in. */
@@ -50,7 +55,20 @@ export class MemoryPresenceHub {
 
   /** @internal */
   enter(node: MemoryPresenceNode): void {
+    if (this.#nodes.size === 0) {
+      // While nobody was here nobody was judged: who was lost has a lease from now on to come back.
+      for (const [other, timer] of this.#leaving) {
+        this.clock.clearTimeout(timer);
+        this.#removeAfter(other, other.leaseMs);
+      }
+    }
+    this.#forgive(node);
     this.#nodes.add(node);
+  }
+
+  /** The node says nothing any more, and is gone after its lease if it does not enter again. @internal */
+  lose(node: MemoryPresenceNode): void {
+    if (this.#nodes.delete(node)) this.#removeAfter(node, node.leaseMs);
   }
 
   /** @internal */
@@ -111,14 +129,8 @@ export class MemoryPresenceHub {
 
   /** @internal */
   leave(node: MemoryPresenceNode, holdMs: number): void {
-    this.#nodes.delete(node);
-    if (this.#nodes.size > 0 && holdMs > 0) {
-      this.#leaving.set(
-        node,
-        setTimeout(() => this.#remove(node), holdMs),
-      );
-      return;
-    }
+    if (!this.#nodes.delete(node)) return;
+    if (this.#nodes.size > 0 && holdMs > 0) return this.#removeAfter(node, holdMs);
     this.#remove(node);
     if (this.#nodes.size === 0) for (const other of this.#leaving.keys()) this.#remove(other);
   }
@@ -128,9 +140,21 @@ export class MemoryPresenceHub {
     return typeof this.delayMs === "function" ? this.delayMs() : this.delayMs;
   }
 
-  #remove(node: MemoryPresenceNode): void {
-    clearTimeout(this.#leaving.get(node));
+  #removeAfter(node: MemoryPresenceNode, ms: number): void {
+    const timer = this.clock.setTimeout(() => {
+      if (this.#nodes.size > 0) this.#remove(node);
+    }, ms);
+    this.#leaving.set(node, timer);
+  }
+
+  #forgive(node: MemoryPresenceNode): void {
+    const timer = this.#leaving.get(node);
+    if (timer !== undefined) this.clock.clearTimeout(timer);
     this.#leaving.delete(node);
+  }
+
+  #remove(node: MemoryPresenceNode): void {
+    this.#forgive(node);
     const [teller] = this.#nodes;
     for (const [name, { users }] of [...this.#groups]) {
       const changes = [...users.keys()].flatMap((user) => this.withdraw(node, name, user, teller) ?? []);
@@ -168,7 +192,7 @@ function sum(at: ReadonlyMap<string, number>): number {
 export class MemoryPresence implements PresenceStore {
   readonly leaseMs: number;
   readonly #hub: MemoryPresenceHub;
-  readonly #waiting = new Map<NodeJS.Timeout, () => void>();
+  readonly #waiting = new Map<ClockTimer, () => void>();
   #node: MemoryPresenceNode | undefined;
 
   /** @param leaseMs - how long users of a node that stops are held */
@@ -183,7 +207,7 @@ export class MemoryPresence implements PresenceStore {
         "groups with history and presence need both in one place, and this history is not in memory: give the option presence too, e.g. presence: new RedisPresence({ url }) beside history: new RedisHistory({ url })",
       ]);
     }
-    this.#node = { name, listener, logs };
+    this.#node = { name, listener, logs, leaseMs: this.leaseMs };
     this.#hub.enter(this.#node);
   }
 
@@ -207,11 +231,18 @@ export class MemoryPresence implements PresenceStore {
     const node = this.#node;
     this.#node = undefined;
     for (const [timer, go] of this.#waiting) {
-      clearTimeout(timer);
+      this.#hub.clock.clearTimeout(timer);
       go();
     }
     this.#waiting.clear();
     if (node !== undefined) this.#hub.leave(node, holdMs);
+  }
+
+  /** Says nothing any more, or again; for the test kit. @internal */
+  reach(isReached: boolean): void {
+    if (this.#node === undefined) return;
+    if (isReached) this.#hub.enter(this.#node);
+    else this.#hub.lose(this.#node);
   }
 
   async #ask<T>(answer: (node: MemoryPresenceNode) => T): Promise<T> {
@@ -226,7 +257,7 @@ export class MemoryPresence implements PresenceStore {
     const delayMs = this.#hub.drawDelay();
     if (delayMs <= 0) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const timer = this.#hub.clock.setTimeout(() => {
         this.#waiting.delete(timer);
         resolve();
       }, delayMs);

@@ -1,3 +1,4 @@
+import { type Clock, type ClockTimer, realClock } from "../clock.ts";
 import { LayerUnavailable, RateLimited } from "../errors.ts";
 import type { PresenceChange, PresenceStore } from "./presence-store.ts";
 
@@ -22,9 +23,9 @@ interface Entry {
   readonly channels: Set<string>;
   info: string;
   isUpdate: boolean;
-  /** After the last connection, until then: the end of it by `performance.now()`. */
+  /** After the last connection, until then: the end of it by the clock. */
   heldUntil: number;
-  holding: NodeJS.Timeout | undefined;
+  holding: ClockTimer | undefined;
   /** What the store knows: a number of connections, GONE or UNKNOWN. */
   written: number;
   writing: Promise<void> | undefined;
@@ -46,6 +47,7 @@ const MAX_FAREWELL_MS = 30_000;
 export class OwnUsers {
   readonly #store: PresenceStore;
   readonly #host: OwnUsersHost;
+  readonly #clock: Clock;
   readonly #maxUsers: number;
   readonly #groups = new Map<string, Map<string, Entry>>();
   readonly #unsaid = new Set<Entry>();
@@ -54,7 +56,8 @@ export class OwnUsers {
   #generation = 0;
   #isClosed = false;
 
-  constructor(store: PresenceStore, maxUsers: number, host: OwnUsersHost) {
+  constructor(store: PresenceStore, maxUsers: number, host: OwnUsersHost, clock: Clock = realClock) {
+    this.#clock = clock;
     this.#store = store;
     this.#maxUsers = maxUsers;
     this.#host = host;
@@ -67,7 +70,7 @@ export class OwnUsers {
 
   joined(group: string, user: string, channel: string, info: string): void {
     const entry = this.#entryOf(group, user) ?? this.#add(group, user, info);
-    clearTimeout(entry.holding);
+    this.#endHold(entry);
     entry.holding = undefined;
     entry.channels.add(channel);
     void this.#write(entry);
@@ -78,8 +81,8 @@ export class OwnUsers {
     const entry = this.#entryOf(group, user);
     if (!entry?.channels.delete(channel)) return;
     if (entry.channels.size === 0 && holdMs > 0) {
-      entry.heldUntil = performance.now() + holdMs;
-      entry.holding = setTimeout(() => {
+      entry.heldUntil = this.#clock.now() + holdMs;
+      entry.holding = this.#clock.setTimeout(() => {
         entry.holding = undefined;
         void this.#write(entry);
       }, holdMs);
@@ -141,9 +144,9 @@ export class OwnUsers {
   async close(leaseMs: number): Promise<number> {
     const entries = this.#all();
     this.#isClosed = true;
-    for (const { holding } of entries) clearTimeout(holding);
+    for (const entry of entries) this.#endHold(entry);
     await writings(entries);
-    const now = performance.now();
+    const now = this.#clock.now();
     const holds = entries.map(({ channels, heldUntil, holding }) =>
       channels.size > 0 ? leaseMs : holding === undefined ? 0 : heldUntil - now,
     );
@@ -153,6 +156,10 @@ export class OwnUsers {
       holds.reduce((longest, hold) => Math.max(longest, hold), 0),
       MAX_FAREWELL_MS,
     );
+  }
+
+  #endHold({ holding }: Entry): void {
+    if (holding !== undefined) this.#clock.clearTimeout(holding);
   }
 
   #all(): readonly Entry[] {

@@ -2,6 +2,7 @@
  * Who is in the groups whose policy says so: this node's users are stated to the store, and its members are
  * told who comes and goes, wherever that is.
  */
+import type { Clock } from "../clock.ts";
 import {
   ConfigurationError,
   InvalidMessage,
@@ -67,6 +68,8 @@ export interface PresenceOptions {
     /** Bytes of a user's info as JSON. */
     readonly presenceInfoBytes: number;
   };
+  /** By which users are held who have no connection for a while. */
+  readonly clock?: Clock | undefined;
   /** Tells the nodes that have the group in use. */
   announce(group: string, json: string): void;
   /** Resolves when what was announced has left this node. */
@@ -108,7 +111,7 @@ export class Presence implements PresenceListener, OwnUsersHost {
 
   constructor(options: PresenceOptions) {
     this.#options = options;
-    this.#own = new OwnUsers(options.store, options.limits.usersPerGroup, this);
+    this.#own = new OwnUsers(options.store, options.limits.usersPerGroup, this, options.clock);
   }
 
   async open(): Promise<void> {

@@ -10,6 +10,7 @@ import type { RequestHandler } from "express";
 import { CloseCode, ConfigurationError, ConnectionDenied } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import type { ServerSettings } from "../options.ts";
+import { onGone } from "./gone.ts";
 import { sendError } from "./http.ts";
 import { clientAddress } from "./scope.ts";
 
@@ -26,7 +27,7 @@ export function watchArrivals(
     const startedAt = performance.now();
     // It cannot be asked any more once the connection has gone.
     const remoteAddress = clientAddress(request, trustedProxies);
-    response.once("close", () => {
+    onGone(response, () => {
       answered.announce({
         method,
         path: url.split("?", 1)[0] ?? "",

@@ -6,6 +6,7 @@ import { withChanges } from "../compose.ts";
 import { ConnectionDenied, isForClient, statusOf, verdictOf } from "../errors.ts";
 import { connectionLost } from "../reasons.ts";
 import type { Handshake, Scope } from "../types.ts";
+import { isGone, onGone } from "./gone.ts";
 import { handshakeOf } from "./scope.ts";
 
 /**
@@ -15,8 +16,8 @@ import { handshakeOf } from "./scope.ts";
 export function closedOf(response: ServerResponse): AbortSignal {
   const closed = new AbortController();
   const close = () => closed.abort(connectionLost("answered, or the client has left"));
-  if (response.closed) close();
-  else response.once("close", close);
+  if (response.closed || isGone(response)) close();
+  else onGone(response, close);
   return closed.signal;
 }
 
@@ -98,7 +99,7 @@ async function handle(
 ): Promise<void> {
   response.locals.scope = scope;
   await new Promise<void>((resolve, reject) => {
-    response.once("close", resolve);
+    onGone(response, resolve);
     Promise.resolve(
       handler(request, response, (error?: unknown) =>
         reject(error ?? new ConnectionDenied(4404, "not found")),

@@ -189,6 +189,7 @@ export class Server {
     await this.app.start();
     this.express.use(lastErrors(this.app));
     this.#io = this.#createIo();
+    this.#watchUpgrades();
     this.#io.engine.use(refuseWhen(() => this.#isLeaving));
     if (this.#handshakes.areLimited) {
       this.#io.engine.use(refuseTooMany((request) => this.#tooMany(request)));
@@ -274,6 +275,20 @@ export class Server {
       isUsed(request);
       // So that nobody's next request comes by this connection.
       if (this.#phase !== "serving") response.setHeader("Connection", "close");
+    });
+  }
+
+  /**
+   * Node lets go of a connection that asks for an upgrade, and Engine.IO takes only its own: nobody would hear
+   * an error on the others, which would end the process, nor close them.
+   */
+  #watchUpgrades(): void {
+    const ours = this.settings.path.replace(/\/?$/, "/");
+    this.#http.prependListener("upgrade", (request: IncomingMessage, socket: NetSocket) => {
+      socket.on("error", () => socket.destroy());
+      if (!this.#ownsHttp || request.url?.startsWith(ours)) return;
+      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+      socket.destroySoon();
     });
   }
 

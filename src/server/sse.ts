@@ -29,6 +29,7 @@ import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from
 import type { Addresses } from "./addresses.ts";
 import type { HandshakeHeaders } from "./arrivals.ts";
 import { atAge, type Carrier } from "./draining.ts";
+import { isGone, onGone } from "./gone.ts";
 import { fail, requestScope, sendError } from "./http.ts";
 import { handshakeOf } from "./scope.ts";
 import { isSilent, newsIn, type PlaceNews, StreamPlaces } from "./stream-places.ts";
@@ -201,7 +202,7 @@ export class StreamCarrier implements Carrier {
 
   async #get(request: Request, response: Response): Promise<void> {
     // Gone before it was our turn: nothing would tell us again.
-    if (response.destroyed) return;
+    if (isGone(response)) return;
     const { app, addresses, settings, isLeaving, tooMany } = this.#options;
     if (isLeaving()) return sendError(response, new ConnectionDenied(STOPPING.code, STOPPING.message));
     const refusal = await tooMany(request);
@@ -219,20 +220,20 @@ export class StreamCarrier implements Carrier {
       );
     }
     const { allowances, leave } = addresses.enter(remoteAddress);
-    response.once("close", leave);
+    onGone(response, leave);
     const cut = () => {
       runner.lost(TOO_SLOW);
       response.destroy();
     };
     const link = new StreamLink(response, places, app, cut);
     const runner = app.connect("sse", handshake, link, allowances);
-    response.once("close", () => runner.lost(connectionLost("stream closed")));
+    onGone(response, () => runner.lost(connectionLost("stream closed")));
     try {
       await runner.admit();
     } catch (error) {
       return sendError(response, error);
     }
-    if (response.destroyed) return;
+    if (isGone(response)) return;
     this.#open(runner, link, response);
   }
 
@@ -260,7 +261,7 @@ export class StreamCarrier implements Carrier {
       if (!response.writableEnded) response.write(": \n\n");
     }, this.#options.settings.pingIntervalMs);
     const forgetAge = atAge(this.#options.settings.maxAgeMs, () => runner.end(AGED));
-    response.once("close", () => {
+    onGone(response, () => {
       clearInterval(heartbeat);
       forgetAge();
       this.#streams.delete(channel);

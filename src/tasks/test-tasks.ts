@@ -1,7 +1,12 @@
 /** Tasks in tests: nothing runs before the test says so, and time stands still until the test moves it. */
-import { type Application, type ApplicationOptions, createApplication, InvalidMessage } from "../index.ts";
+import {
+  type Application,
+  type ApplicationOptions,
+  createApplication,
+  InvalidMessage,
+  ManualClock,
+} from "../index.ts";
 import { type Body, readBody } from "./body.ts";
-import { ManualClock } from "./manual-clock.ts";
 import { MemoryBroker } from "./memory-broker.ts";
 import { statusOf, type TaskStatus } from "./status.ts";
 import { Tasks, type TasksOptions } from "./tasks.ts";
@@ -12,6 +17,8 @@ export interface TestTasksOptions extends Pick<TasksOptions, "tasks" | "schedule
     Partial<Pick<ApplicationOptions, "routes">>;
   /** What time it is: milliseconds since 1970, or a Date. Default now. */
   readonly now?: number | Date;
+  /** A clock that others go by as well, e.g. a `TestCluster`'s; `now` does not count then. */
+  readonly clock?: ManualClock;
 }
 
 /** A run as it was enqueued. */
@@ -34,8 +41,8 @@ export class TestTasks {
   readonly #ids: string[] = [];
 
   /** Use {@link testTasks}. @internal */
-  constructor({ application, now = Date.now(), ...options }: TestTasksOptions) {
-    this.#clock = new ManualClock(Number(now));
+  constructor({ application, now = Date.now(), clock, ...options }: TestTasksOptions) {
+    this.#clock = clock ?? new ManualClock(Number(now));
     const broker = new MemoryBroker({ clock: this.#clock });
     this.tasks = new Tasks({ ...options, broker, clock: this.#clock });
     this.app = createApplication({ routes: [], ...application, parts: [this.tasks] });

@@ -835,9 +835,9 @@ describe("when all have left", () => {
     await app.layer.groupSend(GROUP, { type: "chat.message", n: 2 });
     await ann.until(() => ann.places.get(GROUP)?.offset === 2);
     expect(stock.take()).toEqual([
-      { event: "said", payload: 1, bytes: expect.any(Number) },
-      { event: "handled", payload: "2a", bytes: expect.any(Number) },
-      { event: "handled", payload: "2b", bytes: expect.any(Number) },
+      { event: "said", payload: 1 },
+      { event: "handled", payload: "2a" },
+      { event: "handled", payload: "2b" },
     ]);
     await ann.client?.emit("leave");
     ann.absorb();

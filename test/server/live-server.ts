@@ -13,6 +13,7 @@ import {
   type DisconnectReason,
 } from "sluice";
 import { createServer, type Server, type ServerOptions } from "sluice/server";
+import { LiveServer } from "sluice/testing";
 import { Server as IoServer } from "socket.io";
 import { io as connectStock, type ManagerOptions, type Socket, type SocketOptions } from "socket.io-client";
 import { WebSocket } from "ws";
@@ -114,12 +115,12 @@ export interface Live {
 export async function serve(application: ApplicationOptions, options: ServerOptions = {}): Promise<Live> {
   const app = createApplication(application);
   const server = createServer(app, { port: 0, stopTimeoutMs: 200, ...options });
-  atEnd(async () => {
-    await server.stop({ atOnce: true });
-    expect(app.sizes).toEqual(NOTHING);
-  });
+  // What was begun in the test ends before it, and nothing may be left then.
+  let live: LiveServer<Server> | undefined;
+  atEnd(() => (live === undefined ? server.stop({ atOnce: true }) : live.stop()));
   const attach = jest.spyOn(IoServer.prototype, "attach");
-  const { url, port } = await server.listen();
+  live = await LiveServer.start(server, { timeoutMs: DEADLINE_MS });
+  const { url, port } = live;
   const io = attach.mock.contexts.at(-1) as IoServer;
   attach.mockRestore();
   return {
@@ -130,15 +131,10 @@ export async function serve(application: ApplicationOptions, options: ServerOpti
     port,
     client: (namespace, given = {}) => stock(url + namespace, given),
     raw: (given) => RawClient.open(`${url.replace("http", "ws")}/socket.io/`, given),
-    empty: () =>
-      until(
-        () =>
-          server.connections === 0 &&
-          io.engine.clientsCount === 0 &&
-          Object.values(app.sizes).every((size) => size === 0) &&
-          leftInSocketIo(io) === 0,
-        "everything is gone",
-      ).then(() => {}),
+    async empty() {
+      await live.empty();
+      await until(() => io.engine.clientsCount === 0 && leftInSocketIo(io) === 0, "everything is gone");
+    },
   };
 }
 

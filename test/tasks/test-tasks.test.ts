@@ -1,7 +1,6 @@
 import { afterEach, expect, test } from "@jest/globals";
-import { type Application, createApplication } from "sluice";
+import { type Application, createApplication, ManualClock } from "sluice";
 import { crontab, every, schedule, Tasks, type TestTasks, task, testTasks } from "sluice/tasks";
-import { ManualClock } from "../../src/tasks/manual-clock.ts";
 
 let kit: TestTasks;
 afterEach(() => kit.stop());

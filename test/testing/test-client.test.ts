@@ -83,10 +83,10 @@ describe("the test client", () => {
     expect(await client.emit("ask", 1)).toBe(2);
   });
 
-  test("connects once, and first of all", async () => {
+  test("connects first of all, and once at a time", async () => {
     const client = enter();
     expect(() => client.send("a")).toThrow("connect() first");
     await client.connect();
-    await expect(client.connect()).rejects.toThrow("make another");
+    await expect(client.connect()).rejects.toThrow("it is connected already");
   });
 });

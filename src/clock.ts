@@ -1,4 +1,20 @@
-import type { Clock, ClockTimer } from "./clock.ts";
+/** A timer of a {@link Clock}; what it is, only its clock knows. */
+export type ClockTimer = object;
+
+/** Where time comes from, so that tests can move it. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+  setTimeout(run: () => void, ms: number): ClockTimer;
+  clearTimeout(timer: ClockTimer): void;
+}
+
+/** The machine's. */
+export const realClock: Clock = {
+  now: () => Date.now(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
+};
 
 interface Timer {
   readonly at: number;
@@ -27,6 +43,11 @@ export class ManualClock implements Clock {
 
   clearTimeout(timer: ClockTimer): void {
     this.#timers.delete(timer as Timer);
+  }
+
+  /** How many timers wait for their time. */
+  get size(): number {
+    return this.#timers.size;
   }
 
   /** Whether a timer is due by then. */
