@@ -338,8 +338,8 @@ export abstract class Consumer<T extends ConsumerTypes = ConsumerTypes> {
    * Sends its client the list of {@link presence} as the event `sluice.presence`, with
    * `{ type: "list", group, users }`. What the client is told before is in it, what it is told later comes
    * after it; so a client that begins with the list and applies what follows always knows who is there.
-   * In a group with history a client that is still being given what it missed gets the list after that;
-   * this then resolves before.
+   * In a group with history a client that is still being given what it missed gets the list after that, and
+   * where some of the log was just lost, when it is known again who is there; this then resolves before.
    *
    * @throws as {@link presence} does; MessageTooLarge
    */

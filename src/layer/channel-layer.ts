@@ -153,7 +153,7 @@ export class ChannelLayer {
         presence: {
           follow: (group, json, position) => this.#presence?.follow(group, json, position),
           tidings: (group, json) => this.#presence?.tidings(group, json),
-          suspect: (group) => this.#presence?.suspect(group),
+          lost: (group) => this.#presence?.lost(group),
         },
         announce: (group, header, json) =>
           this.#publish(groupTopic(group), header, { json, attachments: [] }),

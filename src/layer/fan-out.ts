@@ -126,10 +126,16 @@ export class FanOut {
     for (const member of members.values()) member.deliver(message, group, position);
   }
 
-  /** In turn with the messages of histories; with their position in the log, if they have one. */
-  tell(group: string, tidings: Tidings, position?: Position): void {
+  /**
+   * In turn with the messages of histories.
+   *
+   * @param to - channels; without it to all members
+   */
+  tell(group: string, tidings: Tidings, to?: ReadonlySet<string>): void {
     const frames = new Map<FrameCodec, Frame>();
-    for (const member of this.all(group)) tellMember(member, group, tidings, position, frames);
+    for (const member of this.all(group)) {
+      if (to?.has(member.channel) !== false) tellMember(member, group, tidings, undefined, frames);
+    }
   }
 
   /** Something about the group's log to the members' clients. */

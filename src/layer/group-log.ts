@@ -175,9 +175,14 @@ export class GroupLog {
   async #read(): Promise<boolean> {
     if (this.policy.conflate) return this.#readLatest();
     const before = this.#position;
+    const announced = [...this.#early.values()];
     // From the last known one on, to see whether it is still the same.
     const { top, entries } = await this.#store.read(this.group, Math.max(before.offset, 1), CHUNK);
     if (this.#isClosed) return false;
+    // What was announced before it was read is in there, or in a log that was set back since.
+    for (const entry of announced) {
+      if (this.#early.get(entry.offset) === entry) this.#early.delete(entry.offset);
+    }
     if (top === undefined) return this.#vanished(before);
     const step = continuation(this.#position, top, entries);
     if (this.#position.epoch === "") this.#begin({ epoch: top.epoch, offset: 0, id: "" });

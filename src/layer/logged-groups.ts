@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { LayerUnavailable } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import { decodePayload, deepFreeze } from "../payload.ts";
-import type { EventPosition, Message } from "../types.ts";
+import type { EventPosition, Frame, FrameCodec, Message } from "../types.ts";
 import type { Claim } from "./claims.ts";
 import { decodeEnvelope, type Envelope, type Header } from "./envelope.ts";
 import { type FanOut, type Member, type Tidings, tellMember } from "./fan-out.ts";
@@ -29,12 +29,19 @@ export interface LoggedGroupsOptions {
 }
 
 export interface LoggedPresence {
-  /** The next entry: what members who have heard all before it are told, if anything. Throws if it cannot be read. */
-  follow(group: string, json: string, position: Position): Tidings | undefined;
+  /**
+   * The next entry: what each member who has heard all before it is told, if anything. Throws if it cannot be
+   * read.
+   */
+  follow(
+    group: string,
+    json: string,
+    position: Position,
+  ): ((channel: string) => Tidings | undefined) | undefined;
   /** An entry for whoever missed it. Throws if it cannot be read. */
   tidings(group: string, json: string): Tidings | undefined;
-  /** Some entries cannot be had. */
-  suspect(group: string): void;
+  /** Some entries cannot be had; the members go on after them. */
+  lost(group: string): void;
 }
 
 /** A message of a group's history. */
@@ -61,8 +68,6 @@ export interface History {
 /** Where a member may come in. */
 export interface Entrance {
   readonly claim: Claim | "too_many" | undefined;
-  /** The first message for a newcomer, where that is not simply so many before the end. */
-  readonly first: number | undefined;
 }
 
 /** From joining to leaving. */
@@ -71,8 +76,8 @@ interface Stay {
   epoch: string;
   /** The offset at which the member was let in; it may read what came after. */
   since: number;
-  /** Where the log was when it joined: whatever came later it is given, if it is kept. */
-  readonly joinedAt: Position;
+  /** Where the log was when it joined, or went on elsewhere: whatever came later it is given, if it is kept. */
+  joinedAt: Position;
   /** To be done when it has heard as much as the others. */
   whenHeld: (() => void) | undefined;
   readonly over: AbortController;
@@ -83,7 +88,8 @@ interface Followed {
   users: number;
   readonly stays: Map<string, Stay>;
   /** Offsets of the last messages before it was followed, once somebody needed them. */
-  saidBefore: Promise<readonly number[]> | undefined;
+  saidBefore: readonly number[] | undefined;
+  readingSaid: Promise<void> | undefined;
   /** And since then; together as many as newcomers are given. */
   said: number[];
 }
@@ -163,6 +169,11 @@ export class LoggedGroups implements GroupLogHost {
     return this.#options.store.logs;
   }
 
+  /** Up to where it was heard; undefined if it is not followed. */
+  positionOf(group: string): Position | undefined {
+    return this.#followed.get(group)?.log.position;
+  }
+
   /** Whether the log was heard up to there, without a hole; also if it is not followed. */
   hasReached(group: string, top: Position | undefined): boolean {
     const log = this.#followed.get(group)?.log;
@@ -203,7 +214,8 @@ export class LoggedGroups implements GroupLogHost {
     let followed = this.#followed.get(group);
     if (followed === undefined) {
       const log = new GroupLog(group, policy, store, this);
-      followed = { log, users: 0, stays: new Map(), saidBefore: undefined, said: [] };
+      const nothing = { saidBefore: undefined, readingSaid: undefined, said: [] };
+      followed = { log, users: 0, stays: new Map(), ...nothing };
       this.#followed.set(group, followed);
       this.#checking ??= setInterval(() => void this.#check(), CHECK_MS);
     }
@@ -211,15 +223,18 @@ export class LoggedGroups implements GroupLogHost {
     try {
       const { log } = followed;
       await log.opened;
-      const tellsWho = policy.newcomers > 0 && this.#tellsPresence(group);
-      const first = tellsWho ? await this.#firstForNewcomers(followed) : undefined;
+      const needsSaid = policy.newcomers > 0 && this.#tellsPresence(group);
+      if (needsSaid) await this.#readSaid(followed);
       // It counts once: nothing may fail after it.
       const claim = member.claim(group);
       // It may have heard from another node what is not announced here yet.
       const isAhead =
         isClaim(claim) && claim.epoch === log.position.epoch && claim.offset > log.position.offset;
-      if (isAhead && this.#isHonest(claim, group, member)) await log.heal();
-      return { claim, first };
+      if (isAhead && this.#isHonest(claim, group, member)) {
+        await log.heal();
+        if (needsSaid) await this.#readSaid(followed).catch(() => {});
+      }
+      return { claim };
     } catch (error) {
       this.release(group);
       // One that could not be opened is of no use to whoever comes next either.
@@ -228,23 +243,30 @@ export class LoggedGroups implements GroupLogHost {
     }
   }
 
-  /** Read once, not for each newcomer: what it reads is all that they are given. */
-  async #firstForNewcomers(followed: Followed): Promise<number> {
+  /** Once, not for each newcomer: what it reads is all that they are given. */
+  async #readSaid(followed: Followed): Promise<void> {
+    if (followed.saidBefore !== undefined) return;
     const { group, policy } = followed.log;
-    const { newcomers } = policy;
-    followed.saidBefore ??= this.#options.store
-      .readBefore(group, undefined, newcomers)
-      .then(({ entries }) => entries.map(({ offset }) => offset));
-    const reading = followed.saidBefore;
-    try {
-      const before = await reading;
-      const [first = Number.POSITIVE_INFINITY] = followed.said;
-      const said = [...before.filter((offset) => offset < first), ...followed.said];
-      return said[Math.max(said.length - newcomers, 0)] ?? Number.POSITIVE_INFINITY;
-    } catch (error) {
-      if (followed.saidBefore === reading) followed.saidBefore = undefined;
-      throw error;
-    }
+    followed.readingSaid ??= this.#options.store
+      .readBefore(group, undefined, policy.newcomers)
+      .then(({ entries }) => {
+        if (followed.readingSaid === reading) followed.saidBefore = entries.map(({ offset }) => offset);
+      })
+      .finally(() => {
+        if (followed.readingSaid === reading) followed.readingSaid = undefined;
+      });
+    const reading = followed.readingSaid;
+    await reading;
+  }
+
+  /** The first message for a newcomer who comes now. */
+  #firstForNewcomers({ log, saidBefore, said }: Followed): number {
+    const { newcomers } = log.policy;
+    // Where the log has just gone on elsewhere, no more is known.
+    if (saidBefore === undefined) return log.position.offset - newcomers + 1;
+    const [next = Number.POSITIVE_INFINITY] = said;
+    const all = [...saidBefore.filter((offset) => offset < next), ...said];
+    return all[Math.max(all.length - newcomers, 0)] ?? Number.POSITIVE_INFINITY;
   }
 
   release(group: string): void {
@@ -264,7 +286,7 @@ export class LoggedGroups implements GroupLogHost {
     const followed = this.#followed.get(group);
     if (followed === undefined) throw new LayerUnavailable(`the log of "${group}" is not followed`);
     const { log, stays } = followed;
-    const start = this.#startOf(log, member, entrance);
+    const start = this.#startOf(followed, member, entrance);
     const stay: Stay = {
       member,
       epoch: start.position.epoch,
@@ -341,15 +363,27 @@ export class LoggedGroups implements GroupLogHost {
       }
       case "send":
         return fanOut.send(group, toMessage(envelope), position);
-      case "presence": {
-        const tidings = this.#read("follow", group, envelope, position);
-        if (tidings !== undefined) return fanOut.tell(group, tidings, position);
-        for (const member of fanOut.all(group)) member.skip(eventPosition);
-        return;
-      }
+      case "presence":
+        return this.#tellWho(group, envelope, position);
       default:
         this.#unreadable(group);
         fanOut.tellPosition(group, "sluice.position", { group, epoch, offset, id });
+    }
+  }
+
+  #tellWho(group: string, { payload }: Envelope, position: Position): void {
+    const { fanOut, presence } = this.#options;
+    const told = this.#readable(group, () => presence.follow(group, payload.json, position));
+    const frames = new Map<Tidings, Map<FrameCodec, Frame>>();
+    for (const member of fanOut.all(group)) {
+      const tidings = told?.(member.channel);
+      if (tidings === undefined) {
+        member.skip([group, position.epoch, position.offset, position.id]);
+        continue;
+      }
+      const encoded = frames.get(tidings) ?? new Map<FrameCodec, Frame>();
+      frames.set(tidings, encoded);
+      tellMember(member, group, tidings, position, encoded);
     }
   }
 
@@ -365,7 +399,7 @@ export class LoggedGroups implements GroupLogHost {
       this.#tellGap(group, stay, reason, position, true);
       this.#restate(group, stay, position);
     }
-    this.#options.presence.suspect(group);
+    this.#options.presence.lost(group);
   }
 
   #noteSaid(group: string, offset: number): void {
@@ -377,17 +411,20 @@ export class LoggedGroups implements GroupLogHost {
 
   #forgetSaid(group: string): void {
     const followed = this.#followed.get(group);
-    if (followed !== undefined) [followed.said, followed.saidBefore] = [[], undefined];
+    if (followed === undefined) return;
+    followed.said = [];
+    followed.saidBefore = undefined;
+    followed.readingSaid = undefined;
   }
 
   // ---- joining ----------------------------------------------------------------------------------
 
-  #startOf(
-    log: GroupLog,
-    member: Member,
-    { claim, first = log.position.offset - log.policy.newcomers + 1 }: Entrance,
-  ) {
+  #startOf(followed: Followed, member: Member, { claim }: Entrance) {
+    const { log } = followed;
     const { epoch, offset } = log.position;
+    const { newcomers } = log.policy;
+    const tellsWho = newcomers > 0 && this.#tellsPresence(log.group);
+    const first = tellsWho ? this.#firstForNewcomers(followed) : offset - newcomers + 1;
     const oldest = Math.min(Math.max(first - 1, 0), offset);
     const newcomer = {
       position: oldest === offset ? log.position : { epoch, offset: oldest, id: "" },
@@ -477,7 +514,8 @@ export class LoggedGroups implements GroupLogHost {
     const top = slice.top ?? end;
     const latest = slice.entries.at(-1);
     if (policy.conflate) {
-      const isOther = from.epoch !== end.epoch;
+      // Or the same log, set back to before where it was.
+      const isOther = !isReached(from, end) || (from.offset === end.offset && !isSame(from, end));
       const isNewer = latest !== undefined && (isOther || latest.offset > from.offset);
       const given = isNewer && latest.offset <= end.offset ? [latest] : [];
       const [next] = given;
@@ -501,6 +539,7 @@ export class LoggedGroups implements GroupLogHost {
     if (gap !== undefined && !isExpected) {
       this.#tellGap(group, stay, gap, position, true);
       this.#restate(group, stay, position);
+      if (gap !== "trimmed") stay.joinedAt = position;
     }
     // What is newer than the others here have heard they are given together.
     const missed = entries.filter(({ offset }) => offset <= end.offset);
@@ -551,7 +590,8 @@ export class LoggedGroups implements GroupLogHost {
       case "send":
         return member.deliver(toMessage(envelope), group, { epoch, offset, id });
       case "presence": {
-        const tidings = this.#read("tidings", group, envelope, { epoch, offset, id });
+        const { json } = envelope.payload;
+        const tidings = this.#readable(group, () => this.#options.presence.tidings(group, json));
         if (tidings === undefined) return member.skip(position);
         return tellMember(member, group, tidings, { epoch, offset, id });
       }
@@ -599,14 +639,9 @@ export class LoggedGroups implements GroupLogHost {
   }
 
   /** What an entry about who came or left tells; nothing if it cannot be read. */
-  #read(
-    how: "follow" | "tidings",
-    group: string,
-    { payload }: Envelope,
-    position: Position,
-  ): Tidings | undefined {
+  #readable<T>(group: string, read: () => T): T | undefined {
     try {
-      return this.#options.presence[how](group, payload.json, position);
+      return read();
     } catch {
       this.#unreadable(group);
       return undefined;

@@ -34,6 +34,8 @@ export interface FollowedLogs {
   readonly logs: unknown;
   /** An entry was appended here. */
   appended(group: string, entry: Announced): void;
+  /** Up to where it was heard; undefined if it is not followed. */
+  positionOf(group: string): Position | undefined;
   /** Whether the log was heard up to there, without a hole; also if it is not followed. */
   hasReached(group: string, top: Position | undefined): boolean;
   /** Reads what is missing. Never rejects. */
@@ -83,6 +85,10 @@ interface Watched {
   readonly isLogged: boolean;
   reading: Promise<void> | undefined;
   readAgain: boolean;
+  /** Channels of members who know what the roster has, which is not what the log says; empty if it is. */
+  readonly behind: Set<string>;
+  /** Lists that are sent when the roster is true again, by channel. */
+  readonly owed: Map<string, () => void>;
   /** Until it is over, a change that is missing may still come. */
   waiting: NodeJS.Timeout | undefined;
 }
@@ -107,6 +113,8 @@ export class Presence implements PresenceListener, OwnUsersHost {
   #state: "new" | "open" | "down" | "closed" = "new";
   /** While all nodes state their users again, lists are not complete. */
   #settling: NodeJS.Timeout | symbol | undefined;
+  /** Run when that has ended, or begins anew. */
+  readonly #whenSettled = new Set<() => void>();
   #retrying: NodeJS.Timeout | undefined;
 
   constructor(options: PresenceOptions) {
@@ -180,6 +188,9 @@ export class Presence implements PresenceListener, OwnUsersHost {
     const policy = this.#options.policies.of(group).presence;
     if (policy === undefined) return;
     this.#fanOut.remove(group, channel);
+    const watched = this.#watched.get(group);
+    watched?.behind.delete(channel);
+    watched?.owed.delete(channel);
     if (this.#fanOut.count(group) === 0) this.#unwatch(group);
     const movingMs = isMoving ? this.#options.store.leaseMs : 0;
     if (user !== undefined) this.#own.left(group, user, channel, Math.max(policy.graceMs, movingMs));
@@ -219,20 +230,34 @@ export class Presence implements PresenceListener, OwnUsersHost {
     channel: string,
     send: (users: readonly PresentUser[], isInTurn: boolean) => void,
   ): Promise<void> {
+    const stale = this.#watched.get(group);
+    if (stale?.roster.isStale === true) {
+      this.#check(group);
+      return this.#sendHeld(stale, channel, (users) => send(users, true));
+    }
     await this.list(group, (users) => {
       const watched = this.#watched.get(group);
       if (!watched?.isLogged) return send(users, false);
-      let isLater = false;
-      this.#options.followed?.whenHeld(group, channel, () => {
-        try {
-          send(watched.roster.users.map(toPresentUser), true);
-        } catch (error) {
-          if (!isLater) throw error;
-          this.failed(error);
-        }
-      });
-      isLater = true;
+      this.#sendHeld(watched, channel, (given) => send(given, true));
     });
+  }
+
+  /** Sends the list when the member has heard as much as the roster knows, and that is true. */
+  #sendHeld(watched: Watched, channel: string, send: (users: readonly PresentUser[]) => void): void {
+    const { group, roster, owed } = watched;
+    let isLater = false;
+    const give = () => {
+      if (roster.isStale)
+        return void owed.set(channel, () => this.#options.followed?.whenHeld(group, channel, give));
+      try {
+        send(roster.users.map(toPresentUser));
+      } catch (error) {
+        if (!isLater) throw error;
+        this.failed(error);
+      }
+    };
+    this.#options.followed?.whenHeld(group, channel, give);
+    isLater = true;
   }
 
   /** @throws NoHandler, LayerUnavailable */
@@ -257,18 +282,39 @@ export class Presence implements PresenceListener, OwnUsersHost {
   // ---- what logs say ----------------------------------------------------------------------------
 
   /**
-   * The next entry of a group's log: what the members who have heard all before it are told, if anything.
+   * The next entry of a group's log: what each member who has heard all before it is told, if anything.
    * Throws if it cannot be read.
    */
-  follow(group: string, json: string, { offset }: Position): Tidings | undefined {
+  follow(
+    group: string,
+    json: string,
+    { offset }: Position,
+  ): ((channel: string) => Tidings | undefined) | undefined {
     const watched = this.#watched.get(group);
     const change = changeIn(json);
     if (watched === undefined) return undefined;
-    const told = watched.roster.follow(change, offset);
+    const { roster, behind } = watched;
+    const told = roster.follow(change, offset);
     this.#lookForHole(watched);
-    if (told === undefined) return undefined;
-    this.#learn(group, told);
-    return tidingsOf(group, told);
+    if (told !== undefined) this.#learn(group, told);
+    const news = told && tidingsOf(group, told);
+    if (!roster.isStale) return () => news;
+    const said = this.tidings(group, json);
+    return (channel) => (behind.has(channel) ? news : said);
+  }
+
+  /**
+   * The log goes on elsewhere. Members who have heard it so far are told what is different there as soon as
+   * that is known; whoever comes meanwhile is told what the log says, and gets no list before.
+   */
+  lost(group: string): void {
+    const watched = this.#watched.get(group);
+    if (watched === undefined) return;
+    if (watched.isLogged) watched.roster.lose();
+    if (watched.roster.isStale) {
+      for (const channel of this.#options.held.members(group)) watched.behind.add(channel);
+    }
+    this.#suspect(group);
   }
 
   /** An entry as it was told when it was new. Throws if it cannot be read. */
@@ -320,7 +366,7 @@ export class Presence implements PresenceListener, OwnUsersHost {
     if (this.#settling !== waiting) return;
     this.#settling = setTimeout(
       () => {
-        this.#settling = undefined;
+        this.#endSettling();
         this.suspect();
       },
       Math.max(quietMs - (performance.now() - beganAt), 0),
@@ -382,7 +428,7 @@ export class Presence implements PresenceListener, OwnUsersHost {
     const tell = isLogged ? this.#tellHeld : this.#tell;
     const roster = new Roster((...told) => tell.call(this, group, told), isLogged);
     const watched: Watched = {
-      ...{ group, roster, isLogged },
+      ...{ group, roster, isLogged, behind: new Set(), owed: new Map() },
       ...{ reading: undefined, readAgain: false, waiting: undefined },
     };
     this.#watched.set(group, watched);
@@ -397,15 +443,20 @@ export class Presence implements PresenceListener, OwnUsersHost {
 
   /** Resolves when the roster has this node's own users, and what it must know. */
   async #ready(watched: Watched): Promise<void> {
+    const { roster } = watched;
     await this.#own.settled(watched.group);
+    while (roster.isStale && this.#settling !== undefined) {
+      this.#checkUp();
+      await new Promise<void>((resolve) => this.#whenSettled.add(resolve));
+    }
     if (watched.reading !== undefined) await watched.reading;
-    else if (!watched.roster.isKnown || watched.roster.hasHole) await this.#read(watched);
+    else if (!roster.isKnown || roster.isStale || roster.hasHole) await this.#read(watched);
     // Its own users may have been appended, and something before them not heard yet.
     if (watched.isLogged && !this.#hasReached(watched, undefined)) {
       await this.#options.followed?.heal(watched.group);
     }
     this.#checkUp();
-    if (!watched.roster.isKnown) throw new LayerUnavailable("who is present could not be read");
+    if (!roster.isKnown || roster.isStale) throw new LayerUnavailable("who is present could not be read");
   }
 
   /** Tells all nodes, this one included; where there is a log, by it. */
@@ -459,15 +510,22 @@ export class Presence implements PresenceListener, OwnUsersHost {
       while (watched.readAgain && this.#watched.get(group) === watched) {
         watched.readAgain = false;
         roster.beginReading();
+        const before = watched.isLogged ? this.#options.followed?.positionOf(group) : undefined;
         const list = await this.#options.store.list(group, roster.isKnown);
         if (roster.isKnown && this.#settling !== undefined)
           throw new LayerUnavailable("lists are not complete");
-        if (!this.#hasReached(watched, list.top)) await this.#options.followed?.heal(group);
+        if (isSetBack(before, list.top) || !this.#hasReached(watched, list.top)) {
+          await this.#options.followed?.heal(group);
+        }
         if (this.#watched.get(group) !== watched) return;
         if (!this.#hasReached(watched, list.top)) throw new LayerUnavailable("the log is behind the list");
         if (!roster.replace(list)) watched.readAgain = true;
       }
       this.#unsure.delete(group);
+      watched.behind.clear();
+      const owed = [...watched.owed.values()];
+      watched.owed.clear();
+      for (const give of owed) give();
     } catch (error) {
       roster.giveUpReading();
       if (this.#watched.get(group) !== watched) return;
@@ -487,6 +545,9 @@ export class Presence implements PresenceListener, OwnUsersHost {
   #endSettling(): void {
     if (typeof this.#settling === "object") clearTimeout(this.#settling);
     this.#settling = undefined;
+    const waiting = [...this.#whenSettled];
+    this.#whenSettled.clear();
+    for (const run of waiting) run();
   }
 
   #retryLater(): void {
@@ -529,7 +590,9 @@ export class Presence implements PresenceListener, OwnUsersHost {
   /** What no log could say: the others have not heard what comes before, and find it in the list. */
   #tellHeld(group: string, told: Told): void {
     this.#learn(group, told);
-    this.#options.held.tell(group, tidingsOf(group, told));
+    const { roster, behind } = this.#watched.get(group) ?? {};
+    const to = roster?.isStale === true ? behind : undefined;
+    this.#options.held.tell(group, tidingsOf(group, told), to);
   }
 
   #learn(group: string, [type, { user, info }]: Told): void {
@@ -544,6 +607,14 @@ function tidingsOf(group: string, [type, { user, info: json }]: Told): Tidings {
   const payload = encodePayload({ type, group, user, info }, MAX_TOLD);
   const message = deepFreeze({ type: `presence.${type}`, group, user, info }) as Message;
   return { event: { event: ReservedEvent.presence, ...payload }, message };
+}
+
+/** Whether a log that was heard up to there has no such place any more, or something else there. */
+function isSetBack(before: Position | undefined, top: Position | undefined): boolean {
+  if (before === undefined || before.epoch === "") return false;
+  if (top === undefined) return true;
+  if (before.epoch !== top.epoch || top.offset > before.offset) return false;
+  return top.offset < before.offset || (before.id !== "" && before.id !== top.id);
 }
 
 /** The one change that an entry of a log is. */

@@ -32,6 +32,9 @@ export class Roster {
   #version = 0;
   #isKnown = false;
   #isReading = false;
+  #isStale = false;
+  /** Some of the log was lost since the reading of the list began. */
+  #hasLost = false;
   /** Since the reading of the list began: it may have them or not. */
   #followed: Followed[] = [];
 
@@ -43,6 +46,11 @@ export class Roster {
   /** Whether it has been read. */
   get isKnown(): boolean {
     return this.#isKnown;
+  }
+
+  /** Whether it has been read, and then some of the log was lost: it is what was true before. */
+  get isStale(): boolean {
+    return this.#isStale;
   }
 
   /** Whether a change waits for one that has not come. */
@@ -79,9 +87,17 @@ export class Roster {
     return this.#isKnown ? told : [kind, user];
   }
 
+  /** The log goes on elsewhere; what happened between is found in a list that is read from now on. */
+  lose(): void {
+    this.#isStale = this.#isKnown;
+    this.#hasLost = true;
+    this.#followed = [];
+  }
+
   /** What is heard from now on waits for the list. */
   beginReading(): void {
     this.#isReading = true;
+    this.#hasLost = false;
     this.#followed = [];
   }
 
@@ -95,10 +111,10 @@ export class Roster {
    * The list as the store has it, read after `beginReading`; of a log up to where the list has it must have
    * been followed. The first one is not told.
    *
-   * @returns false if so much was followed meanwhile that it must be read again
+   * @returns false if so much was followed meanwhile, or some of the log lost, that it must be read again
    */
   replace({ version, users, top }: PresenceList): boolean {
-    if (this.#followed.length >= MAX_FOLLOWED) return false;
+    if (this.#hasLost || this.#followed.length >= MAX_FOLLOWED) return false;
     const wasKnown = this.#isKnown;
     const present = new Map(users.map((user) => [user.user, user]));
     for (const { change, offset } of this.#followed) {
@@ -113,6 +129,7 @@ export class Roster {
     this.#version = version;
     if (wasKnown) this.#difference(present);
     else this.#users = present;
+    this.#isStale = false;
     this.#drain();
     return true;
   }

@@ -22,7 +22,7 @@ import {
   RedisLogs,
   type RedisOptions,
 } from "../redis/index.ts";
-import { BURY, CHANGE, LEAVE, LIST, REMOVE, RENEW, STRANGERS } from "./redis-scripts.ts";
+import { BURY, CHANGE, LEAVE, LIST, NOTE, REMOVE, RENEW, STRANGERS, TOUCH } from "./redis-scripts.ts";
 
 export const redisPresenceDefaults = {
   /** Begins every key. Applications that share a Redis need different ones. */
@@ -31,6 +31,8 @@ export const redisPresenceDefaults = {
   leaseMs: 3_000,
   /** How often each node says that it is there. */
   renewMs: 1_000,
+  /** What was left by nodes that were all killed is gone so long after, unless one starts before. */
+  orphanTtlMs: 86_400_000,
 };
 
 export type RedisPresenceSettings = typeof redisPresenceDefaults;
@@ -46,6 +48,8 @@ interface UsedGroup {
   noted: Promise<void> | undefined;
   /** Nobody was there when it was last looked at. */
   wasEmpty: boolean;
+  /** From when its keys are to be prolonged, by `performance.now()`. */
+  touchAt: number;
 }
 
 const NODES = "sluice.nodes";
@@ -61,6 +65,9 @@ const AT_ONCE = 32;
 const SLICE = 200;
 /** Longer than two commands may take: it is read after it was appended. */
 const REHEARSAL_TTL_MS = 5_000;
+/** How often the keys of a group are prolonged before they would expire. */
+const TOUCHES = 4;
+const TOUCHED_AT_ONCE = 500;
 /** How long a node that was seen to have a lease is not asked for again. */
 const VOUCHED_MS = 10_000;
 
@@ -193,7 +200,8 @@ export class RedisPresence implements PresenceStore {
     isUpdate: boolean,
     maxUsers: number,
   ): Promise<PresenceChange | "full" | undefined> {
-    const args = [this.#life, user, connections, info, isUpdate ? 1 : 0, maxUsers];
+    const { orphanTtlMs } = this.#settings;
+    const args = [this.#life, user, connections, info, isUpdate ? 1 : 0, maxUsers, orphanTtlMs];
     const { keys, log } = this.#writing(group, this.#life);
     return changeOf(group, await this.#commands.run(CHANGE, keys, [...log, ...args]));
   }
@@ -256,6 +264,7 @@ export class RedisPresence implements PresenceStore {
         await this.#renewNow(true);
       }
       await this.#forgetEmpty();
+      await this.#touch();
       if (this.#mustRestate) this.#restate(old);
     } catch {
       // Redis is away, which the connection tells, or refuses: then it does so too where somebody hears of it.
@@ -264,11 +273,12 @@ export class RedisPresence implements PresenceStore {
 
   /** Says whether there was a lease, or is one now. */
   async #renewNow(isNew: boolean): Promise<boolean> {
-    const { leaseMs } = this.#settings;
+    const { leaseMs, orphanTtlMs } = this.#settings;
     const { leases, dead, pulse } = this.#nodeKeys;
     const sentAt = performance.now();
-    const args = [this.#life, leaseMs, Math.ceil(leaseMs / 2), isNew ? 1 : 0, ...this.#removing.keys()];
-    const answer = await this.#commands.run(RENEW, [leases, dead, pulse], args);
+    const keys = [leases, dead, pulse, this.#groupsOf(this.#life)];
+    const terms = [leaseMs, longestPauseMs(leaseMs), orphanTtlMs, isNew ? 1 : 0];
+    const answer = await this.#commands.run(RENEW, keys, [this.#life, ...terms, ...this.#removing.keys()]);
     const [hasLease, quietMs, claimed] = isList(answer) ? answer : [];
     if (typeof quietMs !== "number" || !isTextList(claimed)) throw strange(NODES);
     this.#quietUntil = performance.now() + quietMs;
@@ -315,8 +325,10 @@ export class RedisPresence implements PresenceStore {
   async #leave(holdMs: number): Promise<void> {
     // All that it has withdrawn is told by now: nobody need look there.
     await this.#forget([...this.#groups].filter(([, { users }]) => users.size === 0).map(([group]) => group));
-    const { leases, dead } = this.#nodeKeys;
-    const left = await this.#commands.run(LEAVE, [leases, dead], [this.#life, Math.ceil(holdMs)]);
+    const { leaseMs, orphanTtlMs } = this.#settings;
+    const { leases, dead, pulse } = this.#nodeKeys;
+    const terms = [Math.ceil(holdMs), longestPauseMs(leaseMs), orphanTtlMs];
+    const left = await this.#commands.run(LEAVE, [leases, dead, pulse], [this.#life, ...terms]);
     if (!isTextList(left)) throw strange(NODES);
     for (const life of left) await this.#removeAll(life);
   }
@@ -324,7 +336,10 @@ export class RedisPresence implements PresenceStore {
   // ---- groups of this node ----------------------------------------------------------------------
 
   #use(group: string): UsedGroup {
-    const used = this.#groups.get(group) ?? { users: new Set(), noted: undefined, wasEmpty: false };
+    const used = this.#groups.get(group) ?? {
+      ...{ users: new Set<string>(), noted: undefined, wasEmpty: false },
+      touchAt: performance.now() + this.#settings.orphanTtlMs / TOUCHES,
+    };
     this.#groups.set(group, used);
     used.wasEmpty = false;
     return used;
@@ -347,8 +362,30 @@ export class RedisPresence implements PresenceStore {
     const groups = this.#toNote;
     this.#toNote = [];
     this.#noting = undefined;
-    const key = this.#groupsOf(this.#life);
-    await this.#commands.command(key, ["SADD", key, ...groups]);
+    await this.#commands.run(NOTE, [this.#groupsOf(this.#life)], [this.#settings.orphanTtlMs, ...groups]);
+  }
+
+  /**
+   * Prolongs what groups keep, some of them each time, so that no renewal waits for long. Entries of nodes that
+   * nobody knows are found before the part of them that only their node prolongs is gone.
+   */
+  async #touch(): Promise<void> {
+    const { orphanTtlMs } = this.#settings;
+    const now = performance.now();
+    const due: [string, UsedGroup][] = [];
+    for (const entry of this.#groups) {
+      if (entry[1].touchAt <= now) due.push(entry);
+      if (due.length === TOUCHED_AT_ONCE) break;
+    }
+    await atMost(AT_ONCE, due, async ([group, used]) => {
+      const { who, on } = this.#keys(group);
+      const keys = [who, this.#at(group, this.#life), on];
+      const fields = await this.#commands.run(TOUCH, keys, [orphanTtlMs]);
+      if (!isTextList(fields)) throw strange(group);
+      used.touchAt = now + orphanTtlMs / TOUCHES;
+      const nodes = fields.filter((name, i) => i % 2 === 0 && name !== "version");
+      await this.#lookForStrangers(group, nodes);
+    });
   }
 
   /** A while after the last user, so that what it changed has been told before this node is not looked for there. */
@@ -420,7 +457,7 @@ export class RedisPresence implements PresenceStore {
   async #rehearse(): Promise<void> {
     const group = REHEARSAL;
     const key = this.#groupsOf(this.#life);
-    await this.#commands.command(key, ["SADD", key, group]);
+    await this.#commands.run(NOTE, [key], [this.#settings.orphanTtlMs, group]);
     await this.#commands.command(key, ["SREM", key, group]);
     await this.#commands.command(key, ["SMEMBERS", key]);
     const made = await this.#change(group, this.#life, 0, "", false, Number.MAX_SAFE_INTEGER);
@@ -464,13 +501,19 @@ export class RedisPresence implements PresenceStore {
 
 /** Braces would make another hash tag. */
 const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
+const LEASES_PER_TTL = 10;
 /** A lease that is renewed is heartbeat enough. */
 const QUIET_HEARTBEAT = { heartbeatMs: 10_000 };
 /** Its own, and those of its scripts, but for what appends. */
 const COMMANDS = [
   ...["sadd", "srem", "smembers", "hget", "hmget", "hset", "hdel", "hlen", "hgetall", "hrandfield", "time"],
-  ...["exists", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
+  ...["exists", "del", "pexpire", "zadd", "zrem", "zscore", "zrange", "zrangebyscore"],
 ];
+
+/** Between renewals; after a longer one Redis was away, and nobody is judged. */
+function longestPauseMs(leaseMs: number): number {
+  return Math.ceil(leaseMs / 2);
+}
 
 function checkedLogs(logs: unknown): RedisLogs {
   if (logs instanceof RedisLogs) return logs;
@@ -493,6 +536,11 @@ function checked(
   if (settings !== undefined && settings.renewMs * 2 > settings.leaseMs) {
     faults.list.push(
       `redis.leaseMs (${settings.leaseMs}) must be at least twice redis.renewMs (${settings.renewMs}), or a node is given up when one renewal is late`,
+    );
+  }
+  if (settings !== undefined && settings.leaseMs * LEASES_PER_TTL > settings.orphanTtlMs) {
+    faults.list.push(
+      `redis.orphanTtlMs (${settings.orphanTtlMs}) must be at least ${LEASES_PER_TTL} times redis.leaseMs (${settings.leaseMs}), or what is in use expires`,
     );
   }
   const others = { ...QUIET_HEARTBEAT, ...Object.fromEntries(entries.filter((entry) => !isOurs(entry))) };

@@ -13,7 +13,7 @@
  * - `{prefix}:{sluice.nodes}:pulse`, a hash: `last` renewal of any node; `quiet`, until when nobody is judged
  * - `{prefix}:{sluice.nodes}:groups:<node>`, a set: groups in which the node may have entries
  *
- * All times are milliseconds by Redis' own clock. A version is that of the last change plus one, or the time
+ * All of them expire if no node is left to prolong them. All times are milliseconds by Redis' own clock. A version is that of the last change plus one, or the time
  * in microseconds if that is more, so that it grows also over the life of the keys.
  */
 import { APPEND_FUNCTION, RedisScript } from "../redis/index.ts";
@@ -90,10 +90,28 @@ local function told(made, number)
 end
 `;
 
-/** KEYS who, at, on, meta, presence, log; ARGV of `told`, node, user, connections, info, isUpdate, maxUsers. */
+/**
+ * KEYS who, at, on, meta, presence, log; ARGV of `told`, node, user, connections, info, isUpdate, maxUsers,
+ * for how long all of it stays.
+ */
 export const CHANGE = new RedisScript(`${CHANGE_FUNCTION}${TOLD_FUNCTION}
-return told(change(KEYS[1], KEYS[2], KEYS[3], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11] == '1',
-  tonumber(ARGV[12])), '')
+local made = change(KEYS[1], KEYS[2], KEYS[3], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11] == '1',
+  tonumber(ARGV[12]))
+for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ARGV[13]) end
+return told(made, '')
+`);
+
+/** KEYS who, at, on; ARGV for how long all of it stays. Returns what is in `on`, names and values in turn. */
+export const TOUCH = new RedisScript(`
+for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
+return redis.call('HGETALL', KEYS[3])
+`);
+
+/** KEYS groups of the node; ARGV for how long they stay, groups that are added. */
+export const NOTE = new RedisScript(`
+for i = 2, #ARGV do redis.call('SADD', KEYS[1], ARGV[i]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
 `);
 
 /**
@@ -126,12 +144,23 @@ local top = redis.call('HMGET', KEYS[3], 'epoch', 'offset', 'id')
 return {version, redis.call('HGETALL', KEYS[1]), nodes, top}
 `);
 
+/** Lua: `expire(leases, dead, moment, ...)` gives up those whose lease has ended by then; a `LIMIT` may follow. */
+const EXPIRE_FUNCTION = `
+local function expire(leases, dead, moment, ...)
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', moment, ...)) do
+    redis.call('ZREM', leases, node)
+    redis.call('ZADD', dead, moment, node)
+  end
+end
+`;
+
 /**
- * KEYS leases, dead, pulse; ARGV node, lease, the longest pause between renewals that proves Redis was there,
- * 1 to take a lease instead of renewing it, nodes that this one is removing. Returns whether there is a
- * lease, for how long nobody is judged, and dead nodes that the caller must remove.
+ * KEYS leases, dead, pulse, groups of the node; ARGV node, lease, the longest pause between renewals that
+ * proves Redis was there, for how long all of it stays, 1 to take a lease instead of renewing it, nodes that
+ * this one is removing. Returns whether there is a lease, for how long nobody is judged, and dead nodes that
+ * the caller must remove.
  */
-export const RENEW = new RedisScript(`
+export const RENEW = new RedisScript(`${EXPIRE_FUNCTION}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = tonumber(ARGV[2])
@@ -139,32 +168,35 @@ local pulse = redis.call('HMGET', KEYS[3], 'last', 'quiet')
 local last, quiet = tonumber(pulse[1] or '0'), tonumber(pulse[2] or '0')
 if now < last or now - last > tonumber(ARGV[3]) then quiet = now + lease end
 redis.call('HSET', KEYS[3], 'last', string.format('%.0f', now), 'quiet', string.format('%.0f', quiet))
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
 local wait = math.max(quiet - now, 0)
-if ARGV[4] ~= '1' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0, wait, {}} end
+if ARGV[5] ~= '1' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0, wait, {}} end
 local until_ = string.format('%.0f', now + lease)
 redis.call('ZADD', KEYS[1], until_, ARGV[1])
-for i = 5, #ARGV do redis.call('ZADD', KEYS[2], 'XX', until_, ARGV[i]) end
+for i = 6, #ARGV do redis.call('ZADD', KEYS[2], 'XX', until_, ARGV[i]) end
 local moment = string.format('%.0f', now)
-if wait == 0 then
-  for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', moment, 'LIMIT', 0, 50)) do
-    redis.call('ZREM', KEYS[1], node)
-    redis.call('ZADD', KEYS[2], moment, node)
-  end
-end
+if wait == 0 then expire(KEYS[1], KEYS[2], moment, 'LIMIT', 0, 50) end
 local claimed = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', moment, 'LIMIT', 0, 4)
 for _, node in ipairs(claimed) do redis.call('ZADD', KEYS[2], until_, node) end
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[4]) end
 return {1, wait, claimed}
 `);
 
 /**
- * KEYS leases, dead; ARGV node, for how long it shall be left alone. Ends the lease. Returns the nodes to
- * remove: all that are dead, if nobody else is there to do it.
+ * KEYS leases, dead, pulse; ARGV node, for how long it shall be left alone, the longest pause as for `RENEW`,
+ * for how long all of it stays. Ends the lease. Returns the nodes to remove: all that are dead, if nobody
+ * else is there to do it.
  */
-export const LEAVE = new RedisScript(`
+export const LEAVE = new RedisScript(`${EXPIRE_FUNCTION}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[2]), ARGV[1])
+local pulse = redis.call('HMGET', KEYS[3], 'last', 'quiet')
+local last, quiet = tonumber(pulse[1] or '0'), tonumber(pulse[2] or '0')
+local isJudged = now >= last and now - last <= tonumber(ARGV[3]) and now >= quiet
+if isJudged then expire(KEYS[1], KEYS[2], string.format('%.0f', now)) end
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
 if redis.call('EXISTS', KEYS[1]) == 1 then return {} end
 return redis.call('ZRANGE', KEYS[2], 0, -1)
 `);

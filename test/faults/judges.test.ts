@@ -130,6 +130,23 @@ describe("of groups with history it is found", () => {
     expect(judged(3, good, short).join("\n")).toMatch(/HOLE(?:.|\n)*NEVER SAW 2/);
   });
 
+  test("a message that a newcomer was not given, but not who came and went between those it was", () => {
+    const news = (told: Told): Told => ("group" in told ? { ...told, group: "news.a" } : told);
+    const parts = [1, 2].map((part): Told => ({ ...sees(12, 6), part }) as Told);
+    const told = [joined(0), ...[1, 2, 3, 4].map((n) => sees(n)), sees(6, 5), ...parts];
+    const bob = client("bob", ...[connected, ...told].map(news), {
+      ...{ kind: "position", group: "news.a", place: place(12) },
+    } as Told);
+    const policies = new Map([["news.a", kindOf("news.a")]]);
+    const judge = (more: Partial<Records>, ...others: readonly ClientRecord[]) =>
+      judgeLogged(records("news.a", 8, [bob, ...others], { policies, ...more })).broken.join("\n");
+    expect(judge({}).replace(/.*NEVER SAW.*\n?/g, "")).toBe("");
+    const seen = client("ann", ...[connected, joined(6), sees(7)].map(news));
+    expect(judge({}, seen)).toMatch(/HOLE/);
+    // What she saw there stood in a log that was set back.
+    expect(judge({ amnesias: [12] }, seen)).not.toMatch(/HOLE/);
+  });
+
   test("what nobody saw, unless Redis has forgotten it", () => {
     const nobody = client("bob", connected, joined(0));
     const given = records(CHAT, 1, [nobody]);

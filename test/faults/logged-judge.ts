@@ -24,6 +24,8 @@ interface Stay {
   place: Place | undefined;
   /** How many messages it may still get of those before it came, without what was told of presence between them. */
   old: number;
+  /** Where it is after the last hole that was left to it; what a handler sends comes in parts. */
+  leftOutTo: Place | undefined;
   /** A newcomer begins with what is kept of the last messages. */
   isNewcomer: boolean;
   /** It was lost, and the new one has not been told where it goes on. */
@@ -54,13 +56,15 @@ class LoggedJudge {
   /** By client and group. */
   readonly #leftAt = new Map<string, number>();
   #client = "";
+  /** When what is looked at happened. */
+  #at = 0;
   readonly #tidings = new Map<string, string>();
   /** Offsets that were given out twice, as after a failover. */
   readonly #forked = new Set<string>();
   readonly #offsets = new Map<string, string>();
   readonly #places = new Map<number, { readonly key: string; readonly place: Place }>();
   /** Holes of newcomers, who are not told who came and left before them. */
-  readonly #leftOut: { what: string; group: string; from: Place; to: Place }[] = [];
+  readonly #leftOut: { what: string; group: string; from: Place; to: Place; at: number }[] = [];
   readonly #figures = {
     deliveries: 0,
     complete: 0,
@@ -80,9 +84,9 @@ class LoggedJudge {
   verdict(): Verdict {
     const open = this.#records.clients.map((client) => ({ client, stays: this.#walk(client) }));
     this.#senders();
-    for (const { what, group, from, to } of this.#leftOut) {
+    for (const { what, group, from, to, at } of this.#leftOut) {
       const between = Array.from({ length: to.offset - from.offset - 1 }, (_, i) => from.offset + 1 + i);
-      if (between.some((offset) => this.#offsets.has(`${group} ${to.epoch} ${offset}`))) this.#tell(what);
+      if (between.some((offset) => this.#isMessage(group, to.epoch, offset, at))) this.#tell(what);
     }
     for (const { client, stays } of open) {
       for (const [group, stay] of stays) this.#complete(client, group, stay);
@@ -91,11 +95,23 @@ class LoggedJudge {
     return { broken: this.#broken, figures: { ...this.#figures, ...Object.fromEntries(reasons) } };
   }
 
+  /** Whether somebody saw a message there, in the log as it was at that time. */
+  #isMessage(group: string, epoch: string, offset: number, at: number): boolean {
+    const id = this.#offsets.get(`${group} ${epoch} ${offset}`);
+    const publish = this.#byPlace.get(`${group} ${epoch} ${offset} ${id}`);
+    const { startedAt } = (publish !== undefined && this.#publishes.get(publish)) || {};
+    if (startedAt === undefined) return false;
+    // A log that was set back between the two may have something else there.
+    const [from, to] = [Math.min(startedAt, at) - FAILOVER_MS, Math.max(startedAt, at) + FAILOVER_MS];
+    return !this.#records.amnesias.some((lost) => lost > from && lost < to);
+  }
+
   /** @returns the stays that were open at the end */
   #walk(client: ClientRecord): ReadonlyMap<string, Stay> {
     this.#client = client.name;
     const stays = new Map<string, Stay>();
     for (const [index, entry] of client.entries.entries()) {
+      this.#at = entry.at;
       const wrong = this.#step(stays, entry);
       if (wrong === undefined) continue;
       const before = client.entries
@@ -269,8 +285,10 @@ class LoggedJudge {
     const mayJump = isNewcomer || this.#records.policies.get(group)?.conflate === true;
     if (place.offset <= before.offset + 1 || mayJump) return undefined;
     const what = `HOLE without a gap in ${here}`;
+    if (isSame(stay.leftOutTo, place)) return undefined;
     if (stay.old === 0) return what;
-    this.#leftOut.push({ what: `${this.#client}: ${what}`, group, from: before, to: place });
+    stay.leftOutTo = place;
+    this.#leftOut.push({ what: `${this.#client}: ${what}`, group, from: before, to: place, at: this.#at });
     return undefined;
   }
 
@@ -366,6 +384,7 @@ function newStay(since: number, place: Place): Stay {
     hasGap: false,
     part: undefined,
     old: 0,
+    leftOutTo: undefined,
     gaps: [],
     seen: new Set(),
     epochs: new Set([place.epoch]),

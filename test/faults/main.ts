@@ -2,8 +2,10 @@
  * The fault checker: real nodes, a real Redis and real clients, all of which are broken again and again by a
  * plan that a seed decides; afterwards every promise is held against what was seen. See docs/faults.md.
  */
+import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { planOf, type Topology } from "./plan.ts";
+import type { Records } from "./records.ts";
 import { MOST_OVERTIME_MS, run } from "./run.ts";
 import { play, SCENARIOS } from "./scenarios.ts";
 
@@ -28,6 +30,13 @@ function duration(given: string): number {
   return Number(digits) * factor;
 }
 
+/** Of each client what it saw, then what was published, and all else; one JSON a line. */
+function linesOf({ clients, policies: _policies, ...rest }: Records): string {
+  const seen = clients.flatMap(({ name, entries }) => entries.map((entry) => ({ client: name, ...entry })));
+  const others = Object.entries(rest).map(([what, noted]) => ({ [what]: noted }));
+  return `${[...seen, ...others].map((line) => JSON.stringify(line)).join("\n")}\n`;
+}
+
 function topologyOf(given: string | undefined, seed: number): Topology {
   if (given === "single" || given === "sentinel") return given;
   if (given !== undefined) throw new Error(`--redis must be single or sentinel, not "${given}"`);
@@ -46,6 +55,7 @@ const { values } = parseArgs({
     nodes: { type: "string", default: "3" },
     redis: { type: "string" },
     plan: { type: "boolean", default: false },
+    records: { type: "string" },
     "without-recovery": { type: "boolean", default: false },
   },
 });
@@ -77,8 +87,9 @@ if (values.scenario !== undefined) {
     say(`FAULTS BROKEN seed=${seed}: it hangs, and was ended`);
     process.exit(2);
   }, settings.durationMs + MOST_OVERTIME_MS);
-  const { broken, report } = await run(settings);
+  const { broken, report, records } = await run(settings);
   clearTimeout(watchdog);
+  if (values.records !== undefined) await writeFile(values.records, linesOf(records));
   say(report);
   for (const what of broken.slice(0, MOST_SHOWN)) say(`BROKEN: ${what}`);
   const how = broken.length === 0 ? "OK" : `BROKEN (${broken.length})`;

@@ -22,6 +22,8 @@ const STOP_MS = 8_000;
 /** Of groups that are forgotten soon; longer than nodes take to notice that they have missed something. */
 const POSITION_TTL_MS = 20_000;
 const ORPHAN_MS = 60_000;
+/** Longer than anybody waits for what has to be removed. */
+const ORPHAN_TTL_MS = 120_000;
 /** How many events the handler of a message sends: a recovery must not tear them apart. */
 const PARTS = 2;
 
@@ -86,7 +88,7 @@ const app = createApplication({
   middleware: [named],
   backplane: new RedisBackplane({ ...redis, prefix: "faults" }),
   history: new RedisHistory({ ...redis, prefix: "faults", positionTtlMs: POSITION_TTL_MS }),
-  presence: new RedisPresence({ ...redis, prefix: "faults" }),
+  presence: new RedisPresence({ ...redis, prefix: "faults", orphanTtlMs: ORPHAN_TTL_MS }),
   groups: POLICIES,
   secret,
   limits: { newGroupsPerSecond: 10_000 },

@@ -5,6 +5,8 @@
 import type { ClientRecord, Entry, Records, Verdict } from "./records.ts";
 
 const MAX_TOLD = 100;
+/** What the client heard about the group, or went through, before a fault. */
+const SHOWN_BEFORE = 12;
 
 /** What a client knows of one group, on one connection. */
 interface Known {
@@ -36,7 +38,7 @@ class PresenceJudge {
   #walk({ name, entries }: ClientRecord): void {
     const groups = new Map<string, Known>();
     const out = new Set<string>();
-    for (const entry of entries) {
+    for (const [index, entry] of entries.entries()) {
       switch (entry.kind) {
         case "connected":
         case "disconnected":
@@ -60,7 +62,7 @@ class PresenceJudge {
           groups.set(entry.group, known);
           const wrong = this.#wrong(entry, known, out);
           if (wrong !== undefined && this.#broken.length < MAX_TOLD) {
-            this.#broken.push(`${name}: ${wrong}, at ${entry.at.toFixed(0)} ms`);
+            this.#broken.push(`${name}: ${wrong}\n    ${story(entries.slice(0, index + 1))}`);
           }
         }
       }
@@ -107,4 +109,18 @@ class PresenceJudge {
     if (was === undefined || was !== isJoin) return undefined;
     return `is told TWICE of a ${type} of ${user} in ${group}`;
   }
+}
+
+/** The last entry, with those before it that have to do with it. */
+function story(entries: readonly Entry[]): string {
+  const last = entries.at(-1);
+  const group = last !== undefined && "group" in last ? last.group : undefined;
+  const user = last?.kind === "presence" ? last.user : undefined;
+  const before = entries.slice(0, -1).filter((entry) => {
+    if (entry.kind === "event" || entry.kind === "position") return false;
+    if (entry.kind === "presence" && user !== undefined && entry.user !== user) return false;
+    return !("group" in entry) || entry.group === group;
+  });
+  const shown = [...before.slice(-SHOWN_BEFORE), ...(last === undefined ? [] : [last])];
+  return shown.map(({ at, ...entry }) => `${at.toFixed(0)} ms ${JSON.stringify(entry)}`).join("\n    ");
 }

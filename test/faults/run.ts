@@ -3,12 +3,13 @@ import { judgeLogged } from "./logged-judge.ts";
 import { judgePlain } from "./plain-judge.ts";
 import { planOf } from "./plan.ts";
 import { judgePresence } from "./presence-judge.ts";
-import type { Publish, Verdict } from "./records.ts";
+import type { Publish, Records, Verdict } from "./records.ts";
 import { World, type WorldSettings } from "./world.ts";
 
 export interface Outcome {
   readonly broken: readonly string[];
   readonly report: string;
+  readonly records: Records;
 }
 
 /** Above the planned time; then it is ended, whatever hangs. */
@@ -34,7 +35,7 @@ export async function run(settings: WorldSettings): Promise<Outcome> {
       ...world.bugs.map((bug) => `a bug ${bug}`),
       ...left,
     ];
-    return { broken, report: reportOf(settings, world, judged) };
+    return { broken, report: reportOf(settings, world, judged), records };
   } finally {
     await world.close();
   }

@@ -821,6 +821,47 @@ describe("what only the latest message counts for, when its log is replaced by a
     await bob.until(() => bob.seen.includes(7));
     expect([bob.seen.slice(3), bob.gaps]).toEqual([[6, 7], []]);
   });
+
+  test("is given with its place to who is just coming back from beyond the end of the log", async () => {
+    const history = new ScriptedHistory();
+    const backplane = new MemoryBackplane();
+    let listener: BackplaneListener | undefined;
+    const { open } = backplane;
+    backplane.open = (given) => {
+      listener = given;
+      return open.call(backplane, given);
+    };
+    const groups = { "chat.*": { history: { ...POLICY, conflate: true } } };
+    const app = await started(history, { backplane, groups });
+    const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
+    await ann.come(app);
+    await bob.come(app);
+    await say(app, 1, 2);
+    const second = history.logs.get(GROUP)?.entries.at(-1);
+    await say(app, 3, 4);
+    await bob.until(() => bob.seen.includes(4));
+    await bob.go();
+    await say(app, 5);
+    const asked = new Gate();
+    history.gate = asked.opened;
+    // A failover has set the log back; the node learns it before it can give what bob missed.
+    const log = history.logs.get(GROUP);
+    if (log === undefined || second === undefined) throw new Error("there is no log");
+    log.entries = [second];
+    log.top = { offset: second.offset, id: second.id };
+    listener?.down("for a moment");
+    listener?.up();
+    await bob.come(app);
+    asked.open();
+    await bob.until(() => bob.places.get(GROUP)?.offset === 2);
+    await say(app, 6);
+    await bob.until(() => bob.seen.includes(6));
+    expect([bob.seen, bob.offsets]).toEqual([
+      [1, 2, 3, 4, 2, 6],
+      [1, 2, 3, 4, 2, 3],
+    ]);
+    expect(bob.joins.map(({ offset }) => offset)).toEqual([0, 0, 4, 1]);
+  });
 });
 
 describe("when all have left", () => {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, tes
 import {
   type Application,
   type ApplicationOptions,
+  type BackplaneListener,
   type HistoryStore,
   MemoryBackplane,
   MemoryHub,
@@ -355,6 +356,179 @@ describe.each(forms)("%s", (_name, promise, carriers) => {
   });
 });
 
+describe.each(forms)(
+  "while a node does not know yet who is there after a gap, %s,",
+  (_name, promise, carriers) => {
+    promise(
+      "whoever comes is told what the log says, and waits for the list; the others are told the difference",
+      async () => {
+        const policy = { size: 2 };
+        const made = carriers();
+        const { list } = made.presence;
+        let gate: Promise<void> = Promise.resolve();
+        made.presence.list = async (...asked) => {
+          await gate;
+          return list.apply(made.presence, asked);
+        };
+        const one = await both(made, policy);
+        const silent = await stranger(carriers(), policy);
+        for (const user of ["ann", "bob", "eve"]) await silent.state(user, 1);
+        const stays = await visit(one.app, "/list");
+        await stays.until(() => seenBy(stays).includes("list ann,bob,eve"));
+        // It hears nothing of these, and the first of them is not kept.
+        for (const user of ["eve", "bob", "ann"]) await silent.withdraw(user);
+        const two = await both(carriers(), policy);
+        const comes = await visit(two.app, "/list");
+        await comes.until(() => seenBy(comes).includes("list "));
+        await comes.go();
+        await silent.state("ann", 1);
+        let open = () => {};
+        gate = new Promise((resolve) => {
+          open = resolve;
+        });
+        await say(one, 1);
+        await stays.until(() => stays.seen.includes(1));
+        expect(stays.gaps.map(({ reason }) => reason)).toEqual(["trimmed"]);
+        await comes.come(one.app);
+        await silent.state("bob", 1);
+        await say(one, 2);
+        for (const visitor of [stays, comes]) await visitor.until(() => visitor.seen.includes(2));
+        const told = ["list ", "join ann", "said 1", "join bob", "said 2"];
+        expect(seenBy(comes)).toEqual(told);
+        open();
+        await comes.until(() => comes.seen.length > told.length);
+        await stays.until(() => seenBy(stays).includes("leave eve"));
+        expect(seenBy(comes)).toEqual([...told, "list ann,bob"]);
+        const before = ["list ann,bob,eve", "leave ann", "join ann", "said 1", "said 2"];
+        expect(seenBy(stays)).toEqual([...before, "leave eve"]);
+        await silent.withdraw("ann");
+        await say(one, 3);
+        for (const visitor of [stays, comes]) {
+          await visitor.until(() => visitor.seen.includes(3));
+          expect(seenBy(visitor).slice(-2)).toEqual(["leave ann", "said 3"]);
+        }
+        await silent.end();
+      },
+    );
+  },
+);
+
+describe("when the log is set back, as by a failover,", () => {
+  let commands: RedisCommands;
+  beforeEach(async () => {
+    commands = new RedisCommands({ url: redis?.url });
+    if (hasRedis) await commands.open();
+  });
+  afterEach(() => commands.close());
+  const copy = async (from: string, to: string) => {
+    for (const key of (await commands.command("", ["KEYS", `${from}:{room}:*`])) as string[]) {
+      await commands.command("", ["COPY", key, `${to}${key.slice(from.length)}`, "REPLACE"]);
+    }
+  };
+  const keep = () => copy(`order-${prefixes}`, "kept");
+  const setBack = async () => {
+    const gone = (await commands.command("", ["KEYS", `order-${prefixes}:{room}:*`])) as string[];
+    await commands.command("", ["DEL", ...gone]);
+    await copy("kept", `order-${prefixes}`);
+  };
+
+  redisTest("members are told so before they are told who is not there any more", async () => {
+    const made = overRedis();
+    let listener: BackplaneListener | undefined;
+    const { open } = made.backplane;
+    made.backplane.open = (given) => {
+      listener = given;
+      return open.call(made.backplane, given);
+    };
+    const one = await both(made);
+    const silent = await stranger(overRedis());
+    const stays = await visit(one.app, "/list");
+    await silent.state("ann", 1);
+    await say(one, 1);
+    await stays.until(() => stays.seen.includes(1));
+    await keep();
+    await silent.state("bob", 1);
+    await say(one, 2);
+    await stays.until(() => stays.seen.includes(2));
+    await setBack();
+    // The list is read; nobody looks at the log for its own sake.
+    made.history.tops = async () => [];
+    const told: string[] = [];
+    one.app.signals.gap.connect(({ reason }) => void told.push(reason));
+    one.app.signals.present.connect(({ type, user }) => void told.push(`${type} ${user}`));
+    listener?.down("for a moment");
+    listener?.up();
+    await stays.until(() => seenBy(stays).includes("leave bob"));
+    expect(told).toEqual(["ahead", "leave bob"]);
+    expect(stays.gaps.map(({ reason }) => reason)).toEqual(["ahead"]);
+    await silent.end();
+  });
+
+  redisTest("who comes back from beyond its end is given the last messages, as a newcomer is", async () => {
+    const policy = { newcomers: 2 };
+    const one = await both(overRedis(), policy);
+    // It is not heard by the other.
+    const apart = new RedisBackplane({ url: redis.url, prefix: `apart-${prefixes}`, heartbeatMs: 50 });
+    const two = await both({ ...overRedis(), backplane: apart }, policy);
+    const stays = await visit(one.app, "/quiet");
+    for (const n of [1, 2, 3]) await say(one, n);
+    await keep();
+    await say(one, 4);
+    await stays.until(() => stays.seen.includes(4));
+    const away = await visit(two.app, "/quiet");
+    await say(two, 5);
+    await away.until(() => away.seen.includes(5));
+    await away.go();
+    await setBack();
+    away.seen.length = 0;
+    await away.come(one.app);
+    await away.until(() => away.seen.includes(3));
+    expect([seenBy(away), away.gaps]).toEqual([["said 2", "said 3"], [{ reason: "ahead", offset: 1 }]]);
+  });
+});
+
+redisTest("a newcomer who is given another log than it joined is told all of it", async () => {
+  const made = overRedis();
+  const { read } = made.history;
+  let gate: Promise<void> = Promise.resolve();
+  let asked = 0;
+  made.history.read = async (...args) => {
+    asked += 1;
+    // For the first alone: what it misses is read for the newcomer, then the node follows the log.
+    if (asked === 1) await gate;
+    return read.apply(made.history, args);
+  };
+  const one = await both(made, { newcomers: 2 });
+  const silent = await stranger(overRedis());
+  const stays = await visit(one.app, "/quiet");
+  for (const n of [1, 2, 3]) await say(one, n);
+  await stays.until(() => stays.seen.includes(3));
+  let open = () => {};
+  gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  asked = 0;
+  const comes = await visit(one.app, "/quiet");
+  await until(() => asked > 0);
+  const commands = new RedisCommands({ url: redis.url });
+  await commands.open();
+  await commands.command("", [
+    "DEL",
+    ...["meta", "log", "presence"].map((name) => `order-${prefixes}:{room}:${name}`),
+  ]);
+  commands.close();
+  await silent.state("ann", 1);
+  await say(one, 4);
+  await stays.until(() => stays.seen.includes(4));
+  open();
+  await comes.until(() => comes.seen.includes(4));
+  expect([seenBy(comes), comes.gaps.map(({ reason }) => reason)]).toEqual([
+    ["join ann", "said 4"],
+    ["epoch"],
+  ]);
+  await silent.end();
+});
+
 redisTest("entries of which the position was lost are not taken for those of the next log", async () => {
   const carriers = overRedis();
   const one = await stranger(carriers);
@@ -571,10 +745,13 @@ async function made(history: HistoryStore) {
 }
 
 /** A node of which nobody hears, as it says nothing over the backplane. */
-async function stranger({ presence, history }: { presence: PresenceStore; history: HistoryStore }) {
+async function stranger(
+  { presence, history }: { presence: PresenceStore; history: HistoryStore },
+  policy: { readonly size?: number } = {},
+) {
   const header = `${JSON.stringify({ v: 1, from: "n-gone", kind: "presence" })}\n`;
   const listener: PresenceListener = {
-    logFor: () => ({ ...HISTORY, header }),
+    logFor: () => ({ ...HISTORY, ...policy, header }),
     down() {},
     async restate() {},
     async removed() {},
