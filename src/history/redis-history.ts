@@ -22,10 +22,22 @@ import {
   type RedisOptions,
   RedisScript,
 } from "../redis/index.ts";
+import {
+  type LogKeys,
+  LogRegister,
+  REGISTER_COMMANDS,
+  type RegisterKeys,
+  registerKeys,
+} from "./redis-log-register.ts";
 
 export const redisHistoryDefaults = {
   /** Begins every key. Applications that share a Redis need different ones. */
   prefix: "sluice",
+  /**
+   * Groups with a log, on all nodes; beyond that the one appended to longest ago is forgotten, position and
+   * all. The same for all nodes.
+   */
+  maxGroups: 100_000,
   /**
    * How long after the last append to a group its position is remembered; ten times the group's `ttlMs`
    * where that is longer.
@@ -69,7 +81,7 @@ end
 return answer
 `);
 
-const COMMANDS = [...APPEND_COMMANDS, "hmget", "xrange", "xrevrange"];
+const COMMANDS = [...new Set([...APPEND_COMMANDS, "hmget", "xrange", "xrevrange", ...REGISTER_COMMANDS])];
 
 /** Long enough to be read again: of a log that is gone, a script reads no entries. */
 const REHEARSAL_TTL_MS = 1_000;
@@ -92,13 +104,19 @@ export class RedisHistory implements HistoryStore {
   readonly logs: RedisLogs;
   readonly #settings: RedisHistorySettings;
   readonly #commands: RedisCommands;
+  readonly #register: LogRegister;
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(options: RedisHistoryOptions = {}) {
     const { settings, commands } = checked(options);
     this.#settings = settings;
     this.#commands = commands;
-    this.logs = new RedisLogs(settings.positionTtlMs, (group) => this.#top(group));
+    this.#register = this.#registerAt(registerKeys(settings.prefix), settings.maxGroups);
+    this.logs = new RedisLogs({
+      positionTtlMs: settings.positionTtlMs,
+      top: (group) => this.#top(group),
+      appended: (group, offset, last) => this.#register.appended(group, offset, last),
+    });
   }
 
   get prefix(): string {
@@ -116,7 +134,9 @@ export class RedisHistory implements HistoryStore {
       position: this.logs.positionTtlMs(options.ttlMs),
       key: this.#settings.idempotencyTtlMs,
     };
-    return this.#append(group, text, options, ttls);
+    const appended = await this.#append(group, text, options, ttls);
+    if (!appended.isKnown) this.logs.appended(group, appended, options.ttlMs);
+    return appended;
   }
 
   async read(group: string, from: number, limit: number): Promise<LogSlice> {
@@ -139,6 +159,7 @@ export class RedisHistory implements HistoryStore {
   }
 
   async close(): Promise<void> {
+    await this.#register.close();
     this.#commands.close();
   }
 
@@ -183,11 +204,11 @@ export class RedisHistory implements HistoryStore {
     return groupKeys(this.#settings.prefix, group);
   }
 
-  /** All that will be done, once, in a group of its own that is soon gone: so rights that lack are told now. */
+  /** All that will be done, once, to the log of a group of its own: so rights that lack are told now. */
   async #rehearse(): Promise<void> {
     const group = `sluice.rehearsal.${randomText()}`;
     const options = { size: 1, ttlMs: REHEARSAL_TTL_MS, idempotencyKey: "rehearsal" };
-    await this.#append(group, "", options, {
+    const { at } = await this.#append(group, "", options, {
       entries: REHEARSAL_TTL_MS,
       position: REHEARSAL_TTL_MS,
       key: REHEARSAL_TTL_MS,
@@ -195,6 +216,19 @@ export class RedisHistory implements HistoryStore {
     await this.read(group, 0, 1);
     await this.readBefore(group, undefined, 1);
     await this.#top(group);
+    await this.#register.look();
+    await this.#registerAt(registerKeys(this.#settings.prefix, group), 0).enrol(group, {
+      at,
+      positionTtlMs: REHEARSAL_TTL_MS,
+    });
+  }
+
+  #registerAt(keys: RegisterKeys, maxGroups: number): LogRegister {
+    const logOf = (group: string): LogKeys => {
+      const { meta, log, presence } = this.#keys(group);
+      return [meta, log, presence];
+    };
+    return new LogRegister(this.#commands, keys, logOf, maxGroups);
   }
 }
 

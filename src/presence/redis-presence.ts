@@ -203,7 +203,14 @@ export class RedisPresence implements PresenceStore {
     const { orphanTtlMs } = this.#settings;
     const args = [this.#life, user, connections, info, isUpdate ? 1 : 0, maxUsers, orphanTtlMs];
     const { keys, log } = this.#writing(group, this.#life);
-    return changeOf(group, await this.#commands.run(CHANGE, keys, [...log, ...args]));
+    const made = changeOf(group, await this.#commands.run(CHANGE, keys, [...log, ...args]));
+    if (isChange(made)) this.#noteAppended(group, made);
+    return made;
+  }
+
+  #noteAppended(group: string, { appended }: PresenceChange): void {
+    const log = group === REHEARSAL ? undefined : this.#logFor(group);
+    if (appended !== undefined && log !== undefined) this.#logs?.appended(group, appended, log.ttlMs);
   }
 
   /** What each script that changes a group begins with. */
@@ -435,6 +442,7 @@ export class RedisPresence implements PresenceStore {
       if (!isList(made)) throw strange(group);
       more = isMore;
       const changes = made.map((change) => changeOf(group, change)).filter((change) => isChange(change));
+      for (const change of changes) this.#noteAppended(group, change);
       if (changes.length > 0 || (isClaimed && isFirst)) await this.#listener?.removed(group, changes);
     }
   }

@@ -27,20 +27,37 @@ export function groupKey(prefix: string, group: string, name: string): string {
   return `${prefix}:{${group}}:${name}`;
 }
 
+export interface RedisLogsOptions {
+  /** How long after an append the position is remembered, at least. */
+  readonly positionTtlMs: number;
+  /** Where a log ends, as the history sees it. */
+  top(group: string): Promise<{ readonly epoch: string; readonly offset: number } | undefined>;
+  /** Counts the groups that have a log; never fails. */
+  appended(
+    group: string,
+    offset: number,
+    last: { readonly at: number; readonly positionTtlMs: number },
+  ): void;
+}
+
 /** The logs of a history in Redis, for those who append to the same. */
 export class RedisLogs {
-  /** Where a log ends, as the history sees it. */
-  readonly top: (group: string) => Promise<{ readonly epoch: string; readonly offset: number } | undefined>;
-  readonly #positionTtlMs: number;
+  readonly top: RedisLogsOptions["top"];
+  readonly #options: RedisLogsOptions;
 
-  constructor(positionTtlMs: number, top: RedisLogs["top"]) {
-    this.#positionTtlMs = positionTtlMs;
-    this.top = top;
+  constructor(options: RedisLogsOptions) {
+    this.#options = options;
+    this.top = options.top;
   }
 
   /** How long after an append the position is remembered, if the entries are kept for `ttlMs`. */
   positionTtlMs(ttlMs: number): number {
-    return Math.max(this.#positionTtlMs, ttlMs * 10);
+    return Math.max(this.#options.positionTtlMs, ttlMs * 10);
+  }
+
+  /** To be told of each append: groups that have a log are counted. Never fails, and nobody waits for it. */
+  appended(group: string, { offset, at }: { offset: number; at: number }, ttlMs: number): void {
+    this.#options.appended(group, offset, { at, positionTtlMs: this.positionTtlMs(ttlMs) });
   }
 }
 

@@ -9,10 +9,11 @@ import assert from "node:assert/strict";
 import type { Appended, HistoryStore, LogEntry, Position } from "../index.ts";
 import type { ExamCase } from "./backplane-exam.ts";
 
-/** How long the stores of one case remember; what is not given is as usual, which is long. */
-export interface HistoryTtls {
+/** How long, and of how many groups, the stores of one case remember; what is not given is as usual. */
+export interface HistoryBounds {
   readonly positionTtlMs?: number;
   readonly idempotencyTtlMs?: number;
+  readonly maxGroups?: number;
 }
 
 /** Several nodes' stores of the same logs, which begin empty. */
@@ -29,18 +30,18 @@ export interface HistoryCluster {
 const KEPT = { size: 1_000, ttlMs: 60_000 };
 
 export function historyExam(
-  makeCluster: (ttls: HistoryTtls) => HistoryCluster | Promise<HistoryCluster>,
+  makeCluster: (bounds: HistoryBounds) => HistoryCluster | Promise<HistoryCluster>,
 ): ExamCase[] {
   const exam: ExamCase[] = [];
   const promise = (
     name: string,
     run: (join: () => Promise<HistoryStore>, cluster: HistoryCluster) => Promise<void>,
-    ttls: HistoryTtls = {},
+    bounds: HistoryBounds = {},
   ) => {
     exam.push({
       name,
       async run() {
-        const cluster = await makeCluster(ttls);
+        const cluster = await makeCluster(bounds);
         const join = async () => {
           const store = cluster.node();
           await store.open();
@@ -358,6 +359,63 @@ export function historyExam(
       assert.equal(appended?.offset, 2);
     },
     { idempotencyTtlMs: 60 },
+  );
+
+  promise(
+    "with too many groups the one appended to longest ago is forgotten whole, and begins again as another log",
+    async (join) => {
+      const [ann, bob] = [await join(), await join()];
+      const keyed = { ...KEPT, idempotencyKey: "k" };
+      const before = await ann.append("b", "b1", keyed);
+      // One after the other, as far apart as a store may be wrong about it.
+      let [last, count] = [before, 0];
+      const next = async (store: HistoryStore, group: string) => {
+        for (let after = last.at + 50; last.at < after; count++) last = await store.append(group, "x", KEPT);
+      };
+      for (const [store, group] of [
+        [bob, "a"],
+        [ann, "c"],
+        [bob, "a"],
+        [ann, "d"],
+      ] as const) {
+        await next(store, group);
+      }
+      await until("one is forgotten", async () => (await bob.tops(["b"]))[0] === undefined);
+      assert.deepEqual(await ann.read("b", 1, 10), { top: undefined, entries: [] });
+      const tops = await ann.tops(["a", "c", "d"]);
+      assert.equal(tops.filter((top) => top !== undefined).length, 3);
+      assert.equal(
+        tops.reduce((sum, top) => sum + (top?.offset ?? 0), 0),
+        count,
+      );
+      const again = await bob.append("b", "b2", keyed);
+      assert.deepEqual([again.offset, again.isKnown], [1, false]);
+      assert.notEqual(again.epoch, before.epoch);
+      assert.deepEqual((await ann.read("b", 1, 10)).entries, [entryOf(again, "b2")]);
+      await until("the next is forgotten", async () => (await bob.tops(["c"]))[0] === undefined);
+      assert.equal((await ann.tops(["a", "b", "d"])).filter((top) => top !== undefined).length, 3);
+    },
+    { maxGroups: 3 },
+  );
+
+  promise(
+    "however many groups begin at once, as many remain as are allowed",
+    async (join) => {
+      const nodes = await Promise.all([join(), join(), join()]);
+      const groups = Array.from({ length: 300 }, (_, i) => `g.${i}`);
+      await Promise.all(groups.map((group, i) => at(nodes, i % 3).append(group, "x", KEPT)));
+      const living = async () => {
+        const tops = await at(nodes, 0).tops(groups);
+        return groups.filter((_, i) => tops[i] !== undefined);
+      };
+      await until("as many remain", async () => (await living()).length <= 20);
+      assert.equal((await living()).length, 20);
+      for (const group of await living()) {
+        assert.equal((await at(nodes, 1).append(group, "y", KEPT)).offset, 2);
+      }
+      assert.equal((await living()).length, 20);
+    },
+    { maxGroups: 20 },
   );
 
   promise("a store that is closed refuses everything, and others go on", async (join) => {

@@ -2,7 +2,7 @@ export type { BackplaneCluster, ExamCase } from "./backplane-exam.ts";
 export { backplaneExam } from "./backplane-exam.ts";
 export type { BrokerCluster } from "./broker-exam.ts";
 export { brokerExam } from "./broker-exam.ts";
-export type { HistoryCluster, HistoryTtls } from "./history-exam.ts";
+export type { HistoryBounds, HistoryCluster } from "./history-exam.ts";
 export { historyExam } from "./history-exam.ts";
 export type { LimitCluster } from "./limit-exam.ts";
 export { limitExam } from "./limit-exam.ts";

@@ -463,6 +463,7 @@ function outcomeOf(code: string): Publish["outcome"] {
  */
 function isExpected(name: string, ttlMs: number, groups: ReadonlySet<string>, isPatient: boolean): boolean {
   if (name.startsWith("faults:{sluice.nodes}:")) return ttlMs > 0;
+  if (/^faults:\{sluice\.logs\}:(appended|until)$/.test(name)) return ttlMs > 0;
   const [, group = "", key] = /^faults:\{(.+)\}:(log|meta|presence)$/.exec(name) ?? [];
   const isOver = kindOf(group).isBrief && (key !== "meta" || isPatient);
   return groups.has(group) && !isOver && ttlMs > 0;

@@ -27,7 +27,8 @@ describe.each([
   ["after 1 ms", 1],
   ["after a time that varies", () => random() * 3],
 ] as [string, Delay][])("the memory history that answers %s", (_when, delay) => {
-  for (const { name, run } of historyExam((ttls) => clusterOf(new MemoryLogs(ttls, delay)))) test(name, run);
+  for (const { name, run } of historyExam((bounds) => clusterOf(new MemoryLogs(bounds, delay))))
+    test(name, run);
 });
 
 /** A history whose time is set by hand. */

@@ -3,6 +3,7 @@ import { createClient } from "redis";
 import { RedisHistory, type RedisHistoryOptions } from "sluice/history";
 import { historyExam } from "sluice/testing";
 import { hasRedis, RedisGroup, RedisServer, redisTest, until } from "../redis/redis-server.ts";
+import { seeded } from "../seeded.ts";
 
 const PASSWORD = "p#a$s%w/o:r@d?";
 const KEPT = { size: 100, ttlMs: 60_000 };
@@ -75,11 +76,11 @@ describe("one server", () => {
   afterAll(() => redis?.close());
 
   let clusters = 0;
-  const exam = historyExam((ttls) => {
+  const exam = historyExam((bounds) => {
     clusters += 1;
     const prefix = `exam-${clusters}`;
     return {
-      node: () => historyAt({ url: redis.url, prefix, ...ttls }),
+      node: () => historyAt({ url: redis.url, prefix, ...bounds }),
       forget: () => asking(redis, async (command) => void (await command("FLUSHALL"))),
       close: async () => {},
     };
@@ -115,6 +116,124 @@ describe("one server", () => {
     await asking(redis, (command) =>
       until(async () => ((await command("KEYS", "gone:*")) as string[]).length === 0),
     );
+  });
+
+  describe("the register of logs", () => {
+    const APPENDED = "{sluice.logs}:appended";
+    const registered = async (prefix: string) =>
+      asking(
+        redis,
+        async (command) => (await command("ZRANGE", `${prefix}:${APPENDED}`, "0", "-1")) as string[],
+      );
+    const soon = async (prefix: string, groups: readonly string[]) => {
+      await until(async () => (await registered(prefix)).toSorted().join() === groups.toSorted().join());
+      await asking(redis, async (command) => {
+        expect(await command("ZCARD", `${prefix}:{sluice.logs}:until`)).toBe(groups.length);
+      });
+    };
+
+    redisTest("has each group with a log once, and expires with the last of them", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "listed" });
+      for (const group of ["a", "b", "a"]) await history.append(group, "x", KEPT);
+      await history.append("b", "x", { ...KEPT, ttlMs: 100_000_000 });
+      await soon("listed", ["a", "b"]);
+      await until(() =>
+        asking(redis, async (command) => {
+          const ttls = [APPENDED, "{sluice.logs}:until"].map((key) => command("PTTL", `listed:${key}`));
+          return (await Promise.all(ttls)).every((ttl) => Number(ttl) > 990_000_000);
+        }),
+      );
+    });
+
+    redisTest("learns later of a log whose node ended before it could tell", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "crashed" });
+      for (let i = 0; i < 2; i++) await history.append("g", "x", KEPT);
+      await soon("crashed", ["g"]);
+      await asking(redis, (command) => command("DEL", `crashed:${APPENDED}`, "crashed:{sluice.logs}:until"));
+      for (let i = 0; i < 2; i++) await history.append("g", "x", KEPT);
+      await soon("crashed", ["g"]);
+    });
+
+    redisTest("loses those whose time is up when another begins, however few there are", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "over", positionTtlMs: 50 });
+      // The longer entries live, the longer their position: of these, longer than the test.
+      await history.append("old", "x", KEPT);
+      for (const group of ["a", "b"]) await history.append(group, "x", { size: 1, ttlMs: 1 });
+      await until(async () => (await history.tops(["a", "b"])).every((top) => top === undefined));
+      await history.append("c", "x", KEPT);
+      await soon("over", ["old", "c"]);
+    });
+
+    redisTest("finds that a log is gone before it forgets one that is there", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "lost", maxGroups: 3 });
+      for (const group of ["a", "b", "c"]) await history.append(group, "x", KEPT);
+      // As a node leaves it that ends in the midst of forgetting.
+      await asking(redis, (command) => command("DEL", "lost:{c}:meta"));
+      await history.append("d", "x", KEPT);
+      await soon("lost", ["a", "b", "d"]);
+      expect((await history.tops(["a", "b", "d"])).map((top) => top?.offset)).toEqual([1, 1, 1]);
+    });
+
+    redisTest("is not told of each append, and yet the one idle longest goes", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "lazy", maxGroups: 41 });
+      const groups = Array.from({ length: 40 }, (_, i) => `g.${i}`);
+      const append = async (group: string, times: number) => {
+        let at = 0;
+        for (let i = 0; i < times; i++) ({ at } = await history.append(group, "x", KEPT));
+        // The next comes later by the store's clock.
+        for (let now = at; now <= at; ) now = (await history.append("clock", "x", KEPT)).at;
+      };
+      for (const group of groups) await append(group, 4);
+      await soon("lazy", ["clock", ...groups]);
+      // Of a fifth it is not told.
+      for (const group of groups.slice(0, 30)) await append(group, 1);
+      for (let i = 0; i < 5; i++) {
+        await history.append(`new.${i}`, "x", KEPT);
+        await until(async () => (await history.tops([`g.${30 + i}`]))[0] === undefined);
+      }
+      const left = [...groups.slice(0, 30), ...groups.slice(35)];
+      await soon("lazy", ["clock", ...left, ...Array.from({ length: 5 }, (_, i) => `new.${i}`)]);
+      expect((await history.tops(left)).filter((top) => top === undefined)).toEqual([]);
+    });
+
+    redisTest("has all logs that there are, whoever begins and forgets them at once", async () => {
+      const options = { url: redis.url, prefix: "busy", maxGroups: 5 };
+      const nodes = await Promise.all([openedAt(options), openedAt(options), openedAt(options)]);
+      const groups = Array.from({ length: 12 }, (_, i) => `g.${i}`);
+      const random = seeded(11);
+      const speak = async (history: RedisHistory) => {
+        for (let i = 0; i < 400; i++) {
+          await history.append(groups[Math.floor(random() * groups.length)] as string, "x", KEPT);
+        }
+      };
+      await Promise.all(nodes.map(speak));
+      await until(async () => {
+        const names = await registered("busy");
+        const tops = (await nodes[0]?.tops(groups)) ?? [];
+        const living = groups.filter((_, i) => tops[i] !== undefined);
+        return living.length <= 5 && names.toSorted().join() === living.toSorted().join();
+      });
+    });
+
+    redisTest("stops no append while it fails, and is told afterwards", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "broken" });
+      await asking(redis, (command) => command("SET", `broken:${APPENDED}`, "x"));
+      const groups = Array.from({ length: 5 }, (_, i) => `g.${i}`);
+      await Promise.all(groups.map((group) => history.append(group, "x", KEPT)));
+      expect(await faultOf({ url: redis.url, prefix: "broken" })).toMatch(/WRONGTYPE/);
+      await asking(redis, (command) => command("DEL", `broken:${APPENDED}`));
+      await until(async () => {
+        await history.append("other", "x", KEPT);
+        return (await registered("broken")).length === 6;
+      });
+    });
+
+    redisTest("is told by a program that appends once and closes", async () => {
+      const history = await openedAt({ url: redis.url, prefix: "short" });
+      await Promise.all(["g", "h"].map((group) => history.append(group, "x", KEPT)));
+      await history.close();
+      expect(await registered("short")).toEqual(["g", "h"]);
+    });
   });
 
   redisTest("what others wrote in place of a log is an error that says so, and no crash", async () => {
@@ -320,11 +439,11 @@ describe("a Redis Cluster of three masters", () => {
 
   const options = () => ({ url: `redis+cluster://${group.hosts}`, password: PASSWORD });
   let clusters = 0;
-  const exam = historyExam((ttls) => {
+  const exam = historyExam((bounds) => {
     clusters += 1;
     const prefix = `exam-${clusters}`;
     return {
-      node: () => historyAt({ ...options(), prefix, ...ttls }),
+      node: () => historyAt({ ...options(), prefix, ...bounds }),
       forget: async () => {
         for (const server of group.servers) {
           await asking(server, (command) => command("FLUSHALL"), PASSWORD);
