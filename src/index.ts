@@ -49,7 +49,7 @@ export {
 } from "./errors.ts";
 export type { Answered, ConnectionFact, Facts, LimitFact, UnopenedFact } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
-export type { ChannelLayer, HistoryOptions, SendOptions } from "./layer/channel-layer.ts";
+export type { ChannelLayer, SendOptions } from "./layer/channel-layer.ts";
 export type {
   GroupPolicies,
   GroupPolicy,
@@ -57,6 +57,7 @@ export type {
   MayJoin,
   PresencePolicy,
 } from "./layer/group-policy.ts";
+export type { History, HistoryMessage, HistoryOptions } from "./layer/history-reading.ts";
 export type {
   Appended,
   AppendOptions,
@@ -66,7 +67,6 @@ export type {
   Position,
 } from "./layer/history-store.ts";
 export type { LimitStore, Rate, Taken } from "./layer/limit-store.ts";
-export type { History, HistoryMessage } from "./layer/logged-groups.ts";
 export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane.ts";
 export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
 export { MemoryLimits, MemoryLimitsHub } from "./layer/memory-limits.ts";

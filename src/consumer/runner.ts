@@ -19,12 +19,12 @@ import {
   RateLimited,
 } from "../errors.ts";
 import type { ConnectionFact, Facts, Hook, LimitName } from "../facts.ts";
-import type { ChannelLayer, HistoryOptions } from "../layer/channel-layer.ts";
+import type { ChannelLayer } from "../layer/channel-layer.ts";
 import type { Claim, Claims } from "../layer/claims.ts";
 import type { Member, PositionEvent } from "../layer/fan-out.ts";
 import type { MayJoin, PolicyTable } from "../layer/group-policy.ts";
+import type { History, HistoryOptions } from "../layer/history-reading.ts";
 import type { Position } from "../layer/history-store.ts";
-import type { History } from "../layer/logged-groups.ts";
 import type { PresentUser } from "../layer/presence.ts";
 import { channelName, checkEventName, checkGroupName, ReservedEvent } from "../names.ts";
 import { encodePayload } from "../payload.ts";

@@ -1,13 +1,4 @@
-import {
-  CloseCode,
-  ConfigurationError,
-  ConnectionClosed,
-  checkCloseCode,
-  InvalidMessage,
-  LayerUnavailable,
-  NoHandler,
-  RateLimited,
-} from "../errors.ts";
+import { CloseCode, ConfigurationError, checkCloseCode, LayerUnavailable, NoHandler } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import {
   checkChannelName,
@@ -18,17 +9,22 @@ import {
   nobodyTakes,
   nodeOf,
 } from "../names.ts";
-import { decodePayload, deepFreeze, encodePayload } from "../payload.ts";
-import type { Backplane, BackplaneListener, EncodedPayload, Loss, Message } from "../types.ts";
-import { decodeEnvelope, type Envelope, encodeEnvelope, type Header } from "./envelope.ts";
+import { encodePayload } from "../payload.ts";
+import type { Backplane, EncodedPayload, Message } from "../types.ts";
+import { encodeEnvelope, type Header, toMessage } from "./envelope.ts";
 import { FanOut, type Member } from "./fan-out.ts";
 import type { PolicyTable } from "./group-policy.ts";
-import type { Appended, HistoryStore } from "./history-store.ts";
-import { type Entrance, type History, LoggedGroups } from "./logged-groups.ts";
+import { Hearing } from "./hearing.ts";
+import { type History, type HistoryOptions, HistoryReading } from "./history-reading.ts";
+import type { HistoryStore } from "./history-store.ts";
+import { type Closing, LocalChannels } from "./local-channels.ts";
+import { LoggedGroups } from "./logged-groups.ts";
 import { NodeRequests } from "./node-requests.ts";
 import { Presence, type PresenceOptions, type PresentUser } from "./presence.ts";
 import type { Receipts } from "./receipts.ts";
+import { RemoteChannels } from "./remote-channels.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import { ALL_NODES, groupTopic, nodeTopic } from "./topics.ts";
 
 export interface ChannelLayerOptions {
   /** Which of its application's layers it is; `default` if there is one only. */
@@ -69,45 +65,13 @@ export interface SendOptions {
   readonly idempotencyKey?: string;
 }
 
-export interface HistoryOptions {
-  /** Default 50, at most 1,000. */
-  readonly limit?: number;
-  /** Messages before this offset; without it the last ones. */
-  readonly before?: number;
-}
-
-/** A membership: first asked for, then (once the topic is open) held. */
-interface Membership {
-  held: boolean;
-  joined: Promise<void>;
-}
-
-interface Attached {
-  readonly member: Member;
-  readonly groups: Map<string, Membership>;
-}
-
-interface Closing {
-  readonly code: number;
-  readonly reason: string;
-}
-
-/** Whose connections end. */
-interface Owned {
-  readonly user: string;
-  readonly key: string;
-}
-
-const REQUEST_TIMEOUT_MS = 5_000;
-const MAX_HISTORY = 1_000;
-const MAX_CLIENT_HISTORY = 100;
-
 /**
  * Channels and groups as this node sees them.
  *
  * Members on this node get what is sent at once, within the call; the backplane carries it to the others.
  * Delivery is at most once and, per sender and group, in order. `groupSend` and `groupEmit` resolve when
- * the message is handed over here; that says nothing about remote members.
+ * the message is handed over here; that says nothing about remote members. A group that keeps history is
+ * another matter: its messages are appended to a log first, and lossless in one order for all members.
  */
 export class ChannelLayer {
   /** Which of its application's layers it is. */
@@ -121,12 +85,12 @@ export class ChannelLayer {
   readonly #fanOut = new FanOut();
   readonly #logged: LoggedGroups | undefined;
   readonly #presence: Presence | undefined;
-  readonly #attached = new Map<string, Attached>();
-  /** Channels here by whose they are, and by the keys of their connections. */
-  readonly #owners = new Map<string, Set<string>>();
+  readonly #channels: LocalChannels;
+  readonly #elsewhere: RemoteChannels;
+  readonly #reading: HistoryReading;
+  readonly #hearing: Hearing;
   /** Channels that belong to no connection. */
   readonly #named = new Map<string, (message: Message) => Promise<void>>();
-  #downSince: number | undefined;
   #state: "new" | "open" | "closed" = "new";
 
   constructor({
@@ -172,13 +136,13 @@ export class ChannelLayer {
       maxMessageBytes,
       (error) => facts.failed.announce({ hook: "layer", error }),
     );
-    this.#requests.handle("groupAdd", (body) => this.#changeGroup(this.groupAdd, body));
-    this.#requests.handle("groupDiscard", (body) => this.#changeGroup(this.groupDiscard, body));
-    this.#requests.handle("closeChannel", (body) => {
-      const { channel, code, reason } = body as Closing & { channel: string };
-      this.#closeHere(channel, code, reason);
-      return null;
-    });
+    const [fanOut, logged, present, requests] = [this.#fanOut, this.#logged, this.#presence, this.#requests];
+    const here = { fanOut, logged, presence: present, facts };
+    const channels = new LocalChannels({ ...here, subscriptions: this.#subscriptions });
+    this.#channels = channels;
+    this.#elsewhere = new RemoteChannels(requests, channels);
+    this.#reading = new HistoryReading(logged);
+    this.#hearing = new Hearing({ ...here, layer: name, channels, requests });
   }
 
   async open(): Promise<void> {
@@ -186,7 +150,7 @@ export class ChannelLayer {
       throw new LayerUnavailable(`a channel layer opens once; this one is ${this.#state}`);
     this.#state = "open";
     await this.#logged?.open();
-    await this.#backplane.open(this.#listener());
+    await this.#backplane.open(this.#hearing);
     await Promise.all([nodeTopic(this.node), ALL_NODES].map((topic) => this.#subscriptions.acquire(topic)));
     await this.#presence?.open();
   }
@@ -202,7 +166,7 @@ export class ChannelLayer {
 
   /** Whether other nodes cannot be reached at present. Members of groups on this node go on. */
   get isDegraded(): boolean {
-    return this.#downSince !== undefined;
+    return this.#hearing.isDegraded;
   }
 
   /**
@@ -224,16 +188,8 @@ export class ChannelLayer {
     checkGroupName(group);
     checkChannelName(channel);
     this.#checkOpen();
-    if (nodeOf(channel) !== this.node) return this.#changeElsewhere("groupAdd", group, channel);
-    const attached = this.#attached.get(channel);
-    if (attached === undefined) throw new ConnectionClosed(`there is no channel "${channel}" (any more)`);
-
-    const known = attached.groups.get(group);
-    if (known !== undefined) return known.joined;
-    const membership: Membership = { held: false, joined: Promise.resolve() };
-    attached.groups.set(group, membership);
-    membership.joined = this.#join(group, attached, membership);
-    return membership.joined;
+    if (nodeOf(channel) !== this.node) return this.#elsewhere.groupAdd(group, channel);
+    return this.#channels.groupAdd(group, channel);
   }
 
   /** Takes a channel out of a group. Resolved: nothing that is sent to the group reaches it any more. */
@@ -241,9 +197,8 @@ export class ChannelLayer {
     checkGroupName(group);
     checkChannelName(channel);
     this.#checkOpen();
-    if (nodeOf(channel) !== this.node) return this.#changeElsewhere("groupDiscard", group, channel);
-    const attached = this.#attached.get(channel);
-    if (attached !== undefined) this.#leave(group, attached);
+    if (nodeOf(channel) !== this.node) return this.#elsewhere.groupDiscard(group, channel);
+    this.#channels.groupDiscard(group, channel);
   }
 
   /**
@@ -259,7 +214,7 @@ export class ChannelLayer {
     this.#checkOpen();
     const header: Header = { kind: "send" };
     if (this.#logged?.keepsHistory(group)) {
-      await this.#append(this.#logged, group, header, payload, options);
+      await this.#logged.publish(group, encodeEnvelope(this.node, header, payload), options.idempotencyKey);
     } else {
       if (this.#fanOut.count(group) > 0) this.#fanOut.send(group, toMessage(payload));
       this.#publish(groupTopic(group), header, payload);
@@ -286,7 +241,7 @@ export class ChannelLayer {
     this.#checkOpen();
     const header: Header = except ? { kind: "emit", event, except } : { kind: "emit", event };
     if (this.#logged?.keepsHistory(group)) {
-      await this.#append(this.#logged, group, header, encoded, options);
+      await this.#logged.publish(group, encodeEnvelope(this.node, header, encoded), options.idempotencyKey);
     } else {
       this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
       this.#publish(groupTopic(group), header, encoded);
@@ -299,35 +254,16 @@ export class ChannelLayer {
    *
    * @throws InvalidName; NoHandler if its policy keeps none; LayerUnavailable
    */
-  async history(group: string, { limit = 50, before }: HistoryOptions = {}): Promise<History> {
+  async history(group: string, options: HistoryOptions = {}): Promise<History> {
     checkGroupName(group);
-    checkReading(limit, before, MAX_HISTORY);
     this.#checkOpen();
-    return this.#loggedGroup(group).history(group, limit, before);
+    return this.#reading.read(group, options);
   }
 
   /** What a client may read of the history of a group that its consumer is in. @internal */
   async clientHistory(member: Member, asked: unknown): Promise<History> {
-    const { group, limit = 50, before } = (asked ?? {}) as { group?: unknown } & HistoryOptions;
-    const name = checkGroupName(group as string);
-    checkReading(limit, before, MAX_CLIENT_HISTORY);
     this.#checkOpen();
-    const since = this.#logged?.readableSince(name, member.channel);
-    if (this.#logged === undefined || since === undefined) {
-      throw new NoHandler("the history of this group is not for you, or there is none");
-    }
-    let [border, most] = [before, limit];
-    for (;;) {
-      if (!member.mayBeGiven(most)) throw new RateLimited("too much is read; try again in a second");
-      const { epoch, messages, more } = await this.#logged.clientHistory(name, most, border, since);
-      // Messages between consumers are not for clients. Nothing but those would not say how to go on.
-      const events = messages.filter(({ event }) => event !== undefined);
-      const [oldest] = messages;
-      if (events.length > 0 || !more || oldest === undefined) {
-        return { epoch, messages: events.slice(-limit), more: more || events.length > limit };
-      }
-      [border, most] = [oldest.offset, MAX_CLIENT_HISTORY];
-    }
+    return this.#reading.readForClient(member, asked);
   }
 
   /**
@@ -383,7 +319,7 @@ export class ChannelLayer {
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
     const node = nodeOf(channel);
-    if (node === this.node) this.#deliver(channel, toMessage(payload));
+    if (node === this.node) this.#channels.deliver(channel, toMessage(payload));
     else this.#publish(nodeTopic(node), { kind: "direct", channel }, payload);
   }
 
@@ -417,9 +353,8 @@ export class ChannelLayer {
     checkChannelName(channel);
     checkCloseCode(code);
     this.#checkOpen();
-    const node = nodeOf(channel);
-    if (node === this.node) return this.#closeHere(channel, code, reason);
-    await this.#requests.ask(node, "closeChannel", { channel, code, reason }, REQUEST_TIMEOUT_MS);
+    if (nodeOf(channel) !== this.node) return this.#elsewhere.close(channel, code, reason);
+    this.#channels.close(channel, code, reason);
   }
 
   /**
@@ -436,7 +371,7 @@ export class ChannelLayer {
     code: number = CloseCode.forbidden,
     reason = "closed by the server",
   ): Promise<void> {
-    return this.#closeOwned(userOwner(user), { user, code, reason });
+    return this.#closeOwned({ user, code, reason });
   }
 
   /**
@@ -446,10 +381,10 @@ export class ChannelLayer {
    * @internal
    */
   async closeKeyed(key: string, code: number, reason: string): Promise<void> {
-    return this.#closeOwned(keyOwner(key), { key, code, reason });
+    return this.#closeOwned({ key, code, reason });
   }
 
-  async #closeOwned(owner: string, closing: Closing & Partial<Owned>): Promise<void> {
+  async #closeOwned(closing: Closing): Promise<void> {
     checkCloseCode(closing.code);
     const payload = encodePayload(closing, this.#maxMessageBytes);
     this.#checkOpen();
@@ -460,7 +395,7 @@ export class ChannelLayer {
       const text = () => encodeEnvelope(this.node, { kind: "closeUser" }, payload);
       this.#backplane.publish(ALL_NODES, text, (isLost) => (isLost ? reject(lost) : resolve()));
     });
-    this.#closeOwnedHere(owner, closing);
+    this.#channels.closeOwned(closing);
     await told;
   }
 
@@ -475,17 +410,17 @@ export class ChannelLayer {
     const topics = this.#subscriptions.size - own.length;
     const logs = this.#logged?.size ?? 0;
     const presence = this.#presence?.size ?? 0;
-    return { channels: this.#attached.size, groups: this.#fanOut.size, topics, logs, presence };
+    return { channels: this.#channels.size, groups: this.#fanOut.size, topics, logs, presence };
   }
 
   /** How many groups a channel of this node is in, or joining. @internal */
   groupCount(channel: string): number {
-    return this.#attached.get(channel)?.groups.size ?? 0;
+    return this.#channels.groupCount(channel);
   }
 
   /** Whether a channel of this node is in a group, or joining it. @internal */
   isIn(group: string, channel: string): boolean {
-    return this.#attached.get(channel)?.groups.has(group) === true;
+    return this.#channels.isIn(group, channel);
   }
 
   /** Whether the group has, or is about to have, a member on this node. @internal */
@@ -495,8 +430,7 @@ export class ChannelLayer {
 
   /** Makes a consumer reachable. @internal */
   attach(member: Member): void {
-    this.#attached.set(member.channel, { member, groups: new Map() });
-    this.#rememberOwners(member);
+    this.#channels.attach(member);
   }
 
   /**
@@ -506,27 +440,17 @@ export class ChannelLayer {
    * @internal
    */
   changeUser(member: Member, change: () => void): void {
-    const attached = this.#attached.get(member.channel);
-    if (attached === undefined) return change();
-    const held = [...attached.groups].filter(([, membership]) => membership.held).map(([group]) => group);
-    for (const group of held) this.#presence?.left(group, member, false);
-    this.#forgetOwners(member);
-    change();
-    this.#rememberOwners(member);
-    for (const group of held) this.#presence?.joined(group, member);
+    this.#channels.changeUser(member, change);
   }
 
   /** Changes the keys of a connection, which may not be attached yet. @internal */
   changeKeys(member: Member, change: () => void): void {
-    if (!this.#attached.has(member.channel)) return change();
-    this.#forgetOwners(member);
-    change();
-    this.#rememberOwners(member);
+    this.#channels.changeKeys(member, change);
   }
 
   /** The groups that a channel of this node is in, or joining. @internal */
   groupsOf(channel: string): readonly string[] {
-    return [...(this.#attached.get(channel)?.groups.keys() ?? [])];
+    return this.#channels.groupsOf(channel);
   }
 
   /**
@@ -536,209 +460,12 @@ export class ChannelLayer {
    * @internal
    */
   detach(channel: string, isMoving = false): void {
-    const attached = this.#attached.get(channel);
-    if (attached === undefined) return;
-    this.#attached.delete(channel);
-    this.#forgetOwners(attached.member);
-    for (const group of [...attached.groups.keys()]) this.#leave(group, attached, isMoving);
+    this.#channels.detach(channel, isMoving);
   }
 
   /** Asks a node for something only it can do. @internal */
   get requests(): Pick<NodeRequests, "ask" | "handle"> {
     return this.#requests;
-  }
-
-  async #join(group: string, { member, groups }: Attached, membership: Membership): Promise<void> {
-    try {
-      const asked = member.mayJoin?.(group);
-      if (asked !== undefined) {
-        await asked;
-        if (groups.get(group) !== membership) return;
-      }
-      await this.#subscriptions.acquire(groupTopic(group));
-    } catch (error) {
-      if (groups.get(group) === membership) groups.delete(group);
-      throw error;
-    }
-    const logged = this.#logged?.keepsHistory(group) ? this.#logged : undefined;
-    let entrance: Entrance | undefined;
-    try {
-      entrance = await logged?.acquire(group, member);
-    } catch (error) {
-      if (groups.get(group) === membership) groups.delete(group);
-      await this.#subscriptions.release(groupTopic(group));
-      throw error;
-    }
-    // Left again while it was joining: whoever left saw nothing held and leaves the rest to us.
-    if (groups.get(group) !== membership) {
-      logged?.release(group);
-      return this.#subscriptions.release(groupTopic(group));
-    }
-    membership.held = true;
-    this.#presence?.joined(group, member);
-    if (entrance === undefined) this.#fanOut.add(group, member);
-    else logged?.join(group, member, entrance);
-    this.#facts.groupAdded.announce({ group, channel: member.channel });
-  }
-
-  #leave(group: string, { member, groups }: Attached, isMoving = false): void {
-    const membership = groups.get(group);
-    if (membership === undefined) return;
-    groups.delete(group);
-    if (!membership.held) return;
-    this.#fanOut.remove(group, member.channel);
-    this.#logged?.leave(group, member);
-    this.#presence?.left(group, member, isMoving);
-    this.#facts.groupDiscarded.announce({ group, channel: member.channel });
-    this.#subscriptions
-      .release(groupTopic(group))
-      .catch(() => this.#dropped("backplane", group, "unsubscribe"));
-  }
-
-  #rememberOwners(member: Member): void {
-    for (const owner of ownersOf(member)) {
-      const channels = this.#owners.get(owner) ?? new Set();
-      this.#owners.set(owner, channels.add(member.channel));
-    }
-  }
-
-  #forgetOwners(member: Member): void {
-    for (const owner of ownersOf(member)) {
-      const channels = this.#owners.get(owner);
-      if (channels?.delete(member.channel) && channels.size === 0) this.#owners.delete(owner);
-    }
-  }
-
-  #closeHere(channel: string, code: number, reason: string): void {
-    const attached = this.#attached.get(channel);
-    if (attached === undefined) throw new ConnectionClosed(`there is no channel "${channel}" (any more)`);
-    attached.member.close(code, reason);
-  }
-
-  #closeOwnedHere(owner: string, { code, reason }: Closing): void {
-    // Ending one may end another: routes of one connection.
-    for (const channel of [...(this.#owners.get(owner) ?? [])]) {
-      this.#attached.get(channel)?.member.close(code, reason);
-    }
-  }
-
-  #changeElsewhere(verb: "groupAdd" | "groupDiscard", group: string, channel: string): Promise<void> {
-    const asked = this.#requests.ask(nodeOf(channel), verb, { group, channel }, REQUEST_TIMEOUT_MS);
-    return asked.then(() => undefined);
-  }
-
-  async #changeGroup(
-    change: (group: string, channel: string) => Promise<void>,
-    body: unknown,
-  ): Promise<null> {
-    const { group, channel } = body as { group: string; channel: string };
-    await change.call(this, group, channel);
-    return null;
-  }
-
-  #listener(): BackplaneListener {
-    const facts = this.#facts;
-    return {
-      hear: (topic, text) => this.#hear(topic, text),
-      dropped: (topic, count) => {
-        if (topic.startsWith(GROUP)) this.#presence?.dropped(targetOf(topic));
-        this.#dropped("backplane", targetOf(topic), "", count);
-      },
-      unheard: (topic) => this.#unheard(topic),
-      lost: (loss) => this.#lost(loss),
-      down: (reason) => {
-        this.#downSince ??= performance.now();
-        facts.layerDown.announce({ layer: this.name, reason });
-      },
-      up: () => {
-        const downMs = performance.now() - (this.#downSince ?? performance.now());
-        this.#downSince = undefined;
-        this.#logged?.suspect();
-        this.#presence?.suspect();
-        facts.layerUp.announce({ layer: this.name, downMs });
-      },
-    };
-  }
-
-  #lost({ topic, missed }: Loss): void {
-    if (topic === undefined || topic.startsWith(GROUP)) {
-      this.#logged?.suspect(topic && targetOf(topic));
-      this.#presence?.suspect(topic && targetOf(topic));
-    }
-    this.#facts.lost.announce({
-      ...(topic === undefined ? {} : { group: targetOf(topic) }),
-      ...(missed === undefined ? {} : { missed }),
-    });
-  }
-
-  /** That nobody elsewhere is in a group is nothing special; that a node hears nothing is. */
-  #unheard(topic: string): void {
-    if (!topic.startsWith(NODE)) return;
-    const node = targetOf(topic);
-    this.#requests.unheard(node);
-    this.#dropped("no-channel", node, "");
-  }
-
-  #hear(topic: string, text: string): void {
-    const envelope = decodeEnvelope(text);
-    if (envelope === undefined) return this.#dropped("bad-envelope", topic, "");
-    try {
-      this.#handle(topic, envelope);
-    } catch {
-      this.#dropped("bad-envelope", topic, envelope.header.kind);
-    }
-  }
-
-  #handle(topic: string, { from, header, payload }: Envelope): void {
-    switch (header.kind) {
-      case "emit":
-        return this.#fanOut.emit(
-          targetOf(topic),
-          { event: header.event, ...payload },
-          header.except && new Set(header.except),
-        );
-      case "send":
-        return this.#fanOut.send(targetOf(topic), toMessage(payload));
-      case "direct":
-        return this.#deliver(header.channel, toMessage(payload));
-      case "logged":
-        return this.#logged?.hear(targetOf(topic), header, payload.json);
-      case "presence":
-        return this.#presence?.hear(targetOf(topic), payload.json);
-      case "closeUser": {
-        const closing = decodePayload(payload) as Closing & Partial<Owned>;
-        if (closing.user !== undefined) this.#closeOwnedHere(userOwner(closing.user), closing);
-        if (closing.key !== undefined) this.#closeOwnedHere(keyOwner(closing.key), closing);
-        return;
-      }
-      case "request":
-        return void this.#requests.hearRequest(from, header.id, header.verb, payload);
-      case "reply":
-        return this.#requests.hearReply(from, header.id, header.failed === true, payload);
-    }
-  }
-
-  #deliver(channel: string, message: Message): void {
-    const attached = this.#attached.get(channel);
-    if (attached === undefined) this.#dropped("no-channel", channel, message.type);
-    else attached.member.deliver(message);
-  }
-
-  async #append(
-    logged: LoggedGroups,
-    group: string,
-    header: Header,
-    payload: EncodedPayload,
-    { idempotencyKey }: SendOptions,
-  ): Promise<Appended> {
-    return logged.publish(group, encodeEnvelope(this.node, header, payload), idempotencyKey);
-  }
-
-  #loggedGroup(group: string): LoggedGroups {
-    if (this.#logged?.keepsHistory(group)) return this.#logged;
-    throw new NoHandler(
-      `the group "${group}" keeps no history; give it a policy (options groups and history)`,
-    );
   }
 
   #present(group: string): Presence {
@@ -762,15 +489,6 @@ export class ChannelLayer {
     this.#facts.groupSent.announce({ group, what, members: this.#fanOut.count(group) });
   }
 
-  #dropped(
-    cause: "backplane" | "bad-envelope" | "no-channel",
-    target: string,
-    what: string,
-    count = 1,
-  ): void {
-    this.#facts.dropped.announce({ cause, target, what, count });
-  }
-
   #checkOpen(): void {
     if (this.#state === "open") return;
     throw new LayerUnavailable(
@@ -781,51 +499,9 @@ export class ChannelLayer {
   }
 }
 
-function userOwner(user: string): string {
-  return `user ${user}`;
-}
-
-function keyOwner(key: string): string {
-  return `key ${key}`;
-}
-
-function ownersOf({ user, keys = [] }: Member): readonly string[] {
-  return [...(user === undefined ? [] : [userOwner(user)]), ...keys.map(keyOwner)];
-}
-
-/** Shared by all who get it, hence frozen. */
-function toMessage(payload: EncodedPayload): Message {
-  return deepFreeze(decodePayload(payload)) as Message;
-}
-
 function exceptList(except: string | readonly string[] | undefined): readonly string[] | undefined {
   if (except === undefined) return undefined;
   const list = typeof except === "string" ? [except] : except;
   for (const channel of list) checkChannelName(channel);
   return list.length > 0 ? list : undefined;
-}
-
-function checkReading(limit: unknown, before: unknown, most: number): void {
-  const isCount = (value: unknown) => typeof value === "number" && Number.isSafeInteger(value) && value >= 1;
-  if (!isCount(limit) || (limit as number) > most) throw new InvalidMessage(`limit must be 1 to ${most}`);
-  if (before !== undefined && !isCount(before))
-    throw new InvalidMessage("before must be an offset, 1 or more");
-}
-
-const GROUP = "group.";
-const NODE = "node.";
-/** A topic that every node hears. */
-const ALL_NODES = "nodes";
-
-function groupTopic(group: string): string {
-  return GROUP + group;
-}
-
-function nodeTopic(node: string): string {
-  return NODE + node;
-}
-
-/** The group or node that a topic is about. */
-function targetOf(topic: string): string {
-  return topic.slice(topic.indexOf(".") + 1);
 }

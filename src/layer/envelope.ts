@@ -5,7 +5,8 @@
  * Nodes of different versions run side by side during an upgrade. New header fields are ignored by older
  * nodes; a kind that a node does not know is dropped and counted.
  */
-import type { EncodedPayload } from "../types.ts";
+import { decodePayload, deepFreeze } from "../payload.ts";
+import type { EncodedPayload, Message } from "../types.ts";
 
 export const ENVELOPE_VERSION = 1;
 
@@ -45,6 +46,11 @@ export function encodeEnvelope(from: string, header: Header, payload: EncodedPay
     ...(binary.length > 0 ? { binary } : {}),
   });
   return `${line}\n${json}`;
+}
+
+/** The message in a payload; shared by all who get it, hence frozen. */
+export function toMessage(payload: EncodedPayload): Message {
+  return deepFreeze(decodePayload(payload)) as Message;
 }
 
 /** Undefined for what cannot be read: broken, or of a kind that this version does not know. */

@@ -74,9 +74,9 @@ export class GroupLog {
     if (!this.#isOpened) return this.#keep(entry);
     if (this.#position.epoch === "" && entry.offset === 1)
       this.#begin({ epoch: entry.epoch, offset: 0, id: "" });
-    const { epoch, offset, id } = this.#position;
-    const isOther = entry.offset === offset && id !== "" && entry.id !== id;
-    if (entry.epoch !== epoch || isOther) return void this.heal();
+    const { epoch, offset } = this.#position;
+    const isFork = entry.offset === offset && isOther(entry, this.#position);
+    if (entry.epoch !== epoch || isFork) return void this.heal();
     if (entry.offset <= offset) return;
     if (entry.offset === offset + 1 || this.policy.conflate) return this.#advance(entry);
     this.#keep(entry);
@@ -232,8 +232,19 @@ export class GroupLog {
   }
 }
 
-function isOther(a: Position, b: Position): boolean {
+/** Whether two ids at one offset say that it was handed out twice; not all ids are known. */
+export function isOther(a: Pick<Position, "id">, b: Pick<Position, "id">): boolean {
   return a.id !== "" && b.id !== "" && a.id !== b.id;
+}
+
+/** Whether two positions are one. */
+export function isSame(a: Position, b: Position): boolean {
+  return a.epoch === b.epoch && a.offset === b.offset && !isOther(a, b);
+}
+
+/** Whether whoever is at `top` has heard what is at `position`. */
+export function isReached(position: Position, top: Position): boolean {
+  return position.epoch === top.epoch && position.offset <= top.offset;
 }
 
 /** How a log goes on from a position, as one reading from that position on shows it. */
