@@ -86,9 +86,7 @@ export class GroupLog {
   /** Reads what is missing, if anything is. Never rejects: it tries again until it succeeds or is closed. */
   heal(): Promise<void> {
     this.#healAgain = true;
-    this.#healing ??= this.#healAll().finally(() => {
-      this.#healing = undefined;
-    });
+    this.#healing ??= this.#healAll();
     return this.#healing;
   }
 
@@ -169,6 +167,8 @@ export class GroupLog {
         if (!this.#isClosed) this.#healIn(RETRY_MS);
       }
     }
+    // In the turn in which nobody had asked again, or who asks in the next is not heard.
+    this.#healing = undefined;
   }
 
   /** @returns whether there may be more */

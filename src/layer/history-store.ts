@@ -53,6 +53,9 @@ export interface Appended extends Position {
  * A log has entries of two kinds: messages, which this store appends, and who came and left, which a presence
  * store appends. They are numbered together and kept apart, up to `size` of each, so that however many come
  * and go, no message is lost by it.
+ *
+ * The number of groups is bounded: beyond it the one appended to longest ago is forgotten whole, soon if not at
+ * once, as if nothing had ever been published there; its next log has another epoch.
  */
 export interface HistoryStore {
   /** What tells this application from others in the same place; what is encrypted is bound to it. */
