@@ -91,6 +91,11 @@ rabbitTest("the guide's small program for STOMP writes what comes", async () => 
   await connection.close();
 });
 
+test("the guide's program for Pulsar runs up to its missing package", async () => {
+  const { said } = await runs("const tickets", {});
+  await until(() => said.output.includes("the package pulsar-client is not installed"));
+});
+
 test("without its package a carrier says what to install", async () => {
   const { folder } = installed;
   const bare = join(folder, "bare");
@@ -104,9 +109,13 @@ test("without its package a carrier says what to install", async () => {
   }
   const code = `
     import { bridge } from "sluice/bridges";
+    import { PulsarSource } from "sluice/bridges/pulsar";
     import { RabbitmqSource } from "sluice/bridges/rabbitmq";
-    const source = new RabbitmqSource({ url: "amqp://127.0.0.1:1", queue: "q" });
-    await bridge({ source, to() {} }).start().catch((error) => console.log(error.name, error.message));`;
+    const rabbit = new RabbitmqSource({ url: "amqp://127.0.0.1:1", queue: "q" });
+    const pulsar = new PulsarSource({ serviceUrl: "pulsar://127.0.0.1:1", topic: "t", subscription: "s" });
+    for (const source of [rabbit, pulsar]) {
+      await bridge({ source, to() {} }).start().catch((error) => console.log(error.name, error.message));
+    }`;
   await writeFile(join(bare, "package.json"), JSON.stringify({ type: "module" }));
   await writeFile(join(bare, "program.js"), code);
   const program = spawn(process.execPath, ["program.js"], { cwd: bare });
@@ -117,7 +126,9 @@ test("without its package a carrier says what to install", async () => {
     });
   }
   await once(program, "close");
-  expect(output).toBe("ConfigurationError the package amqplib is not installed; run npm install amqplib\n");
+  const told = (name: string) =>
+    `ConfigurationError the package ${name} is not installed; run npm install ${name}\n`;
+  expect(output).toBe(told("amqplib") + told("pulsar-client"));
 });
 
 test("the guide's table has every option with its default", async () => {
