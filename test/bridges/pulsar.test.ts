@@ -307,13 +307,15 @@ test("wrong options are refused at once, all of them", () => {
 test("a package without its native library stops the start, and says what to do", async () => {
   jest.resetModules();
   makePackage = () => {
-    throw new Error("Could not locate the bindings file");
+    // As pulsar-client 1.18 says it after `npm install --ignore-scripts`.
+    const library = "/app/node_modules/pulsar-client/lib/binding/pulsar.node";
+    throw Object.assign(new Error(`Cannot find module '${library}'`), { code: "MODULE_NOT_FOUND" });
   };
   endings.push(async () => {
     makePackage = () => standInPackage;
   });
   const started = joined(sourceOf(new StandInPulsar()), () => {}).start();
   await expect(started).rejects.toThrow(
-    /bindings file; is its native library there \(npm rebuild pulsar-client\)/,
+    /pulsar\.node'; is its native library there \(npm rebuild pulsar-client\)/,
   );
 });
