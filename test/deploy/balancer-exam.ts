@@ -54,7 +54,7 @@ export function passesTheBalancerExam(
 
   test("a client that polls stays on its node", async () => {
     const { client, nodes } = await balanced(start);
-    const clients = Array.from({ length: 12 }, () => client("polling"));
+    const clients = Array.from({ length: 24 }, () => client("polling"));
     const homes = await Promise.all(clients.map(placeOf));
     expect(new Set(homes.map(({ node }) => node))).toEqual(new Set(nodes.map(({ name }) => name)));
     for (let round = 0; round < 10; round++) {
@@ -76,8 +76,8 @@ export function passesTheBalancerExam(
 
   test("WebSockets pass, at once and by upgrade", async () => {
     const { client, nodes } = await balanced(start);
-    const direct = Array.from({ length: 8 }, () => client("websocket"));
-    const upgrading = Array.from({ length: 8 }, () => client("both"));
+    const direct = Array.from({ length: 12 }, () => client("websocket"));
+    const upgrading = Array.from({ length: 12 }, () => client("both"));
     const homes = await Promise.all([...direct, ...upgrading].map(placeOf));
     expect(new Set(homes.map(({ node }) => node))).toEqual(new Set(nodes.map(({ name }) => name)));
     for (const { io } of [...direct, ...upgrading]) {
@@ -113,8 +113,7 @@ export function passesTheBalancerExam(
       client(n % 2 === 0 ? "websocket" : "polling", { reconnection: true }),
     );
     const homes = await Promise.all(clients.map(placeOf));
-    const [dead, alive] = nodes;
-    expect(homes.map(({ node }) => node)).toContain(dead.name);
+    const [dead, alive] = homes[0]?.node === nodes[0].name ? nodes : [nodes[1], nodes[0]];
     const moved = clients.map((socket, n) =>
       homes[n]?.node === dead.name ? heard<[Place]>(socket, "place") : undefined,
     );
@@ -169,8 +168,8 @@ export function passesTheBalancerExam(
     const { client, newcomer, nodes } = await balanced(start, { drainDelayMs: 600_000 });
     const clients = Array.from({ length: 8 }, (_, n) => client(n % 2 === 0 ? "polling" : "both"));
     const homes = await Promise.all(clients.map(placeOf));
-    const [draining, other] = nodes;
-    expect(homes.map(({ node }) => node)).toContain(draining.name);
+    // Whoever came first: chance may have sent all of them to one node.
+    const [draining, other] = homes[0]?.node === nodes[0].name ? nodes : [nodes[1], nodes[0]];
     void draining.server.stop();
     await knowsThatItDrains(draining);
     for (let n = 0; n < 10; n++) {

@@ -107,7 +107,9 @@ redisTest(
 );
 
 redisTest("a Redis that comes back empty is told everybody again, and no member notices", async () => {
-  const nodes = [await cuttable(), await cuttable(), await cuttable()];
+  // Long enough for the slowest node to come back in: after a lease its users would be gone, as they should.
+  const patient = { leaseMs: 5_000 };
+  const nodes = [await cuttable(patient), await cuttable(patient), await cuttable(patient)];
   const users = ["ann", "bob", "cid", "dan", "eve", "fay"];
   const watchers = await Promise.all(nodes.map((one) => one.enter()));
   for (const watcher of watchers) await watcher.emit("who");
