@@ -108,6 +108,7 @@ export { type Given, resolveOptions } from "./options.ts";
 export { Origins } from "./origins.ts";
 export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
+export { peer, peerNow } from "./peer.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
 export { isSealed, type Seal, Unopened } from "./sealing.ts";

@@ -1,7 +1,6 @@
 /** `sluice/bridges/kafka`: a topic of Kafka, by the package `@platformatic/kafka`. */
 import type { Consumer, ConsumerOptions, Message, MessagesStream, Producer } from "@platformatic/kafka";
-import { ConfigurationError } from "../index.ts";
-import { peer } from "./peer.ts";
+import { ConfigurationError, peer } from "../index.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 
 type Kafka = typeof import("@platformatic/kafka");

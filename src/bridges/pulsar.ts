@@ -1,6 +1,5 @@
 /** `sluice/bridges/pulsar`: a subscription of Apache Pulsar, by the package `pulsar-client`. */
-import { ConfigurationError } from "../index.ts";
-import { peer } from "./peer.ts";
+import { ConfigurationError, peer } from "../index.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 
 export interface PulsarOptions {

@@ -1,7 +1,6 @@
 /** `sluice/bridges/rabbitmq`: a queue of RabbitMQ, by AMQP 0-9-1 and the package `amqplib`. */
 import type { Channel, ChannelModel, ConsumeMessage, MessageProperties, Options } from "amqplib";
-import { ConfigurationError } from "../index.ts";
-import { peer } from "./peer.ts";
+import { ConfigurationError, peer } from "../index.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 
 export interface RabbitmqOptions {

@@ -2,8 +2,7 @@
 import { connect as connectTcp } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { IFrame, IMessage, IStompSocket } from "@stomp/stompjs";
-import { ConfigurationError } from "../index.ts";
-import { peer } from "./peer.ts";
+import { ConfigurationError, peer } from "../index.ts";
 import { TcpSocket } from "./tcp-socket.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 

@@ -6,11 +6,11 @@ import {
   ConnectionDenied,
   type MarkedMiddleware,
   mark,
+  peer,
   type Scope,
 } from "../index.ts";
 import { checkDuration, recheck, repeat, stays } from "./authenticate.ts";
 import { Jwks } from "./jwks.ts";
-import { peer } from "./peer.ts";
 
 /** What a valid token says; `sub` and `exp` are there always. */
 export interface TokenClaims {

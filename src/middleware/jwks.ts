@@ -1,6 +1,5 @@
 import type { JSONWebKeySet, JWTVerifyGetKey } from "jose";
-import { LayerUnavailable, within } from "../index.ts";
-import { peer } from "./peer.ts";
+import { LayerUnavailable, peer, within } from "../index.ts";
 
 export interface JwksOptions {
   readonly url: URL;

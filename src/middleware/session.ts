@@ -10,13 +10,13 @@ import {
   isSameSignature,
   type MarkedMiddleware,
   mark,
+  peerNow,
   type Scope,
   statusOf,
   verdictOf,
 } from "../index.ts";
 import { secretsOf } from "./cookies.ts";
 import { asExpressStore, ForeignStore } from "./express-store.ts";
-import { peerNow } from "./peer.ts";
 import { type ExpressSessionStore, MemorySessions, type SessionStore } from "./session-store.ts";
 import { unsignedCookie } from "./signatures.ts";
 import {

@@ -10,6 +10,8 @@ import {
   include,
   type Middleware,
   mark,
+  peer,
+  peerNow,
   route,
   type Scope,
 } from "sluice";
@@ -24,7 +26,6 @@ import {
   sessionUser,
 } from "sluice/middleware";
 import { TestClient, type TestClientOptions } from "sluice/testing";
-import { peer, peerNow } from "../../src/middleware/peer.ts";
 import { signatureOf } from "../../src/middleware/signatures.ts";
 import { atEnd, connected, heard, serve, until } from "../server/live-server.ts";
 import { SECRET } from "./browser.ts";

@@ -1,11 +1,8 @@
+/** Packages that are installed only by those who use what needs them. */
 import { createRequire } from "node:module";
-import { ConfigurationError } from "../index.ts";
+import { ConfigurationError } from "./errors.ts";
 
-/**
- * Loads a package that is installed only by those who use it.
- *
- * @throws ConfigurationError that says what to install
- */
+/** @throws ConfigurationError that says what to install */
 export async function peer<T>(name: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load();
@@ -26,6 +23,7 @@ export function peerNow<T>(name: string): T {
 function told(name: string, error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   const isMissing = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
-  if (!isMissing || !message.includes(name)) return error;
+  // In quotes: what is missing may also be a file of the package, and then its path has the name in it.
+  if (!isMissing || !message.includes(`'${name}'`)) return error;
   return new ConfigurationError([`the package ${name} is not installed; run npm install ${name}`]);
 }
