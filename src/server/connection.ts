@@ -4,7 +4,6 @@ import type { Allowances, Budget, DisconnectReason } from "../types.ts";
 import { atAge } from "./draining.ts";
 import {
   bufferedBytes,
-  canSendNow,
   cut,
   type EngineSocket,
   isFlowing,
@@ -102,9 +101,7 @@ export class Connection {
 
   /** To the client, in order with all that Socket.IO and Engine.IO send it. */
   write(frame: SocketFrame): void {
-    const before = this.#outgoing ?? (canSendNow(this.#conn) ? this.#turn.begin(this) : undefined);
-    if (before === undefined) return this.#writePacket(frame);
-    this.#outgoing = before.with(frame);
+    this.#outgoing = (this.#outgoing ?? this.#turn.begin(this)).with(frame);
     if (this.#outgoing.bytes >= MAX_OUTGOING_BYTES) this.flush();
   }
 

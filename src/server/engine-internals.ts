@@ -40,7 +40,7 @@ export function isFlowing(conn: EngineSocket): boolean {
  * Whether a complete WebSocket frame could be handed to the network past Engine.IO: nothing waits in it or
  * below it.
  */
-export function canSendNow(conn: EngineSocket): boolean {
+function canSendNow(conn: EngineSocket): boolean {
   const { readyState, writeBuffer, transport } = conn as unknown as Internals;
   const socket = transport?.socket;
   return (
