@@ -174,12 +174,21 @@ export function validateNow<S extends StandardSchemaV1>(
   return outputOf(result);
 }
 
-export async function validateLater(schema: StandardSchemaV1, payload: unknown): Promise<unknown> {
-  try {
-    return outputOf(await schema["~standard"].validate(payload));
-  } catch (error) {
+/** The valid payload, or a promise of it if the schema needs time. Throws or rejects with InvalidMessage. */
+export function validated(schema: StandardSchemaV1, payload: unknown): unknown {
+  const result = stumbling(() => schema["~standard"].validate(payload));
+  if (!isThenable(result)) return outputOf(result);
+  return Promise.resolve(result).then(outputOf, (error) => {
     throw stumbled(error);
-  }
+  });
+}
+
+export async function validateLater(schema: StandardSchemaV1, payload: unknown): Promise<unknown> {
+  return validated(schema, payload);
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }
 
 function stumbling<T>(validate: () => T): T {

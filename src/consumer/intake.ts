@@ -21,7 +21,7 @@ import { FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { Acknowledge, AroundHook, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import type { EventBudget } from "./event-budget.ts";
-import { type EventRow, type HandlerTable, type PayloadCodec, validateLater } from "./handlers.ts";
+import { type EventRow, type HandlerTable, isThenable, type PayloadCodec, validated } from "./handlers.ts";
 import { Mailbox } from "./mailbox.ts";
 
 /** The machine around it. */
@@ -227,47 +227,65 @@ export class Intake {
     if (received.hasReceivers) received.announce({ ...this.#host.fact, event: name }, this.#host.sender);
   }
 
-  async #handle(item: Item): Promise<void> {
+  /** A promise only if something has to be waited for: most handlers of most applications do not. */
+  #handle(item: Item): Promise<void> | undefined {
     if ("frame" in item) {
       this.#pendingLogged -= 1;
       this.#pendingBytes -= item.frame.bytes;
-      return this.#host.write(item.frame);
+      this.#host.write(item.frame);
+      return undefined;
     }
+    const startedAt = this.#facts.handled.hasReceivers ? performance.now() : undefined;
+    const isWell = this.#run(item);
+    if (isWell instanceof Promise) return isWell.then((isWell) => this.#handled(item, isWell, startedAt));
+    this.#handled(item, isWell, startedAt);
+    return undefined;
+  }
+
+  #handled(item: Exclude<Item, FrameItem>, isWell: boolean, startedAt: number | undefined): void {
     const { handled } = this.#facts;
-    const startedAt = handled.hasReceivers ? performance.now() : 0;
-    if (!(await this.#run(item)) || !handled.hasReceivers) return;
+    if (!isWell || startedAt === undefined || !handled.hasReceivers) return;
     const what = "message" in item ? item.message.type : "event" in item ? item.event : item.signal;
     const tookMs = performance.now() - startedAt;
     handled.announce({ ...this.#host.fact, what, tookMs }, this.#host.sender);
   }
 
   /** Says whether it went well. */
-  #run(item: Exclude<Item, FrameItem>): Promise<boolean> {
+  #run(item: Exclude<Item, FrameItem>): boolean | Promise<boolean> {
     if ("event" in item) return this.#handleEvent(item);
     if ("message" in item) return this.#handleMessage(item);
     return this.#handleQuietly(item.hear);
   }
 
-  async #handleEvent({ event, payload: sent, row, acknowledge }: EventItem): Promise<boolean> {
+  #handleEvent(item: EventItem): boolean | Promise<boolean> {
     this.#pendingEvents -= 1;
+    try {
+      const answer = this.#host.around("receive", () => this.#answerOf(item));
+      if (!isThenable(answer)) return this.#answer(item, answer);
+      return Promise.resolve(answer).then(
+        (answer) => this.#answer(item, answer),
+        (error) => this.#eventFailed(item, error),
+      );
+    } catch (error) {
+      return this.#eventFailed(item, error);
+    }
+  }
+
+  #answerOf({ event, payload: sent, row }: EventItem): unknown {
     const consumer = this.#host.consumer as Consumer;
     const { codec } = this.#handlers;
-    let answer: unknown;
+    const payload = codec === undefined ? sent : decoded(codec, sent);
+    if (row === undefined) return consumer.receive?.(event, payload);
+    const valid = checked(row, payload);
+    if (isThenable(valid)) return Promise.resolve(valid).then((valid) => row.handler(consumer, valid));
+    return row.handler(consumer, valid);
+  }
+
+  #answer({ acknowledge }: EventItem, answer: unknown): boolean {
+    if (acknowledge === undefined) return true;
+    const { codec } = this.#handlers;
     try {
-      answer = await this.#host.around("receive", async () => {
-        const payload = codec === undefined ? sent : decoded(codec, sent);
-        return row === undefined
-          ? consumer.receive?.(event, payload)
-          : row.handler(consumer, await checked(row, payload));
-      });
-    } catch (error) {
-      if (isForClient(error)) this.#refuse(event, error, acknowledge);
-      else this.#fail("receive", error, acknowledge);
-      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
-      return false;
-    }
-    try {
-      acknowledge?.(codec === undefined ? answer : codec.encode(answer));
+      acknowledge(codec === undefined ? answer : codec.encode(answer));
       return true;
     } catch (error) {
       // An answer that cannot be put into JSON is the handler's fault, not the client's.
@@ -276,11 +294,28 @@ export class Intake {
     }
   }
 
-  async #handleMessage({ message, group, position, preface }: MessageItem): Promise<boolean> {
+  #eventFailed({ event, acknowledge }: EventItem, error: unknown): boolean {
+    if (isForClient(error)) this.#refuse(event, error, acknowledge);
+    else this.#fail("receive", error, acknowledge);
+    if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
+    return false;
+  }
+
+  #handleMessage({ message, group, position, preface }: MessageItem): boolean | Promise<boolean> {
     if (group === undefined) return this.#handleOf(message);
     // Otherwise it left the group while the message waited.
     const isMember = this.#host.isIn(group);
-    if (position === undefined) return isMember && this.#handleOf(message);
+    if (position !== undefined) return this.#handleLogged(message, isMember, group, position, preface);
+    return isMember && this.#handleOf(message);
+  }
+
+  async #handleLogged(
+    message: Message,
+    isMember: boolean,
+    group: string,
+    position: Position,
+    preface: OutgoingEvent | undefined,
+  ): Promise<boolean> {
     if (isMember) this.#host.begins(group, position, preface);
     const isWell = isMember && (await this.#handleOf(message));
     this.#pendingLogged -= 1;
@@ -288,7 +323,7 @@ export class Intake {
     return isWell;
   }
 
-  async #handleOf(message: Message): Promise<boolean> {
+  #handleOf(message: Message): boolean | Promise<boolean> {
     const handler = this.#handlers.messages.get(message.type);
     if (handler === undefined) {
       this.#drop("no-handler", message.type);
@@ -298,15 +333,23 @@ export class Intake {
   }
 
   /** What nobody waits for an answer of. */
-  async #handleQuietly(handle: () => unknown): Promise<boolean> {
+  #handleQuietly(handle: () => unknown): boolean | Promise<boolean> {
     try {
-      await this.#host.around("message", handle);
-      return true;
+      const work = this.#host.around("message", handle);
+      if (!isThenable(work)) return true;
+      return Promise.resolve(work).then(
+        () => true,
+        (error) => this.#messageFailed(error),
+      );
     } catch (error) {
-      if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
-      else this.#host.fail("message", error);
-      return false;
+      return this.#messageFailed(error);
     }
+  }
+
+  #messageFailed(error: unknown): boolean {
+    if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
+    else this.#host.fail("message", error);
+    return false;
   }
 
   /** Not through the mailbox: no hook or handler is concerned. */
@@ -395,7 +438,7 @@ function decoded(codec: PayloadCodec, payload: unknown): unknown {
 }
 
 function checked(row: EventRow, payload: unknown): unknown {
-  if (row.schema !== undefined) return validateLater(row.schema, payload);
+  if (row.schema !== undefined) return validated(row.schema, payload);
   if (payload === undefined) return undefined;
   throw new InvalidMessage("this event takes no payload");
 }

@@ -5,7 +5,7 @@
 export class Mailbox<Item> {
   readonly #capacity: number;
   readonly #concurrency: number;
-  readonly #run: (item: Item) => Promise<void>;
+  readonly #run: (item: Item) => Promise<void> | undefined;
   #items: Item[] = [];
   #state: "waiting" | "open" | "ended" = "waiting";
   #running = 0;
@@ -15,9 +15,9 @@ export class Mailbox<Item> {
 
   /**
    * @param capacity - how many items may wait
-   * @param run - handles one item; must not reject
+   * @param run - handles one item; must not throw nor reject. Undefined: it is done already.
    */
-  constructor(capacity: number, concurrency: number, run: (item: Item) => Promise<void>) {
+  constructor(capacity: number, concurrency: number, run: (item: Item) => Promise<void> | undefined) {
     this.#capacity = capacity;
     this.#concurrency = concurrency;
     this.#run = run;
@@ -69,30 +69,36 @@ export class Mailbox<Item> {
     if (this.#scheduled || this.#state === "waiting" || this.#running >= this.#concurrency) return;
     this.#scheduled = true;
     // Not at once: a handler must never run inside the call of whoever sent to it.
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.#startNext();
-    });
+    queueMicrotask(this.#startNext);
   }
 
-  #startNext(): void {
-    while (this.#running < this.#concurrency) {
+  readonly #startNext = (): void => {
+    this.#scheduled = false;
+    while (this.#running < this.#concurrency && !this.#scheduled) {
       const item = this.#items.shift();
       if (item === undefined) break;
       this.#running += 1;
-      void this.#run(item).then(this.#finished);
+      const work = this.#run(item);
+      if (work === undefined) this.#done();
+      else void work.then(this.#finished);
     }
     this.#settle();
-  }
+  };
 
   readonly #finished = (): void => {
+    this.#done();
+    if (!this.#scheduled) this.#startNext();
+  };
+
+  #done(): void {
     this.#running -= 1;
     // By way of the event loop now and then, so that a busy mailbox does not starve the sockets.
     this.#sinceYield += 1;
-    if (this.#sinceYield < 64) return this.#startNext();
+    if (this.#sinceYield < 64) return;
     this.#sinceYield = 0;
-    setImmediate(() => this.#startNext());
-  };
+    this.#scheduled = true;
+    setImmediate(this.#startNext);
+  }
 
   #settle(): void {
     if (!this.isIdle) return;

@@ -1,5 +1,5 @@
 /**
- * What the server relies on inside Engine.IO and ws beyond their documented interfaces, all of it here
+ * What the server relies on inside Socket.IO, Engine.IO and ws beyond their documented interfaces, all of it here
  * and each with a way out should a version not have it. A test pins it, so that an upgrade that changes
  * something fails loudly.
  */
@@ -92,6 +92,27 @@ export function onUpgradeFailed(conn: EngineSocket, hear: () => void): void {
 export function onNextPoll(conn: EngineSocket, hear: () => void): void {
   if (conn.transport.writable) hear();
   else (conn.transport as unknown as TransportEvents).once("ready", hear);
+}
+
+/**
+ * Hears a client's events as they come, each with the number by which it wants an answer. Socket.IO itself
+ * would make an acknowledging function of that, call the listeners and then look a turn later for others.
+ *
+ * @param fall - hears them in its stead, the documented way, should that not be possible
+ */
+export function onEvents(
+  socket: Socket,
+  hear: (data: readonly unknown[], id: number | undefined) => void,
+  fall: (...args: unknown[]) => void,
+): void {
+  const internals = socket as unknown as { onevent?: (packet: EventPacket) => void };
+  if (typeof internals.onevent !== "function") return void socket.onAny(fall);
+  internals.onevent = ({ data, id }) => hear(data ?? [], id ?? undefined);
+}
+
+interface EventPacket {
+  readonly data?: readonly unknown[] | null;
+  readonly id?: number | null;
 }
 
 /** Sees to it that a socket whose connecting is refused is forgotten without a word to its client. */

@@ -1,4 +1,5 @@
 /** Events as packets of the Socket.IO protocol (version 5), encoded once per namespace. */
+import { encodePayload } from "../payload.ts";
 import type { Frame, FrameCodec, OutgoingEvent } from "../types.ts";
 import { binaryHeader, webSocketFrame } from "./engine-internals.ts";
 
@@ -11,6 +12,9 @@ export interface SocketFrame extends Frame {
   readonly wire: Buffer;
 }
 
+type Kinds = readonly [plain: string, binary: string];
+const EVENT: Kinds = ["2", "5"];
+const ACK: Kinds = ["3", "6"];
 const PLAIN = { compress: true };
 
 export class SocketCodec implements FrameCodec<SocketFrame> {
@@ -28,19 +32,30 @@ export class SocketCodec implements FrameCodec<SocketFrame> {
       position !== undefined && this.#hasPositions
         ? `,${json || "null"},{"sluice":${JSON.stringify(position)}${json ? "" : ',"bare":true'}}`
         : json && `,${json}`;
-    const body = `${this.#prefix}[${JSON.stringify(event)}${payload}]`;
-    if (attachments.length === 0) {
-      const text = `2${body}`;
-      const frame = webSocketFrame(text);
-      const options = { compress: true, wsPreEncodedFrame: [frame] };
-      return { bytes: frame.length, parts: [text], options, wire: frame };
-    }
-    const parts = attachments.map((part) => Buffer.from(part.buffer, part.byteOffset, part.byteLength));
-    const text = `5${attachments.length}-${body}`;
-    const wire = Buffer.concat([
-      webSocketFrame(text),
-      ...parts.flatMap((part) => [binaryHeader(part), part]),
-    ]);
-    return { bytes: wire.length, parts: [text, ...parts], options: PLAIN, wire };
+    return frameOf(EVENT, `${this.#prefix}[${JSON.stringify(event)}${payload}]`, attachments);
   }
+
+  /**
+   * A handler's answer to the event of that number.
+   *
+   * @throws Unencodable
+   */
+  answer(id: number, answer: unknown): SocketFrame {
+    const { json, attachments } = encodePayload([answer], Number.POSITIVE_INFINITY);
+    return frameOf(ACK, `${this.#prefix}${id}${json}`, attachments);
+  }
+}
+
+/** @param kinds - the packet's types, without attachments and with them */
+function frameOf([plain, binary]: Kinds, body: string, attachments: readonly Uint8Array[]): SocketFrame {
+  if (attachments.length === 0) {
+    const text = `${plain}${body}`;
+    const frame = webSocketFrame(text);
+    const options = { compress: true, wsPreEncodedFrame: [frame] };
+    return { bytes: frame.length, parts: [text], options, wire: frame };
+  }
+  const parts = attachments.map((part) => Buffer.from(part.buffer, part.byteOffset, part.byteLength));
+  const text = `${binary}${attachments.length}-${body}`;
+  const wire = Buffer.concat([webSocketFrame(text), ...parts.flatMap((part) => [binaryHeader(part), part])]);
+  return { bytes: wire.length, parts: [text, ...parts], options: PLAIN, wire };
 }

@@ -23,6 +23,7 @@ import {
   type EngineSocket,
   endAcknowledgements,
   isPayloadTooLarge,
+  onEvents,
   refuseSilently,
 } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
@@ -86,6 +87,12 @@ class SocketLink implements ClientLink<SocketFrame> {
         else reject(new AskTimeout(`the client did not answer "${event}" within ${timeoutMs} ms`));
       });
     });
+  }
+
+  /** What answers the event of that number; without a number nobody wants an answer. */
+  acknowledging(id: number | undefined): Acknowledge | undefined {
+    if (id === undefined) return undefined;
+    return (answer) => this.#connection.write(this.codec.answer(id, answer));
   }
 
   close(code: number, reason: string): void {
@@ -211,11 +218,15 @@ export class SocketCarrier implements Carrier {
       link.ended();
       runner.lost(reason === "client namespace disconnect" ? CLIENT_LEFT : connectionLost(reason));
     });
-    // `onAny` hears an event as it comes; `on` a turn later, when a client that left at once is gone.
-    socket.onAny((event: unknown, ...args: unknown[]) => {
-      const acknowledge = typeof args.at(-1) === "function" ? (args.pop() as Acknowledge) : undefined;
-      runner.receive(event, args, acknowledge);
-    });
+    // As they come; `on` hears them a turn later, when a client that left at once is gone.
+    onEvents(
+      socket,
+      ([event, ...args], id) => runner.receive(event, args, link.acknowledging(id)),
+      (event, ...args) => {
+        const acknowledge = typeof args.at(-1) === "function" ? (args.pop() as Acknowledge) : undefined;
+        runner.receive(event, args, acknowledge);
+      },
+    );
     runner.opened();
     // It ended between acceptance and this moment: there was no open client to tell.
     if (runner.reason !== undefined) link.close(runner.reason.code, runner.reason.message);

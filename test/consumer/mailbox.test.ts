@@ -108,4 +108,38 @@ describe("a mailbox", () => {
     expect(handledBetween).toBeGreaterThan(0);
     expect(handledBetween).toBeLessThan(1_000);
   });
+
+  test("runs what is done at once in order and one after another, and still gives the event loop its turn", async () => {
+    const handled: number[] = [];
+    const mailbox = new Mailbox<number>(1_000, 1, (item) => {
+      // Posting within a handler must not run anything within it.
+      if (item === 0) mailbox.post(999);
+      handled.push(item);
+      return undefined;
+    });
+    mailbox.open();
+    for (let i = 0; i < 999; i++) mailbox.post(i);
+    expect(handled).toEqual([]);
+    let handledBetween = 0;
+    setImmediate(() => {
+      handledBetween = handled.length;
+    });
+    await mailbox.idle();
+    expect(handled).toEqual(Array.from({ length: 1_000 }, (_, i) => i));
+    expect(handledBetween).toBeGreaterThan(0);
+    expect(handledBetween).toBeLessThan(1_000);
+  });
+
+  test("mixes what is done at once with what takes its time, in order", async () => {
+    const log: string[] = [];
+    const mailbox = new Mailbox<string>(10, 1, (item) => {
+      log.push(item);
+      if (item.startsWith("now")) return undefined;
+      return turn().then(() => void log.push(`${item} done`));
+    });
+    mailbox.open();
+    for (const item of ["now 1", "later 2", "now 3", "later 4"]) mailbox.post(item);
+    await mailbox.idle();
+    expect(log).toEqual(["now 1", "later 2", "later 2 done", "now 3", "later 4", "later 4 done"]);
+  });
 });

@@ -9,6 +9,7 @@ import {
   type EngineSocket,
   endAcknowledgements,
   isFlowing,
+  onEvents,
   sendNow,
   waitingPackets,
   webSocketFrame,
@@ -48,6 +49,7 @@ test("the internals of Engine.IO and ws that the server relies on exist", async 
   expect(typeof sender.sendFrame).toBe("function");
   expect((socket as unknown as { acks: unknown }).acks).toBeInstanceOf(Map);
   expect(typeof (socket as unknown as { _error: unknown })._error).toBe("function");
+  expect(typeof (Object.getPrototypeOf(socket) as { onevent: unknown }).onevent).toBe("function");
   expect(conn).toBe(socket.conn);
   expect(clientsOf(live.io.engine)).toEqual([conn]);
   expect(clientsOf(undefined)).toEqual([]);
@@ -168,3 +170,33 @@ test.each([0, 124, 125, 65_532, 65_533, 100_000])(
     expect(await text).toBe("x".repeat(length));
   },
 );
+
+test("events are heard with the number of their answer, by Socket.IO's own way where there is no other", async () => {
+  const { raw, socket } = await scene();
+  const heard: unknown[] = [];
+  const fell: unknown[] = [];
+  const own = socket as unknown as { onevent: unknown };
+  onEvents(
+    socket,
+    (...event) => heard.push(event),
+    (...event) => fell.push(event),
+  );
+  raw.send('42/room,0["a",{"b":1}]');
+  raw.send('42/room,["c"]');
+  await until(() => heard.length === 2, "both are heard");
+  expect(heard).toEqual([
+    [["a", { b: 1 }], 0],
+    [["c"], undefined],
+  ]);
+  own.onevent = undefined;
+  onEvents(
+    socket,
+    (...event) => heard.push(event),
+    (...event) => fell.push(event),
+  );
+  own.onevent = Object.getPrototypeOf(socket).onevent;
+  raw.send('42/room,3["d",1]');
+  await until(() => fell.length === 1, "it is heard the other way");
+  expect(fell).toEqual([["d", 1, expect.any(Function)]]);
+  expect(heard).toHaveLength(2);
+});

@@ -46,6 +46,18 @@ for (const namespace of ["/", "/chat/lobby", "/a-b_c"]) {
   );
 }
 
+test.each(payloads)("an answer of %s is the packet that socket.io makes", (_what, answer) => {
+  for (const namespace of ["/", "/chat/lobby"]) {
+    const packet = { type: 3, nsp: namespace, id: 12, data: [answer] };
+    const [text, ...attachments] = new Encoder().encode(packet as never);
+    const { parts } = new SocketCodec(namespace, true).answer(12, answer);
+    expect(parts[0]).toBe(text);
+    expect(parts.slice(1).map((part) => Buffer.from(part as Buffer))).toEqual(
+      attachments.map((part) => Buffer.from(part as unknown as Uint8Array)),
+    );
+  }
+});
+
 test("a client that carries positions gets them beside the payload, and is told where there is none", () => {
   const codec = new SocketCodec("/room", true);
   const position = ["den", "x1", 7, "a9"] as const;
