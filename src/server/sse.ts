@@ -180,9 +180,9 @@ export class StreamCarrier implements Carrier {
 
   /** The same rule as for sockets. Says whether the request may go on. */
   #checkOrigin(request: Request, response: Response): boolean {
-    const { origin, host } = request.headers;
+    const { origin, host, "sec-fetch-site": site } = request.headers;
     response.vary("Origin");
-    if (!this.#options.origins.allows(origin, host)) {
+    if (!this.#options.origins.allows(origin, host, site)) {
       sendError(response, new ConnectionDenied(CloseCode.forbidden, "this origin may not connect"));
       return false;
     }
