@@ -29,9 +29,14 @@ export class Origins {
     if (faults.length > 0) throw new ConfigurationError(faults);
   }
 
-  /** @param host - the request's Host header: what the client calls this server */
-  allows(origin: string | undefined, host: string | undefined): boolean {
-    if (origin === undefined) return this.#allowMissing;
+  /**
+   * @param host - the request's Host header: what the client calls this server
+   * @param site - its Sec-Fetch-Site header: where a browser says that the page is from
+   */
+  allows(origin: string | undefined, host: string | undefined, site?: string): boolean {
+    // For images and scripts of foreign pages browsers send no Origin, either.
+    if (origin === undefined)
+      return this.#allowMissing && (this.#any || !/^(cross|same)-site$/.test(site ?? ""));
     const url = parseOrigin(origin);
     if (url === undefined) return this.#null && origin === "null";
     return this.#any || isSame(url, host) || this.#rules.some((rule) => matches(rule, url));

@@ -4,6 +4,7 @@ import {
   ConnectionDenied,
   deny,
   isForClient,
+  LayerUnavailable,
   type MarkedMiddleware,
   mark,
   type Present,
@@ -22,8 +23,8 @@ export type Strategy<User, Needs = unknown> = ((
 export interface AuthenticateOptions {
   /**
    * How often the strategy is asked again whether an open connection is still this user's; by default never.
-   * Somebody else, or nobody: the connection is closed with 4401. One that throws what no client is to hear
-   * (a database that is down) leaves it as it is, until the next time.
+   * Nobody: the connection is closed with 4401; somebody else: with 4403. One that throws what no client is to
+   * hear (a database that is down), or `LayerUnavailable`, leaves it as it is, until the next time.
    */
   readonly recheckMs?: number;
 }
@@ -70,7 +71,7 @@ export function authenticate<User, Needs = unknown>(
       return {};
     });
     await next({ user });
-    if (recheckMs !== undefined) repeat(scope, recheckMs, () => recheck(scope, again));
+    if (recheckMs !== undefined) repeat(scope, recheckMs, again);
   });
 }
 
@@ -121,7 +122,13 @@ export async function login(scope: Scope, user: unknown): Promise<void> {
   const id = connection.userId(user);
   if (id === undefined) throw new Error("login() needs a user with an id; see the option userId");
   const before = (session.data as Record<string, unknown>)[USER];
-  await session.regenerate({ keepData: before === undefined || before === id });
+  try {
+    await session.regenerate({ keepData: before === undefined || before === id });
+  } catch (error) {
+    // Another tab has logged in or out meanwhile: nothing of the old one goes along.
+    if (!(error instanceof ConnectionDenied && error.closeCode === CloseCode.expired)) throw error;
+    await session.regenerate();
+  }
   (session.data as Record<string, unknown>)[USER] = id;
   await session.save();
   await connection.change({ user });
@@ -150,35 +157,34 @@ export function stays({ connection, protocol }: Scope): boolean {
   return connection.http === undefined && protocol !== "http";
 }
 
-/** So long after it has ended, and so on, until the connection ends. */
-export function repeat({ closed }: Scope, everyMs: number, run: () => Promise<void>): void {
+/**
+ * Checks so long after the last time, and so on, until the connection ends: what says no closes it, what cannot
+ * tell (a database or Redis is down) does not.
+ */
+export function repeat({ connection, closed }: Scope, everyMs: number, check: () => Promise<void>): void {
   if (closed.aborted) return;
   let timer: NodeJS.Timeout;
   const again = () => {
     timer = setTimeout(() => void once(), everyMs);
   };
   const once = async () => {
-    await run();
+    try {
+      await check();
+    } catch (error) {
+      if (closed.aborted) return;
+      if (isForClient(error) && !(error instanceof LayerUnavailable)) {
+        return connection.close(error.closeCode, error.message);
+      }
+      connection.failed(error);
+    }
     if (!closed.aborted) again();
   };
   again();
   closed.addEventListener("abort", () => clearTimeout(timer), { once: true });
 }
 
-/** Asks again who it is; what says no closes, what fails does not. */
-export async function recheck({ connection, closed }: Scope, again: () => Promise<void>): Promise<void> {
-  if (closed.aborted) return;
-  try {
-    await again();
-  } catch (error) {
-    if (closed.aborted) return;
-    if (!isForClient(error)) return connection.failed(error);
-    connection.close(error.closeCode, error.message);
-  }
-}
-
 /** @throws ConnectionDenied for somebody else, or nobody */
-function checkSame({ connection }: Scope, before: unknown, fresh: unknown): void {
+export function checkSame({ connection }: Scope, before: unknown, fresh: unknown): void {
   const [was, is] = [connection.userId(before), connection.userId(fresh)];
   if (was === is && (fresh === undefined) === (before === undefined)) return;
   if (before === undefined) throw new ConnectionDenied(CloseCode.expired, "come back as who you are now");

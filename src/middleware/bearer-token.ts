@@ -9,7 +9,7 @@ import {
   peer,
   type Scope,
 } from "../index.ts";
-import { checkDuration, recheck, repeat, stays } from "./authenticate.ts";
+import { checkDuration, checkSame, repeat, stays } from "./authenticate.ts";
 import { Jwks } from "./jwks.ts";
 
 /** What a valid token says; `sub` and `exp` are there always. */
@@ -239,9 +239,14 @@ export function bearerToken<User = TokenUser>(
     if (!stays(scope)) return next({ user });
     const { connection } = scope;
     const life = new Life(scope, refreshBeforeMs);
+    const become = async (claims: TokenClaims) => {
+      const fresh = (await userOf(claims)) ?? undefined;
+      checkSame(scope, connection.scope.user, fresh);
+      await connection.change({ user: fresh });
+    };
     const again = async () => {
       await checkRevoked(current.claims);
-      await connection.change({ user: await userOf(current.claims) });
+      await become(current.claims);
     };
     connection.onRefresh(async (auth) => {
       const fresh = await rules.check((auth as { readonly token?: unknown }).token);
@@ -250,7 +255,7 @@ export function bearerToken<User = TokenUser>(
       if (sub !== current.claims.sub || iss !== current.claims.iss) {
         throw new ConnectionDenied(CloseCode.forbidden, "this token is somebody else's");
       }
-      await connection.change({ user: await userOf(fresh.claims) });
+      await become(fresh.claims);
       // One that ends sooner than what we have changes what is known, not how long.
       if (fresh.endsAt >= current.endsAt) life.until(fresh.endsAt);
       current = fresh.endsAt >= current.endsAt ? fresh : { ...fresh, endsAt: current.endsAt };
@@ -259,8 +264,8 @@ export function bearerToken<User = TokenUser>(
     life.until(current.endsAt);
     await next({ user });
     // Revoked while it was let in: whoever closed the user's connections then did not find this one.
-    if (isRevoked !== undefined) await recheck(scope, () => checkRevoked(current.claims));
-    if (recheckMs !== undefined) repeat(scope, recheckMs, () => recheck(scope, again));
+    await checkRevoked(current.claims);
+    if (recheckMs !== undefined) repeat(scope, recheckMs, again);
   });
 }
 

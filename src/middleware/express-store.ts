@@ -80,10 +80,12 @@ export class ForeignStore implements SessionStore {
     });
   }
 
-  remove(id: string): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async remove(id: string): Promise<boolean> {
+    const isThere = (await this.read(id)) !== undefined;
+    await new Promise<void>((resolve, reject) => {
       this.#store.destroy(id, (error) => (error ? reject(error) : resolve()));
     });
+    return isThere;
   }
 }
 

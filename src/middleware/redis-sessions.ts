@@ -79,9 +79,10 @@ export class RedisSessions implements SessionStore, ApplicationPart {
     await this.#run(EXTEND, id, ttlMs);
   }
 
-  async remove(id: string): Promise<void> {
+  async remove(id: string): Promise<boolean> {
     const key = this.#key(id);
-    await this.#commands.command(key, ["SET", key, "", "PX", String(REMOVED_MS)]);
+    const before = await this.#commands.command(key, ["SET", key, "", "XX", "GET", "PX", String(REMOVED_MS)]);
+    return typeof before === "string" && before !== "";
   }
 
   #run(script: RedisScript, id: string, ...args: (string | number)[]): Promise<unknown> {

@@ -9,7 +9,8 @@ export interface SessionStore {
   swap(id: string, expected: string, text: string, ttlMs: number): Promise<boolean>;
   /** Lets it live so long from now, if it is there. */
   extend(id: string, ttlMs: number): Promise<void>;
-  remove(id: string): Promise<void>;
+  /** Says whether it was there; what never was is not noted as removed. */
+  remove(id: string): Promise<boolean>;
 }
 
 /** A store of express-session, as far as it is asked here. */
@@ -68,8 +69,10 @@ export class MemorySessions implements SessionStore {
     if (text !== undefined) this.#put(id, text, ttlMs);
   }
 
-  async remove(id: string): Promise<void> {
-    this.#put(id, undefined, REMOVED_MS);
+  async remove(id: string): Promise<boolean> {
+    const isThere = this.#find(id)?.text !== undefined;
+    if (isThere) this.#put(id, undefined, REMOVED_MS);
+    return isThere;
   }
 
   #find(id: string): Entry | undefined {

@@ -21,6 +21,7 @@ import { type ExpressSessionStore, MemorySessions, type SessionStore } from "./s
 import { unsignedCookie } from "./signatures.ts";
 import {
   idDigest,
+  SESSION_ENDED,
   type Session,
   type SessionTerms,
   type SessionValues,
@@ -129,8 +130,8 @@ export function session<Values extends SessionValues = Record<string, unknown>>(
   };
   const middleware = mark({ provides: ["session"] }, async function session(scope, next) {
     const { http } = scope.connection;
-    if (http !== undefined) return next({ session: await requestSession(scope, http, express) });
     const id = unsignedCookie(scope.cookies.get(name), secrets);
+    if (http !== undefined) return next({ session: await requestSession(scope, http, express, store, id) });
     const opened = await SocketSession.open(scope, terms, id);
     stay(scope, opened);
     return next({ session: opened });
@@ -158,8 +159,10 @@ function stay(scope: Scope, session: SocketSession): void {
       if (!session.isGone && !session.isNew && session.isChanged) await session.save();
       return;
     }
+    // Destroyed while the client was being admitted: whoever closed its connections then did not find this one.
+    if (hook === "connect") await session.checkStored();
     // Handlers that run at once share it: to read it anew would take away what one has not saved.
-    if (session.running === 0 && hook !== "connect") await session.reload();
+    else if (session.running === 0) await session.reload();
     session.running += 1;
     try {
       await run();
@@ -179,21 +182,24 @@ async function requestSession(
   scope: Scope,
   { request, response }: { readonly request: Request; readonly response: Response },
   express: RequestHandler,
+  store: SessionStore,
+  cookieId: string | undefined,
 ): Promise<Session> {
   await new Promise<void>((resolve, reject) => {
     express(request, response, (error?: unknown) => (error ? reject(error) : resolve()));
   });
   const { connection } = scope;
+  // Another id than the cookie's is one that express-session has just made.
+  let isStored = cookieId === request.sessionID;
   const done = (act: (callback: (error: unknown) => void) => unknown) =>
     new Promise<void>((resolve, reject) => {
       act((error) => (error ? reject(error) : resolve()));
     });
   const checked = () => {
     if (request.session) return request.session;
-    throw new ConnectionDenied(CloseCode.expired, "the session has ended");
+    throw new ConnectionDenied(CloseCode.expired, SESSION_ENDED);
   };
-  const closeAll = (id: string) =>
-    connection.closeKeyed(sessionKey(id), CloseCode.expired, "the session has ended");
+  const closeAll = (id: string) => connection.closeKeyed(sessionKey(id), CloseCode.expired, SESSION_ENDED);
   return {
     get id() {
       return request.sessionID;
@@ -209,6 +215,9 @@ async function requestSession(
     async regenerate({ keepData = false } = {}) {
       const id = request.sessionID;
       const { cookie: _, ...data } = checked() as unknown as Record<string, unknown>;
+      const isGone = isStored && !(await store.remove(id));
+      isStored = !isGone;
+      if (isGone) throw new ConnectionDenied(CloseCode.expired, SESSION_ENDED);
       await done((callback) => checked().regenerate(callback));
       if (keepData) Object.assign(request.session, data);
       await done((callback) => request.session.save(callback));

@@ -31,6 +31,7 @@ export interface Session<Values extends SessionValues = Record<string, unknown>>
    * come back with the new one.
    *
    * @param options - `keepData`: what is in it goes along. Default false
+   * @throws ConnectionDenied (4510) if somebody else has destroyed it meanwhile; called again it begins a new one
    */
   regenerate(options?: { readonly keepData?: boolean }): Promise<void>;
   /** Ends it, and all connections that have it, on every node. Their clients hear 4510. */
@@ -148,10 +149,14 @@ export class SocketSession implements Session {
     this.#data = data;
     // The new one first: whoever fails between has two, not none.
     await this.save();
+    const { store } = this.#terms;
+    if (wasStored && !(await store.remove(old))) {
+      await store.remove(this.#id);
+      this.#data = {};
+      this.#gone();
+    }
     this.#scope.connection.key(sessionKey(this.#id), sessionKey(old));
-    if (!wasStored) return;
-    await this.#terms.store.remove(old);
-    await this.#closeOthers(old);
+    if (wasStored) await this.#closeOthers(old);
   }
 
   async destroy(): Promise<void> {
@@ -178,6 +183,11 @@ export class SocketSession implements Session {
     if (this.#text === undefined) return this.#data;
     const text = await this.#terms.store.read(this.#id);
     return text === undefined ? undefined : (JSON.parse(text) as Record<string, unknown>);
+  }
+
+  /** @throws ConnectionDenied (4510) if it has been destroyed since it was read */
+  async checkStored(): Promise<void> {
+    if ((await this.stored()) === undefined) this.#gone();
   }
 
   get isChanged(): boolean {

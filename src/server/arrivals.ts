@@ -22,7 +22,9 @@ export function watchArrivals(
 ): () => void {
   const arrive = (request: IncomingMessage, response: unknown) => {
     const { url = "/", method = "GET" } = request;
-    if (rootPath !== "" && isBelow(rootPath, url)) request.url = url.slice(rootPath.length) || "/";
+    if (rootPath !== "" && isBelow(rootPath, url)) {
+      request.url = url.slice(rootPath.length).replace(/^(?!\/)/, "/");
+    }
     if (!answered.hasReceivers || !isResponse(response)) return;
     const startedAt = performance.now();
     // It cannot be asked any more once the connection has gone.

@@ -3,6 +3,7 @@
  * and each with a way out should a version not have it. A test pins it, so that an upgrade that changes
  * something fails loudly.
  */
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "socket.io";
 
 export type EngineSocket = Socket["conn"];
@@ -22,6 +23,15 @@ interface Internals {
     /** While a polling transport waits for one more poll, to say in its answer that it closes. */
     readonly shouldClose?: (() => void) | null;
   };
+}
+
+/**
+ * What a request asks for, as Engine.IO has read it: what else reads the same text otherwise may take for one
+ * of a session what Engine.IO takes for a newcomer's.
+ */
+export function queryOf(request: IncomingMessage): { readonly sid?: string; readonly j?: string } {
+  const { _query: query, url = "/" } = request as { readonly _query?: object; readonly url?: string };
+  return query ?? Object.fromEntries(new URL(url, "http://localhost").searchParams);
 }
 
 /** All open connections. */

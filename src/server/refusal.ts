@@ -1,6 +1,7 @@
 /** How newcomers are refused before they cost anything. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { STOPPING } from "../reasons.ts";
+import { queryOf } from "./engine-internals.ts";
 
 type Next = (error?: unknown) => void;
 type Middleware = (request: IncomingMessage, response: ServerResponse, next: Next) => void;
@@ -48,6 +49,6 @@ function refuse(request: IncomingMessage, response: ServerResponse, code: 429 | 
   request.socket.destroySoon();
 }
 
-function hasSession({ url = "" }: IncomingMessage): boolean {
-  return new URLSearchParams(url.split("?")[1]).has("sid");
+function hasSession(request: IncomingMessage): boolean {
+  return Boolean(queryOf(request).sid);
 }

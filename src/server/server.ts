@@ -16,7 +16,7 @@ import { Origins } from "../origins.ts";
 import { Addresses } from "./addresses.ts";
 import { checkedHeaders, type HandshakeHeaders, Hosts, watchArrivals } from "./arrivals.ts";
 import { type Carrier, pause, spread } from "./draining.ts";
-import { clientsOf, cut, type EngineSocket } from "./engine-internals.ts";
+import { clientsOf, cut, type EngineSocket, queryOf } from "./engine-internals.ts";
 import { Handshakes } from "./handshakes.ts";
 import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
@@ -249,9 +249,11 @@ export class Server {
 
   /** Why a new transport connection is not taken. */
   #refusalOf(request: IncomingMessage): string | undefined {
-    const { origin, host } = request.headers;
+    const { origin, host, "sec-fetch-site": site } = request.headers;
     if (!this.#hosts.allows(host)) return "this server has another name";
-    if (!this.#origins.allows(origin, host)) return "this origin may not connect";
+    if (!this.#origins.allows(origin, host, site)) return "this origin may not connect";
+    // A script of any page, for which browsers send no Origin, could ask for it and read what comes.
+    if (queryOf(request).j !== undefined) return "JSONP is not served";
     const address = clientAddress(request, this.settings.trustedProxies);
     if (this.#addresses.hasRoom(address)) return undefined;
     this.app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress: address });

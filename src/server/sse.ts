@@ -180,9 +180,9 @@ export class StreamCarrier implements Carrier {
 
   /** The same rule as for sockets. Says whether the request may go on. */
   #checkOrigin(request: Request, response: Response): boolean {
-    const { origin, host } = request.headers;
+    const { origin, host, "sec-fetch-site": site } = request.headers;
     response.vary("Origin");
-    if (!this.#options.origins.allows(origin, host)) {
+    if (!this.#options.origins.allows(origin, host, site)) {
       sendError(response, new ConnectionDenied(CloseCode.forbidden, "this origin may not connect"));
       return false;
     }
@@ -278,7 +278,7 @@ export class StreamCarrier implements Carrier {
       const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
       let user = "";
       await route.admit(requestScope(app, handshake, params, request, response), async (scope) => {
-        user = userKey(scope);
+        user = this.#userKey(scope);
       });
       const post: PostBody = { channel, secret, path: request.path, user, event, payload };
       const node = nodeOf(channel);
@@ -294,6 +294,11 @@ export class StreamCarrier implements Carrier {
     }
   }
 
+  /** The user that a connection is bound to, as text; users are the same when their id is. */
+  #userKey({ user }: Scope): string {
+    return JSON.stringify([this.#options.app.userId(user) ?? user ?? null]);
+  }
+
   /** On the node of the connection. A wrong key, another path and a foreign user look like a connection that is gone. */
   async #receive({ channel, secret, path, user, event, payload }: PostBody): Promise<PostAnswer> {
     const stream = this.#streams.get(channel);
@@ -303,7 +308,7 @@ export class StreamCarrier implements Carrier {
       given.length !== stream.secret.length ||
       !timingSafeEqual(given, stream.secret) ||
       stream.runner.scope.namespace !== path ||
-      userKey(stream.runner.scope) !== user
+      this.#userKey(stream.runner.scope) !== user
     ) {
       return GONE;
     }
@@ -342,12 +347,6 @@ function keyOf(request: Request): { channel: string; secret: string } {
     if (!(error instanceof InvalidName)) throw error;
     throw new InvalidMessage(`send the connection's key from the event ${OPEN} in the header ${KEY_HEADER}`);
   }
-}
-
-/** The user that a connection is bound to, as text; users are the same when their `id` is. */
-function userKey({ user }: Scope): string {
-  const { id } = (user ?? {}) as { id?: unknown };
-  return JSON.stringify([id ?? user ?? null]);
 }
 
 function answerOf(answer: unknown): PostAnswer {

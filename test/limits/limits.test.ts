@@ -1,4 +1,6 @@
 /** Limits of users and addresses, on one node and on several that share them, with real servers and clients. */
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
   type ApplicationOptions,
@@ -162,6 +164,21 @@ describe("new connections", () => {
       await until(() => socket.connected, "it came in");
     },
   );
+
+  test("are counted however a newcomer pretends to be in already", async () => {
+    const live = await node({}, {}, { limits: { handshakesPerSecond: 1 } });
+    const tails = ["", "&sid=", "&sid", "#&sid=1", "&sid=1&sid=", "#?sid=1", "&sid=&sid=", "&s%69d="];
+    const statuses = tails.map(async (tail) => {
+      // `fetch` would leave out what comes after "#".
+      const path = `/socket.io/?EIO=4&transport=polling${tail}`;
+      const [answer] = (await once(get({ port: live.port, path }), "response")) as [IncomingMessage];
+      answer.resume();
+      return answer.statusCode;
+    });
+    const taken = (await Promise.all(statuses)).filter((status) => status === 200);
+    expect(taken.length).toBeLessThanOrEqual(4);
+    expect(live.limited.length).toBe(tails.length - taken.length);
+  });
 
   test("who is in already goes on", async () => {
     const live = await node({}, {}, { limits: { handshakesPerSecond: 1 } });

@@ -8,6 +8,7 @@ import {
   deny,
   http,
   include,
+  LayerUnavailable,
   type Middleware,
   mark,
   peer,
@@ -230,6 +231,24 @@ test("who it is is asked again at an interval: what changed is known, and who is
   const bob = await enter(app, { key: "k" });
   users = new Map();
   expect(await bob.closed()).toEqual({ code: 4401, reason: "log in again" });
+});
+
+test("while nobody can say who it is, whoever is in stays in", async () => {
+  let isDown = false;
+  const store = authenticate(
+    () => {
+      if (isDown) throw new LayerUnavailable("the store of sessions is away");
+      return { id: "ann" };
+    },
+    { recheckMs: 10 },
+  );
+  const app = made({ middleware: [store] });
+  const failures: unknown[] = [];
+  app.signals.failed.connect(({ error }) => failures.push(error));
+  const client = await enter(app);
+  isDown = true;
+  await until(() => failures.length > 1, "it failed, and was asked again");
+  expect(await client.emit("who")).toEqual({ id: "ann" });
 });
 
 test("other credentials of the same user are taken in band, and asked with from then on", async () => {

@@ -41,6 +41,18 @@ const sessionOf = (scope: Scope<never, never>) => (scope as unknown as Scope).se
 let pass: Promise<void> | undefined;
 let began: () => void = () => {};
 
+/** Whether who looks for a user waits, once, as what is slow does. */
+let isLookingSlow = false;
+
+async function findUser(id: string): Promise<{ readonly id: string }> {
+  if (isLookingSlow) {
+    isLookingSlow = false;
+    began();
+    await pass;
+  }
+  return { id };
+}
+
 /** What is slow waits for `open`, and says when it has begun. */
 function slowly(): { readonly begun: Promise<void>; open(): void } {
   const { passed, open } = gate();
@@ -50,6 +62,9 @@ function slowly(): { readonly begun: Promise<void>; open(): void } {
   });
   return { begun, open };
 }
+
+/** Ids of sessions that were renewed, or should have been. */
+const renewed: string[] = [];
 
 class Shop extends Consumer {
   override async receive(event: string, payload: unknown): Promise<unknown> {
@@ -73,6 +88,15 @@ class Shop extends Consumer {
       case "regenerate":
         await own.regenerate();
         return own.id;
+      case "renew":
+        began();
+        await pass;
+        try {
+          await own.regenerate({ keepData: true });
+        } finally {
+          renewed.push(own.id);
+        }
+        return "renewed";
       case "destroy":
         await own.destroy();
         return "destroyed";
@@ -101,6 +125,20 @@ function routes(): ApplicationOptions["routes"] {
       await login(scope, { id: scope.params.id });
       response.json({ id: sessionOf(scope as never).id });
     }),
+    http("/slow-login/:id", async (_request, response) => {
+      const scope = scopeOf(response.locals);
+      began();
+      await pass;
+      await login(scope, { id: scope.params.id });
+      response.json(sessionOf(scope as never).data);
+    }),
+    http("/renew", async (_request, response) => {
+      const own = sessionOf(scopeOf(response.locals) as never);
+      began();
+      await pass;
+      await own.regenerate({ keepData: true });
+      response.json(own.data);
+    }),
     http("/logout", async (_request, response) => {
       await logout(scopeOf(response.locals));
       response.status(204).end();
@@ -118,7 +156,7 @@ async function node(
   const part = given.store instanceof RedisSessions ? [given.store as ApplicationPart] : [];
   const live = await serve({
     ...more,
-    middleware: [sessions, authenticate(sessionUser((id) => (id === "banned" ? undefined : { id })))],
+    middleware: [sessions, authenticate(sessionUser(findUser))],
     parts: part,
     routes: routes(),
   });
@@ -246,6 +284,50 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
     expect(await (await late).json()).toBe("late");
     const answer = await fetch(`${one.url}/page`, { headers: { cookie } });
     expect(await answer.json()).toEqual({ visits: 1 });
+  });
+
+  formTest("whose session ends while it is being let in does not come in with it", async () => {
+    const [one, two] = await make();
+    const browser = new Browser(one);
+    await browser.fetch("/login/ann");
+    const { cookie } = browser;
+    const { begun, open } = slowly();
+    isLookingSlow = true;
+    const socket = new Browser(two, browser).socket("/members");
+    await begun;
+    expect((await fetch(`${one.url}/logout`, { headers: { cookie } })).status).toBe(204);
+    const refusal = refusalOf(socket);
+    open();
+    expect((await refusal).data).toEqual({ code: 4510, reason: "the session has ended" });
+  });
+
+  formTest("a request that answers late gives no new id to what was destroyed", async () => {
+    const [one, two] = await make();
+    const browser = new Browser(one);
+    await browser.fetch("/login/ann");
+    const { cookie } = browser;
+    const { begun, open } = slowly();
+    const late = browser.fetch("/renew");
+    await begun;
+    await fetch(`${two.url}/logout`, { headers: { cookie } });
+    open();
+    expect((await late).status).toBe(401);
+    expect(await (await browser.fetch("/who")).json()).toBeNull();
+  });
+
+  formTest("who logs in while another tab logs out is in, and finds nothing of what was ended", async () => {
+    const [one, two] = await make();
+    const browser = new Browser(one);
+    await browser.fetch("/login/ann");
+    await browser.fetch("/page");
+    const { cookie } = browser;
+    const { begun, open } = slowly();
+    const late = browser.fetch("/slow-login/ann");
+    await begun;
+    await fetch(`${two.url}/logout`, { headers: { cookie } });
+    open();
+    expect(await (await late).json()).not.toHaveProperty("visits");
+    expect(await (await browser.fetch("/who")).json()).toEqual({ id: "ann" });
   });
 
   formTest(
@@ -381,6 +463,46 @@ test("a client without a cookie has a session of its connection's own, which fil
   expect(await socket.emitWithAck("login", "ann")).toMatchObject({ user: { id: "ann" } });
   expect(await socket.emitWithAck("visit")).toBe(3);
   expect(store.size).toBe(1);
+});
+
+test("a handler gives no new id to a session of whose end its node has not heard yet", async () => {
+  const store = new MemorySessions();
+  const live = await node({ store });
+  const browser = new Browser(live);
+  const { id } = (await (await browser.fetch("/login/ann")).json()) as { id: string };
+  const socket = await browser.open("/members");
+  const { begun, open } = slowly();
+  const close = heard(socket, "sluice.close");
+  const answer = socket.emitWithAck("renew");
+  await begun;
+  expect(await store.remove(id)).toBe(true);
+  open();
+  expect(await answer).toMatchObject({ error: { code: "connection_denied" } });
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+  expect(await store.read(renewed.at(-1) as string)).toBeUndefined();
+});
+
+test("who has no session and ends it all the same fills no store", async () => {
+  const store = new MemorySessions();
+  const live = await node({ store });
+  for (let i = 0; i < 3; i++) expect((await fetch(`${live.url}/logout`)).status).toBe(204);
+  const socket = await connected(live.client("/shop"));
+  expect(await socket.emitWithAck("destroy")).toBe("destroyed");
+  expect(store.size).toBe(0);
+});
+
+redisTest("a store says whether it has removed something, and notes nothing else", async () => {
+  const inRedis = redisSessions(prefixed());
+  await inRedis.open();
+  atEnd(() => inRedis.end());
+  for (const store of [inRedis, new MemorySessions()]) {
+    expect(await store.remove("a")).toBe(false);
+    await store.write("a", "{}", 60_000);
+    expect(await store.read("a")).toBe("{}");
+    expect([await store.remove("a"), await store.remove("a")]).toEqual([true, false]);
+    await store.write("a", "{}", 60_000);
+    expect(await store.read("a")).toBeUndefined();
+  }
 });
 
 test("what a hook that fails has changed is not saved", async () => {

@@ -391,6 +391,46 @@ test("who is revoked while being let in is out as well", async () => {
   expect((await refusal).data).toEqual({ code: 4401, reason: "the token has been revoked" });
 });
 
+test("who cannot be asked about once more, while being let in, stays out", async () => {
+  let asked = 0;
+  const room = await live({
+    isRevoked: () => {
+      asked += 1;
+      if (asked > 1) throw new Error("the database is down");
+      return false;
+    },
+  });
+  expect(await refused(room, await token())).toEqual({ code: 4500, reason: "internal error" });
+});
+
+test("a good token of a user who is nobody any more, or somebody else, ends the connection", async () => {
+  let known: TokenUser | undefined;
+  const rechecked = await live({
+    recheckMs: 20,
+    user: (claimed) => known ?? { id: claimed.sub, claims: claimed },
+  });
+  const plain = await live({ user: (claimed) => known ?? { id: claimed.sub, claims: claimed } });
+  const good = await token();
+  const [first, second] = [await enter(rechecked, good), await enter(plain, good)];
+  const closes = [first, second].map((socket) => heard(socket, "sluice.close"));
+  known = { id: "bob", claims: {} as never };
+  expect(await closes[0]).toEqual([{ code: 4403, reason: "these credentials are somebody else's" }]);
+  expect(await second.emitWithAck("sluice.auth", { token: good })).toMatchObject({
+    error: { code: "connection_denied" },
+  });
+  expect(await closes[1]).toEqual([{ code: 4403, reason: "these credentials are somebody else's" }]);
+
+  let isGone = false;
+  const emptied = await live({
+    recheckMs: 20,
+    user: (claimed) => (isGone ? undefined : { id: claimed.sub, claims: claimed }),
+  });
+  const third = await enter(emptied, good);
+  const close = heard(third, "sluice.close");
+  isGone = true;
+  expect(await close).toEqual([{ code: 4401, reason: "log in again" }]);
+});
+
 redisTest("revoked on one node, out on all, and refused on all", async () => {
   const redis = await RedisServer.start();
   atEnd(() => redis.close());

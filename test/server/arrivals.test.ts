@@ -11,6 +11,7 @@ const routes = [
   route("/echo", Echo),
   sse("/stream", Echo),
   http("/page", (_request, response) => void response.send("page")),
+  http("/", (request, response) => void response.send(`root ${request.query.x ?? "none"}`)),
 ];
 
 /** A request with a Host header of one's own, which `fetch` does not send. */
@@ -27,6 +28,8 @@ test("below a root path everything answers as if there were none", async () => {
   const live = await serve({ routes }, { rootPath: "/app" });
   expect(await (await fetch(`${live.url}/app/page?x=1`)).text()).toBe("page");
   expect(await (await fetch(`${live.url}/page`)).text()).toBe("page");
+  expect(await (await fetch(`${live.url}/app?x=1`)).text()).toBe("root 1");
+  expect(await (await fetch(`${live.url}/app`)).text()).toBe("root none");
   expect((await fetch(`${live.url}/apple/page`)).status).toBe(404);
   expect((await fetch(`${live.url}/app/livez`)).status).toBe(200);
   for (const transports of [["websocket"], ["polling"]]) {

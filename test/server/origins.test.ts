@@ -25,8 +25,12 @@ function live(options: ServerOptions): Promise<Live> {
 const polling = (url: string) => `${url}/socket.io/?EIO=4&transport=polling`;
 
 /** Whether a page of that origin may connect: by polling, by WebSocket, and by an event stream and its posts. */
-async function mayConnect(server: Live, origin: string | undefined): Promise<readonly boolean[]> {
-  const headers = origin === undefined ? {} : { origin };
+async function mayConnect(
+  server: Live,
+  origin: string | undefined,
+  more: Readonly<Record<string, string>> = {},
+): Promise<readonly boolean[]> {
+  const headers = { ...more, ...(origin === undefined ? {} : { origin }) };
   const answer = await fetch(polling(server.url), { headers });
   expect([200, 403]).toContain(answer.status);
   const socket = await server.raw({ headers }).then(
@@ -107,6 +111,25 @@ test("a page of the server's own origin may always connect", async () => {
   // The name it was called by counts, not what it calls itself.
   const [, port] = server.url.split("//127.0.0.1:");
   expect(await mayConnect(server, `http://localhost:${port}`)).toEqual(all(false));
+});
+
+test("an image or a script of a foreign page, which has no origin, is refused where browsers say so", async () => {
+  const server = await live({});
+  const from = (site: string) => mayConnect(server, undefined, { "sec-fetch-site": site });
+  for (const site of ["cross-site", "same-site"])
+    expect([site, await from(site)]).toEqual([site, all(false)]);
+  for (const site of ["same-origin", "none"]) expect([site, await from(site)]).toEqual([site, all(true)]);
+  const anybodys = await live({ origins: ["*"] });
+  expect(await mayConnect(anybodys, undefined, { "sec-fetch-site": "cross-site" })).toEqual(all(true));
+});
+
+test("JSONP, by which a script of any page could read what comes, is not served", async () => {
+  const server = await live({});
+  for (const query of ["&j=0", "&j=", "&j=0&j=1"]) {
+    const answer = await fetch(polling(server.url) + query);
+    expect([query, answer.status]).toEqual([query, 403]);
+    expect(await answer.text()).not.toContain("sid");
+  }
 });
 
 test("a client without an origin may connect unless that is switched off", async () => {

@@ -98,6 +98,16 @@ test("only the user who opened a stream may post to it", async () => {
   expect(await byCookie.post({ event: "say" }, { headers: { cookie: "user=ann" } })).toEqual(GONE);
 });
 
+test("users are the same when userId says so, whatever else is known of them", async () => {
+  const byMail: Middleware = ({ headers }, next) =>
+    next({ user: { mail: headers["x-user"], seenAt: Math.random() } });
+  const userId = (user: unknown) => (user as { readonly mail: string }).mail;
+  const live = await serve({ routes: [sse("/echo", Echo)], middleware: [byMail], userId });
+  const ann = await EventStream.open(`${live.url}/echo`, { "x-user": "ann@a.example" });
+  expect((await ann.post({ event: "say" })).status).toBe(200);
+  expect(await ann.post({ event: "say" }, { headers: { "x-user": "bob@a.example" } })).toEqual(GONE);
+});
+
 test("a middleware may refuse a post", async () => {
   const noPosts: Middleware = ({ headers }, next) => {
     if (headers["sluice-connection"] !== undefined) throw new Error("a secret");
