@@ -15,13 +15,15 @@ import { work } from "./tasks.ts";
 const { PUBLISH_KEYS, REDIS_URL } = process.env;
 
 export function compose(context: ComposeContext): Server {
-  const { backplane, history, presence, secret, encryptionKeys, processes, serverOptions } = context;
+  const { backplane, history, presence, sharedLimits, secret, encryptionKeys, processes, serverOptions } =
+    context;
   // Several processes share these in Redis only; without it the rooms remember nothing and know nobody.
   const canKeep = processes === 1 || REDIS_URL;
   const tasks = new Tasks({ ...context.tasks, ...work });
   const diary = new Diary();
   const app = createApplication({
     backplane,
+    sharedLimits,
     encryptionKeys,
     userInfo: guestInfo,
     ...(canKeep

@@ -9,6 +9,7 @@ import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { LimitStore } from "./layer/limit-store.ts";
+import { Seats } from "./layer/seats.ts";
 import { SharedBucket } from "./layer/shared-bucket.ts";
 import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./layers.ts";
 import type { AddedBy, Complete } from "./marks.ts";
@@ -71,8 +72,8 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
   readonly encryptionKeys?: string | readonly string[];
   /**
    * Counts what all nodes together allow a user or an address: `connectionsPerUser`, `eventsPerSecondPerUser`,
-   * `eventsPerSecondPerAddress` and the server's `handshakesPerSecondPerAddress`. By default each node counts by
-   * itself. While it cannot be reached, they do.
+   * `eventsPerSecondPerAddress`, the server's `connectionsPerAddress` and `handshakesPerSecondPerAddress`, and the
+   * middleware `limitConnections`. By default each node counts by itself. While it cannot be reached, they do.
    */
   readonly sharedLimits?: LimitStore;
   /** What others in groups with presence see of a user; small, as JSON. By default nothing. */
@@ -112,6 +113,9 @@ export class Application {
   readonly parts: readonly ApplicationPart[];
   /** @internal */
   readonly sharedLimits: LimitStore | undefined;
+  /** Of all that has so many connections at once. @internal */
+  readonly seats: Seats;
+  readonly #ownSeats = new WeakMap<Middleware, Seats>();
   readonly #users: Users;
   readonly #partContext: PartContext;
   #started: Promise<void> | undefined;
@@ -163,12 +167,14 @@ export class Application {
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
     this.sharedLimits = sharedLimits;
-    this.#users = new Users(limits, node, sharedLimits);
+    this.seats = new Seats(node, sharedLimits);
+    this.#users = new Users(limits, this.seats, sharedLimits);
     this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, seal, userId };
     const context = {
       userId,
       userInfo,
       closeKeyed: (key: string, code: number, reason: string) => this.closeKeyed(key, code, reason),
+      sit: this.sit.bind(this),
       users: this.#users,
       facts: this.signals,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
@@ -256,6 +262,7 @@ export class Application {
   /** As if its process had been killed: no hook runs, nobody is told. For the test kit. @internal */
   vanish(): Promise<void> {
     for (const runner of this.#runners) runner.vanish();
+    this.seats.abandon();
     return this.stop({ withinMs: 0 });
   }
 
@@ -280,6 +287,25 @@ export class Application {
   /** Ends all connections with that key (see `ScopeConnection`) on all layers and nodes. @internal */
   async closeKeyed(key: string, code: number, reason: string): Promise<void> {
     await Promise.all([...this.layers.values()].map((layer) => layer.closeKeyed(key, code, reason)));
+  }
+
+  /** See `ScopeConnection.sit`. @internal */
+  async sit(of: Middleware | string, room: string, seats: number, until: AbortSignal): Promise<boolean> {
+    const name = typeof of === "string" ? `named ${of}` : this.router.placeOf(of);
+    const seat = await (name === undefined
+      ? this.#seatsHere(of as Middleware).take(room, seats)
+      : this.seats.take(JSON.stringify([name, room]), seats));
+    if (seat === undefined) return false;
+    if (until.aborted) seat.leave();
+    else until.addEventListener("abort", () => seat.leave(), { once: true });
+    return true;
+  }
+
+  /** Of middleware that no other node could find. */
+  #seatsHere(of: Middleware): Seats {
+    const seats = this.#ownSeats.get(of) ?? new Seats(this.node, undefined);
+    this.#ownSeats.set(of, seats);
+    return seats;
   }
 
   /** @internal */
@@ -343,7 +369,7 @@ export class Application {
     await this.#settled(parts);
     clearTimeout(deadline);
     await Promise.all([...this.layers.values()].map((layer) => layer.close()));
-    this.#users.close();
+    await this.seats.close();
     await this.sharedLimits?.close();
     this.signals.stopped.announce({ node: this.node });
   }

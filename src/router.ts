@@ -206,6 +206,7 @@ export interface Match<R extends Resolved = Resolved> {
 export class Router {
   readonly #routes: readonly Resolved[];
   readonly #byName = new Map<string, Resolved>();
+  readonly #places: ReadonlyMap<Middleware, string>;
 
   /**
    * @param middleware - the application's
@@ -215,6 +216,7 @@ export class Router {
     const faults = new Faults();
     checkMiddleware(middleware, "the application", faults);
     const rows = entries.map((entry) => entry.row);
+    this.#places = placesIn(rows, middleware);
     this.#routes = flatten(rows, { pattern: "", name: undefined, middleware }, faults);
     for (const route of this.#routes) {
       if (route.name === undefined) continue;
@@ -258,10 +260,41 @@ export class Router {
     throw new Error(`no route has the name "${name}"${meant ? `; did you mean "${meant}"?` : ""}`);
   }
 
+  /**
+   * Where a middleware stands first, as text that is the same on all nodes whose tables are; undefined: nowhere.
+   */
+  placeOf(middleware: Middleware): string | undefined {
+    return this.#places.get(middleware);
+  }
+
   /** The table as it resolves, in order. */
   get routes(): readonly Resolved[] {
     return this.#routes;
   }
+}
+
+/** By pattern and number there, so that rows before and after may come and go. */
+function placesIn(rows: readonly Row[], outermost: readonly Middleware[]): Map<Middleware, string> {
+  const places = new Map<Middleware, string>();
+  const counts = new Map<string, number>();
+  const note = (pattern: string, middleware: readonly Middleware[]) => {
+    for (const layer of middleware) {
+      if (places.has(layer)) continue;
+      const count = counts.get(pattern) ?? 0;
+      places.set(layer, `${pattern}#${count}`);
+      counts.set(pattern, count + 1);
+    }
+  };
+  const walk = (outer: string, inner: readonly Row[]) => {
+    for (const row of inner) {
+      const pattern = joined(outer, row.pattern);
+      note(pattern, row.middleware);
+      if (row.kind === "include") walk(pattern, row.rows);
+    }
+  };
+  note("", outermost);
+  walk("", rows);
+  return places;
 }
 
 function flatten(rows: readonly Row[], outer: RowBase, faults: Faults): Resolved[] {

@@ -80,6 +80,16 @@ export interface ScopeConnection {
   unkey(key: string): void;
   /** Ends all connections with that key, on every node; promises what `layer.closeUser` does. */
   closeKeyed(key: string, code: number, reason: string): Promise<void>;
+  /**
+   * Takes one of so many seats in a room until the connection ends. They are counted over all nodes if the
+   * application has `sharedLimits`, and else, or while these are away, by this node.
+   *
+   * @param of - whose rooms: a middleware is found on other nodes by its place in the table of routes. One that is
+   * not there, but called by another, is known to this node alone; give a name then, which is the same everywhere
+   * @param room - any text
+   * @returns whether there was one
+   */
+  sit(of: Middleware | string, room: string, seats: number): Promise<boolean>;
   /** Who a user is, by the application's `userId`. */
   userId(user: unknown): string | undefined;
   /** Announces a failure that no client is to hear of. */

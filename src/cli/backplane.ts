@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
+import type { LimitStore } from "../layer/limit-store.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import type { PresenceStore } from "../layer/presence-store.ts";
@@ -52,6 +53,14 @@ export class NoPresence extends MemoryPresence {
       "some groups keep presence, which several processes can share in Redis only: set REDIS_URL, or start one process",
     ]);
   }
+}
+
+/** The same for what counts limits for all nodes. */
+export async function redisLimits(environment: Environment): Promise<LimitStore | undefined> {
+  const options = redisOptions(environment);
+  if (options === undefined) return undefined;
+  const { RedisLimits } = await import("../limits/index.ts");
+  return new RedisLimits(options);
 }
 
 /** Where the environment says Redis is; undefined: nowhere. */

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
+import type { LimitStore } from "../layer/limit-store.ts";
 import type { PresenceStore } from "../layer/presence-store.ts";
 import type { Logger } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
@@ -28,6 +29,11 @@ export interface ComposeContext {
    * be opened.
    */
   readonly tasks: TasksContext;
+  /**
+   * For `createApplication`: counts limits for all nodes in Redis if `REDIS_URL` is set; otherwise each process counts
+   * by itself.
+   */
+  readonly sharedLimits: LimitStore;
   /** For `createApplication`: `SLUICE_SECRET`; empty if it is not set. */
   readonly secret: readonly string[];
   /** For `createApplication`: `SLUICE_ENCRYPTION_KEYS`; empty if it is not set. */

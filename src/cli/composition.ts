@@ -1,10 +1,18 @@
 import { ConfigurationError } from "../errors.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
+import { MemoryLimits } from "../layer/memory-limits.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import { logSignals } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
-import { NoHistory, NoPresence, redisBackplane, redisHistory, redisPresence } from "./backplane.ts";
+import {
+  NoHistory,
+  NoPresence,
+  redisBackplane,
+  redisHistory,
+  redisLimits,
+  redisPresence,
+} from "./backplane.ts";
 import { type ComposeContext, loadCompose } from "./compose.ts";
 import type { Environment } from "./environment.ts";
 import { Labour, type LabourOptions } from "./labour.ts";
@@ -32,6 +40,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
     backplane,
     history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
     presence: (await redisPresence(environment)) ?? (processes > 1 ? new NoPresence() : new MemoryPresence()),
+    sharedLimits: (await redisLimits(environment)) ?? new MemoryLimits(),
     secret: environment.SLUICE_SECRET ?? [],
     encryptionKeys: environment.SLUICE_ENCRYPTION_KEYS ?? [],
     tasks: tasks.options,

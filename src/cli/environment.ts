@@ -32,7 +32,7 @@ export const VARIABLES = {
   ),
   REDIS_URL: variable(
     "",
-    "the Redis that carries groups between nodes, e.g. `redis://127.0.0.1:6379`; without it this machine is alone",
+    "the Redis that nodes share: groups, histories, presence, limits, e.g. `redis://127.0.0.1:6379`; without it this machine is alone",
     text,
   ),
   REDIS_USERNAME: variable("", "who we are to that Redis, if the URL does not say it", text),

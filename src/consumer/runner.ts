@@ -40,6 +40,7 @@ import type {
   Frame,
   FrameCodec,
   Message,
+  Middleware,
   OutgoingEvent,
   Refresh,
   Scope,
@@ -69,6 +70,13 @@ export interface RunnerContext {
   readonly policies: PolicyTable;
   /** Ends all connections with that key, on all layers. */
   readonly closeKeyed: (key: string, code: number, reason: string) => Promise<void>;
+  /** See `ScopeConnection.sit`. */
+  readonly sit: (
+    of: Middleware | string,
+    room: string,
+    seats: number,
+    until: AbortSignal,
+  ) => Promise<boolean>;
   readonly users: Users;
   /** As in `options.ts`. */
   readonly limits: IntakeLimits & {
@@ -341,7 +349,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- what middleware that stays calls, and what calls it ----------------------------------------
 
   #connectionFace(): ScopeConnection {
-    const { closeKeyed, userId } = this.#context;
+    const { closeKeyed, sit, userId } = this.#context;
     const runner = this;
     return {
       get scope() {
@@ -355,6 +363,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       key: (key, instead) => this.#changeKeys(key, instead),
       unkey: (key) => this.#changeKeys(undefined, key),
       closeKeyed,
+      sit: (of, room, seats) => sit(of, room, seats, this.#client.closed.signal),
       userId,
       failed: (error) => this.#announceFailure("middleware", error),
     };

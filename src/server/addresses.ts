@@ -1,4 +1,6 @@
+import type { IncomingMessage } from "node:http";
 import { addressKey } from "../address-key.ts";
+import type { Seats } from "../layer/seats.ts";
 import type { Allowances, RefillingBudget } from "../types.ts";
 
 interface Entry {
@@ -6,30 +8,43 @@ interface Entry {
   readonly allowances: Allowances<RefillingBudget>;
 }
 
+/** A connection of an address, as long as it counts. */
+export interface AddressPlace {
+  readonly allowances: Allowances;
+  /** Idempotent. */
+  leave(): void;
+}
+
 /** How many addresses without a connection are remembered before the idle ones are let go. */
 const SWEEP_AT = 10_000;
 
-/** What is counted per client address: open connections, and what their clients may still do. */
+/** What is counted per client address: open connections, with a store over all nodes, and what their clients may still do. */
 export class Addresses {
   readonly #entries = new Map<string, Entry>();
   readonly #limit: number;
+  readonly #seats: Seats;
   readonly #allow: (address: string) => Allowances<RefillingBudget>;
+  /** Of those that were let in and are no connection yet. */
+  readonly #reserved = new WeakMap<IncomingMessage, AddressPlace>();
   #sweepAt = SWEEP_AT;
 
   /** @param allow - makes what a new address has */
-  constructor(limit: number, allow: (address: string) => Allowances<RefillingBudget>) {
+  constructor(limit: number, seats: Seats, allow: (address: string) => Allowances<RefillingBudget>) {
     this.#limit = limit;
+    this.#seats = seats;
     this.#allow = allow;
   }
 
-  hasRoom(address: string): boolean {
-    return (this.#entries.get(addressKey(address))?.connections ?? 0) < this.#limit;
-  }
-
-  /** A connection begins. `leave` it once. */
-  enter(address: string): { readonly allowances: Allowances; leave(): void } {
-    if (this.#entries.size >= this.#sweepAt) this.#sweep();
+  /**
+   * A connection begins, if the address may have one more.
+   *
+   * @returns undefined: it may not
+   */
+  async enter(address: string): Promise<AddressPlace | undefined> {
     const key = addressKey(address);
+    const seat = await this.#seats.take(`connections:address:${key}`, this.#limit);
+    if (seat === undefined) return undefined;
+    if (this.#entries.size >= this.#sweepAt) this.#sweep();
     const entry = this.#entries.get(key) ?? { connections: 0, allowances: this.#allow(key) };
     this.#entries.set(key, entry);
     entry.connections += 1;
@@ -37,11 +52,38 @@ export class Addresses {
     const leave = () => {
       if (left) return;
       left = true;
+      seat.leave();
       entry.connections -= 1;
       // One that has spent its allowance is remembered, or coming back would refill it.
       if (isUnspent(entry)) this.#entries.delete(key);
     };
     return { allowances: entry.allowances, leave };
+  }
+
+  /**
+   * The same for a request that is about to become a connection: `claim` it then, or `release` it. It is
+   * released by itself with what the request came by.
+   *
+   * @returns whether it may
+   */
+  async reserve(request: IncomingMessage, address: string): Promise<boolean> {
+    const place = await this.enter(address);
+    if (place === undefined) return false;
+    this.#reserved.set(request, place);
+    // It may have gone while others were asked.
+    if (request.socket.destroyed) this.release(request);
+    else request.socket.once("close", () => this.release(request));
+    return true;
+  }
+
+  claim(request: IncomingMessage): AddressPlace | undefined {
+    const place = this.#reserved.get(request);
+    this.#reserved.delete(request);
+    return place;
+  }
+
+  release(request: IncomingMessage): void {
+    this.claim(request)?.leave();
   }
 
   get connections(): number {

@@ -69,6 +69,8 @@ export function requestScope(
       key: () => {},
       unkey: () => {},
       closeKeyed: (key, code, reason) => app.closeKeyed(key, code, reason),
+      // The stream that a POST of `sse` belongs to has a seat already.
+      sit: async (of, room, seats) => handshake.protocol !== "http" || app.sit(of, room, seats, scope.closed),
       userId: (user) => app.userId(user),
       failed: (error) => app.signals.failed.announce({ hook: "middleware", error }),
     },

@@ -91,7 +91,9 @@ export class Server {
     const { limits, hosts, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
     this.#hosts = new Hosts(hosts);
-    this.#addresses = new Addresses(limits.connectionsPerAddress, (address) => app.allowances(address));
+    this.#addresses = new Addresses(limits.connectionsPerAddress, app.seats, (address) =>
+      app.allowances(address),
+    );
     this.#handshakes = new Handshakes(limits, app.sharedLimits);
     this.express = express();
     this.express.disable("x-powered-by");
@@ -227,8 +229,7 @@ export class Server {
       connectTimeout: 2_147_483_647,
       cleanupEmptyChildNamespaces: true,
       allowRequest: (request, answer) => {
-        const refusal = this.#refusalOf(request);
-        answer(refusal, refusal === undefined);
+        void this.#refusalOf(request).then((refusal) => answer(refusal, refusal === undefined));
       },
       ...(this.#origins.allowsNoOthers
         ? {}
@@ -243,19 +244,23 @@ export class Server {
     io.engine.on("initial_headers", (headers: Record<string, string>, request: IncomingMessage) => {
       Object.assign(headers, this.#headers(request));
     });
+    // Let in, and then found to speak another protocol.
+    io.engine.on("connection_error", ({ req }: { readonly req: IncomingMessage }) =>
+      this.#addresses.release(req),
+    );
     if (this.#process !== undefined) io.engine.generateId = newSessionId(this.#process);
     return io;
   }
 
-  /** Why a new transport connection is not taken. */
-  #refusalOf(request: IncomingMessage): string | undefined {
+  /** Why a new transport connection is not taken; if it is, its place is reserved. */
+  async #refusalOf(request: IncomingMessage): Promise<string | undefined> {
     const { origin, host, "sec-fetch-site": site } = request.headers;
     if (!this.#hosts.allows(host)) return "this server has another name";
     if (!this.#origins.allows(origin, host, site)) return "this origin may not connect";
     // A script of any page, for which browsers send no Origin, could ask for it and read what comes.
     if (queryOf(request).j !== undefined) return "JSONP is not served";
     const address = clientAddress(request, this.settings.trustedProxies);
-    if (this.#addresses.hasRoom(address)) return undefined;
+    if (await this.#addresses.reserve(request, address)) return undefined;
     this.app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress: address });
     return "too many connections from this address";
   }

@@ -238,9 +238,10 @@ export class SocketCarrier implements Carrier {
     const { trustedProxies, pingTimeoutMs, maxAgeMs } = this.#settings;
     const { connectTimeoutMs, limits } = this.#app.settings;
     const address = clientAddress(conn.request, trustedProxies);
-    const { allowances, leave } = this.#addresses.enter(address);
+    const place = this.#addresses.claim(conn.request);
+    const allowances = place?.allowances ?? this.#app.allowances();
     conn.once("close", (_reason: string, description: unknown) => {
-      leave();
+      place?.leave();
       if (!isPayloadTooLarge(description)) return;
       this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress: address });
     });

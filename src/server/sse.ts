@@ -212,21 +212,22 @@ export class StreamCarrier implements Carrier {
     const auth = { sluice: places.greeting };
     const handshake = handshakeOf(request, "sse", request.path, auth, settings.trustedProxies);
     const { remoteAddress } = handshake;
-    if (!addresses.hasRoom(remoteAddress)) {
+    const place = await addresses.enter(remoteAddress);
+    if (place === undefined) {
       app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress });
       return sendError(
         response,
         new RateLimited("too many connections from this address", "connectionsPerAddress"),
       );
     }
-    const { allowances, leave } = addresses.enter(remoteAddress);
-    onGone(response, leave);
+    onGone(response, place.leave);
+    if (isGone(response)) return;
     const cut = () => {
       runner.lost(TOO_SLOW);
       response.destroy();
     };
     const link = new StreamLink(response, places, app, cut);
-    const runner = app.connect("sse", handshake, link, allowances);
+    const runner = app.connect("sse", handshake, link, place.allowances);
     onGone(response, () => runner.lost(connectionLost("stream closed")));
     try {
       await runner.admit();

@@ -4,6 +4,7 @@ import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
+import { createClient } from "redis";
 import { io } from "socket.io-client";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, heard, until } from "../server/live-server.ts";
@@ -205,6 +206,55 @@ redisTest("send and emit reach the consumers and clients of a running applicatio
   const wrong = await run(["emit", "news", "flash"], { env: { ...env, REDIS_PASSWORD: "guess" } });
   expect(wrong.code).toBe(1);
   expect(wrong.stderr).not.toMatch(/\n {4}at |guess|p#a/);
+});
+
+const limited = () =>
+  application(
+    `import { Consumer, createApplication, route } from "sluice";
+     import { createServer } from "sluice/server";
+     class Room extends Consumer {}
+     export const compose = ({ backplane, sharedLimits, serverOptions }) =>
+       createServer(
+         createApplication({
+           routes: [route("/room", Room)],
+           middleware: [(scope, next) => next({ user: scope.auth.user })],
+           limits: { connectionsPerUser: 1 },
+           backplane,
+           sharedLimits,
+         }),
+         serverOptions,
+       );`,
+    "limited.js",
+  );
+const enter = async (program: Program) => {
+  const socket = io(`${await program.url()}/room`, { auth: { user: "ann" }, reconnection: false });
+  atEnd(() => socket.disconnect());
+  return connected(socket);
+};
+
+redisTest("programs with the same Redis share their limits, and so do those of the demo", async () => {
+  const redis = await RedisServer.start();
+  atEnd(() => redis.close());
+  const module = await limited();
+  const env = { REDIS_URL: redis.url, REDIS_PREFIX: "shop" };
+  const [one, two] = [start(module, [], { env }), start(module, [], { env })];
+  await enter(one);
+  await expect(enter(two)).rejects.toThrow("a user may have 1 connections at once; close another first");
+  const show = start(demo(), [], { env: { ...env, REDIS_PREFIX: "demo", SLUICE_SECRET: "s".repeat(32) } });
+  const socket = io(`${await show.url()}/lobby`, { reconnection: false });
+  atEnd(() => socket.disconnect());
+  await connected(socket);
+  const client = await createClient({ socket: { port: redis.port } }).connect();
+  atEnd(() => client.destroy());
+  expect(await client.keys("demo:limits:room:*")).toHaveLength(1);
+});
+
+test("without Redis each program counts limits by itself", async () => {
+  const module = await limited();
+  const [one, two] = [start(module), start(module)];
+  await enter(one);
+  await enter(two);
+  await expect(enter(two)).rejects.toThrow("a user may have 1 connections at once");
 });
 
 test("it listens on a descriptor that it inherits, as systemd hands one down", async () => {

@@ -8,10 +8,12 @@ import {
   LayerUnavailable,
   type LimitFact,
   type LimitStore,
+  type Middleware,
   route,
   sse,
 } from "sluice";
 import { MemoryLimits, MemoryLimitsHub, RedisLimits } from "sluice/limits";
+import { limitConnections } from "sluice/middleware";
 import type { ServerOptions } from "sluice/server";
 import type { Socket } from "socket.io-client";
 import { until as eventually, hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
@@ -56,6 +58,22 @@ function come(live: Live, user: string, namespace = "/room"): Socket {
 }
 
 const enter = (live: Live, user: string, namespace?: string) => connected(come(live, user, namespace));
+
+/** Of a first poll, or of what else is asked for. */
+async function statusOf(live: Live, path = "/socket.io/?EIO=4&transport=polling"): Promise<number> {
+  const response = await fetch(`${live.url}${path}`);
+  void response.body?.cancel();
+  return response.status;
+}
+
+/** Tries until there is room. */
+async function untilLetIn(live: Live, user: string): Promise<void> {
+  const socket = live.client("/room", { auth: { user }, reconnection: true });
+  await until(() => {
+    if (!socket.active && !socket.connected) socket.connect();
+    return socket.connected;
+  }, "there is room again");
+}
 
 /** Why a client was not let in. */
 async function refusalOf(socket: Socket): Promise<unknown> {
@@ -266,11 +284,7 @@ describe.each(stores)("nodes that share their limits %s", (_where, makeStores, p
     await enter(two, "bob");
     first.disconnect();
     // The seat is given back in a moment.
-    const again = two.client("/room", { auth: { user: "ann" } });
-    await until(() => {
-      if (!again.active && !again.connected) again.connect();
-      return again.connected;
-    }, "there is room again");
+    await untilLetIn(two, "ann");
   });
 
   prove("count a user's events together, a tenth of a second's allowance at a time", async () => {
@@ -295,6 +309,89 @@ describe.each(stores)("nodes that share their limits %s", (_where, makeStores, p
     const seconds = (performance.now() - beganAt) / 1000;
     expect(passed).toBeLessThanOrEqual(Math.ceil(20 * seconds) + 4);
     expect(passed).toBeGreaterThan(0);
+  });
+
+  prove("count an address' connections together, whatever carries them", async () => {
+    const store = makeStores();
+    const server = { limits: { connectionsPerAddress: 2 } };
+    const [one, two] = [
+      await node({}, { sharedLimits: store() }, server),
+      await node({}, { sharedLimits: store() }, server),
+    ];
+    const first = await enter(one, "ann");
+    const stream = await EventStream.open(`${two.url}/events`, { "x-user": "ann" });
+    expect(await statusOf(two)).toBe(403);
+    expect(await statusOf(one)).toBe(403);
+    expect(await statusOf(one, "/events")).toBe(429);
+    await refusalOf(come(two, "ann"));
+    for (const { limited } of [one, two]) {
+      expect(limited.at(-1)).toEqual({ limit: "connectionsPerAddress", remoteAddress: "127.0.0.1" });
+    }
+    first.disconnect();
+    // The seat is given back in a moment.
+    await untilLetIn(two, "ann");
+    expect(await statusOf(one)).toBe(403);
+    stream.close();
+    await untilLetIn(one, "ann");
+  });
+
+  prove("have the seats of one that has stopped", async () => {
+    const store = makeStores();
+    const server = { limits: { connectionsPerAddress: 1 } };
+    const [one, two] = [
+      await node({}, { sharedLimits: store() }, server),
+      await node({}, { sharedLimits: store() }, server),
+    ];
+    await enter(one, "ann");
+    expect(await statusOf(two)).toBe(403);
+    await one.server.stop();
+    await enter(two, "ann");
+  });
+
+  prove("count what `limitConnections` limits together, each by itself", async () => {
+    const store = makeStores();
+    const made = () =>
+      node(
+        {},
+        {
+          sharedLimits: store(),
+          routes: [
+            route("/echo", Echo, { middleware: [limitConnections({ perAddress: 3 })] }),
+            route("/room", Room, { middleware: [limitConnections({ perAddress: 2 })] }),
+          ],
+        },
+      );
+    const [one, two] = [await made(), await made()];
+    const first = await enter(one, "ann");
+    await enter(two, "bob");
+    const tooMany = { code: 4529, reason: "too many connections at once; close others first" };
+    expect(await refusalOf(come(one, "eve"))).toEqual(tooMany);
+    expect(await refusalOf(come(two, "eve"))).toEqual(tooMany);
+    for (let i = 0; i < 3; i++) await enter(i % 2 ? one : two, "eve", "/echo");
+    expect(await refusalOf(come(two, "eve", "/echo"))).toEqual(tooMany);
+    first.disconnect();
+    await untilLetIn(two, "eve");
+  });
+
+  prove("find a `limitConnections` that another middleware calls by its name alone", async () => {
+    const store = makeStores();
+    const made = async () => {
+      const calls =
+        (limit: Middleware): Middleware =>
+        (scope, next) =>
+          limit(scope, next);
+      const routes = [
+        route("/echo", Echo, { middleware: [calls(limitConnections({ perAddress: 1 }))] }),
+        route("/room", Room, { middleware: [calls(limitConnections({ perAddress: 1, name: "room" }))] }),
+      ];
+      return node({}, { sharedLimits: store(), routes });
+    };
+    const [one, two] = [await made(), await made()];
+    await enter(one, "ann", "/echo");
+    await enter(two, "ann", "/echo");
+    expect(await refusalOf(come(two, "ann", "/echo"))).toMatchObject({ code: 4529 });
+    await enter(one, "ann");
+    expect(await refusalOf(come(two, "ann"))).toMatchObject({ code: 4529 });
   });
 
   prove("count an address' new connections together", async () => {
@@ -328,6 +425,29 @@ test("no message waits for the store, and it is not asked about each", async () 
   expect(store.asked).toBeGreaterThan(0);
   expect(store.asked).toBeLessThan(50);
 });
+
+test.each([
+  ["the server", [], { limits: { connectionsPerAddress: 2 } }],
+  ["`limitConnections`", [limitConnections({ perAddress: 2 })], {}],
+])(
+  "while the store is away each node counts connections of an address by itself: %s",
+  async (_who, middleware, server: ServerOptions) => {
+    const hub = new MemoryLimitsHub();
+    const made = async () => {
+      const store = new Shaky(hub);
+      const live = await node({}, { sharedLimits: store, middleware }, server);
+      return Object.assign(live, { store });
+    };
+    const [one, two] = [await made(), await made()];
+    await enter(one, "ann");
+    await enter(two, "ann");
+    one.store.isDown = true;
+    await enter(one, "ann");
+    for (const full of [one, two]) {
+      await expect(enter(full, "ann")).rejects.toThrow(/websocket error|too many connections/);
+    }
+  },
+);
 
 test("while the store is away each node counts by itself, and lets nobody wait", async () => {
   const store = new Shaky();

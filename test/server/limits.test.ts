@@ -1,6 +1,8 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { expect, test } from "@jest/globals";
 import { type Middleware, route, sse } from "sluice";
-import { connected, Echo, gate, type Live, serve, until } from "./live-server.ts";
+import { atEnd, connected, Echo, gate, type Live, serve, until } from "./live-server.ts";
 
 /** A consumer whose client says which groups to join. */
 class Joining extends Echo {
@@ -54,6 +56,23 @@ test("an upgrade from polling to WebSocket is one connection", async () => {
   await upgraded;
   expect(live.server.connections).toBe(1);
   expect(await client.emitWithAck("say", 1)).toEqual({ event: "say", payload: 1 });
+});
+
+test("a place is free again when a newcomer turns out to speak another protocol, or leaves while it is let in", async () => {
+  const live = await serve({ routes: [route("/echo", Echo)] }, { limits: { connectionsPerAddress: 1 } });
+  const polling = `${live.url}/socket.io/?transport=polling`;
+  expect((await fetch(`${polling}&EIO=3`)).status).toBe(400);
+  expect(live.server.connections).toBe(0);
+  const broken = connect(live.port, "127.0.0.1");
+  atEnd(() => broken.destroy());
+  // A WebSocket whose key is none.
+  broken.end(
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: no\r\n\r\n",
+  );
+  await once(broken.resume(), "close");
+  await until(() => live.server.connections === 0, "it is free");
+  await live.raw();
+  expect((await fetch(`${polling}&EIO=4`)).status).toBe(403);
 });
 
 test("a client may have so many namespaces open on a connection, and others after leaving some", async () => {

@@ -1,0 +1,121 @@
+import type { LimitStore } from "./limit-store.ts";
+
+/** One of the seats in a room. */
+export interface Seat {
+  /** Gives it back. Idempotent. */
+  leave(): void;
+}
+
+/** How long a seat in a shared store is held by a node that says nothing. */
+const HOLD_MS = 60_000;
+const KEEP_MS = 20_000;
+/** Seats that are kept at once. */
+const AT_ONCE = 100;
+
+/**
+ * Seats in rooms: connections of a user, of an address. Each node counts its own; with a store all nodes count
+ * together, and this node alone while it cannot be reached: it keeps nobody out then.
+ */
+export class Seats {
+  readonly #node: string;
+  readonly #store: LimitStore | undefined;
+  /** Who sits here, by room: objects that know no more than themselves, with a store their names in it. */
+  readonly #rooms = new Map<string, Map<object, string>>();
+  /** What is being given back to the store. */
+  readonly #leaving = new Set<Promise<void>>();
+  #taken = 0;
+  #keeping: NodeJS.Timeout | undefined;
+
+  constructor(node: string, store: LimitStore | undefined) {
+    this.#node = node;
+    this.#store = store;
+  }
+
+  /** Rooms in which somebody from here sits. */
+  get size(): number {
+    return this.#rooms.size;
+  }
+
+  /**
+   * Takes one of so many seats, here at once, then in the store. Never rejects.
+   *
+   * @returns undefined: none was left
+   */
+  async take(room: string, seats: number): Promise<Seat | undefined> {
+    const taken = this.#rooms.get(room) ?? new Map<object, string>();
+    if (taken.size >= seats) return undefined;
+    this.#taken += 1;
+    const key = {};
+    const name = this.#store === undefined ? "" : `${this.#node}.${this.#taken}`;
+    this.#rooms.set(room, taken.set(key, name));
+    if (this.#store !== undefined && !(await this.#sit(this.#store, room, name, seats))) {
+      this.#forget(room, key);
+      return undefined;
+    }
+    return { leave: () => this.#leave(room, key, name) };
+  }
+
+  /** Gives all back that are taken still. Never rejects. */
+  async close(): Promise<void> {
+    const seats = this.#all;
+    this.abandon();
+    for (let i = 0; i < seats.length; i += AT_ONCE) {
+      const left = seats.slice(i, i + AT_ONCE).map(async ({ room, name }) => this.#store?.leave(room, name));
+      // Where it cannot be reached they end by themselves.
+      if ((await Promise.allSettled(left)).every(({ status }) => status === "rejected")) break;
+    }
+    await Promise.all(this.#leaving);
+  }
+
+  /** Knows of none any more, as if this process had been killed. */
+  abandon(): void {
+    this.#rooms.clear();
+    this.#rest();
+  }
+
+  #rest(): void {
+    clearInterval(this.#keeping);
+    this.#keeping = undefined;
+  }
+
+  get #all(): readonly { readonly room: string; readonly key: object; readonly name: string }[] {
+    return [...this.#rooms].flatMap(([room, taken]) =>
+      [...taken].map(([key, name]) => ({ room, key, name })),
+    );
+  }
+
+  #sit(store: LimitStore, room: string, name: string, seats: number): Promise<boolean> {
+    this.#keeping ??= setInterval(() => void this.#keep(store), KEEP_MS).unref();
+    return store.sit(room, name, seats, HOLD_MS).catch(() => true);
+  }
+
+  #leave(room: string, key: object, name: string): void {
+    if (!this.#forget(room, key) || this.#store === undefined) return;
+    // Otherwise it ends by itself.
+    const leaving = this.#store.leave(room, name).catch(() => {});
+    this.#leaving.add(leaving);
+    void leaving.then(() => this.#leaving.delete(leaving));
+  }
+
+  #forget(room: string, key: object): boolean {
+    const taken = this.#rooms.get(room);
+    if (!taken?.delete(key)) return false;
+    if (taken.size === 0) this.#rooms.delete(room);
+    if (this.#rooms.size === 0) this.#rest();
+    return true;
+  }
+
+  /** Also those that the store did not take in while it could not be reached. */
+  async #keep(store: LimitStore): Promise<void> {
+    const seats = this.#all;
+    const keep = async ({ room, key, name }: (typeof seats)[number]) => {
+      // Given back since: it would be held for nobody.
+      if (!this.#rooms.get(room)?.has(key)) return;
+      // Who is in stays in, however many there are by now.
+      await store.sit(room, name, Number.MAX_SAFE_INTEGER, HOLD_MS);
+    };
+    for (let i = 0; i < seats.length; i += AT_ONCE) {
+      await Promise.allSettled(seats.slice(i, i + AT_ONCE).map(keep));
+    }
+  }
+}
