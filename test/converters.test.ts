@@ -45,7 +45,7 @@ describe("a converter of an application's own", () => {
       routes: [route("/archive/:from(year)/:colour(hex)?", Archive, { name: "archive" })],
     });
     const client = new TestClient(app, "/archive/2024/fF");
-    expect(await client.connect()).toEqual({ accepted: true });
+    await expect(client).toBeAccepted();
     expect(await client.next("params")).toEqual({ from: "2024-01-01T00:00:00.000Z", colour: 255 });
     expect(app.url("archive", { from: new Date(Date.UTC(1999, 5)) })).toBe("/archive/1999");
     await app.stop();
@@ -57,7 +57,7 @@ describe("a converter of an application's own", () => {
       routes: [route("/archive/:from(year)", Archive), route("/archive/:name", Fallback)],
     });
     const old = new TestClient(app, "/archive/1492");
-    expect(await old.connect()).toEqual({ accepted: true });
+    await expect(old).toBeAccepted();
     await old.expectSilence();
     expect(await new TestClient(app, "/archive/1492/x").connect()).toMatchObject({ code: 4404 });
     await app.stop();
