@@ -3,6 +3,7 @@ export default {
   roots: ["<rootDir>/test"],
   extensionsToTreatAsEsm: [".ts"],
   testEnvironment: "node",
+  setupFilesAfterEnv: ["<rootDir>/test/matchers.ts"],
   // Nothing is measured by it: it ends what hangs, and a busy machine needs its time.
   testTimeout: 30_000,
   testEnvironmentOptions: { customExportConditions: ["source", "node"] },

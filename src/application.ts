@@ -3,6 +3,7 @@ import { parse as parseCookie } from "cookie";
 import type { Clock } from "./clock.ts";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { Users } from "./consumer/users.ts";
+import type { Converters } from "./converters.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { createFacts, type Facts, type UnopenedFact } from "./facts.ts";
 import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
@@ -16,7 +17,7 @@ import type { AddedBy, Complete } from "./marks.ts";
 import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
 import { STOPPING } from "./reasons.ts";
-import { type RouteEntry, Router } from "./router.ts";
+import { type Converting, type RouteEntry, Router } from "./router.ts";
 import { Seal, Sealer } from "./sealing.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget, Scope } from "./types.ts";
@@ -52,6 +53,8 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
   readonly routes: readonly RouteEntry<Record<never, never>, never>[];
   /** Around every route, the first outermost. */
   readonly middleware?: readonly Middleware[];
+  /** What patterns may name beside `int`, `slug`, `uuid` and `path`: `:from(year)` for `{ year: ... }`. */
+  readonly converters?: Converters;
   /**
    * Further channel layers by name, each with a backplane and groups of its own; a consumer class is on
    * one of them by `static layer = "name"`. All the rest of the options is about the layer `default`.
@@ -125,6 +128,7 @@ export class Application {
   constructor({
     routes,
     middleware = [],
+    converters = {},
     parts = [],
     layers = {},
     backplane,
@@ -143,7 +147,7 @@ export class Application {
     const groups = Object.assign({}, ...parts.map((part) => part.groups), ownGroups) as GroupPolicies;
     const allRoutes = [...routes, ...parts.flatMap((part) => part.routes ?? [])];
     const settings = faults.collect(() => resolveOptions(applicationDefaults, options, "application"));
-    const router = faults.collect(() => new Router(allRoutes, middleware));
+    const router = faults.collect(() => new Router(allRoutes, middleware, converters));
     const secrets = typeof secret === "string" ? [secret] : secret;
     const own = { backplane, groups, history, presence } as LayerOptions;
     if (Object.hasOwn(layers, DEFAULT_LAYER)) {
@@ -383,16 +387,18 @@ export class Application {
   }
 }
 
-type Unlisted = Omit<ApplicationOptions, "routes" | "middleware">;
-type Row<Wants> = RouteEntry<Record<never, never>, Wants>;
+type Unlisted<C> = Omit<ApplicationOptions, "routes" | "middleware" | "converters"> & {
+  readonly converters?: C;
+};
+type Row<C, Wants> = RouteEntry<Converting<C>, Wants>;
 
 /** For options put together elsewhere, whose lists the compiler does not know: the start checks them. */
 export function createApplication<O extends ApplicationOptions>(
   options: O & (O extends { readonly middleware?: unknown } ? Unsure<O> : never),
 ): Application;
 /** Without middleware around all routes: what those of the routes need they have themselves. */
-export function createApplication(
-  options: Unlisted & { readonly middleware?: never; readonly routes: readonly Row<object>[] },
+export function createApplication<C extends Converters = Record<never, never>>(
+  options: Unlisted<C> & { readonly middleware?: never; readonly routes: readonly Row<C, object>[] },
 ): Application;
 /**
  * What typed middleware (see `mark`) needs of others, and consumers of it, is checked by the compiler as far
@@ -400,8 +406,14 @@ export function createApplication(
  *
  * @throws ConfigurationError that lists every fault of the routes and options
  */
-export function createApplication<const M extends readonly Middleware[]>(
-  options: Unlisted & { readonly middleware: M; readonly routes: readonly Row<AddedBy<M>>[] } & Complete<M>,
+export function createApplication<
+  const M extends readonly Middleware[],
+  C extends Converters = Record<never, never>,
+>(
+  options: Unlisted<C> & {
+    readonly middleware: M;
+    readonly routes: readonly Row<C, AddedBy<M>>[];
+  } & Complete<M>,
 ): Application;
 export function createApplication(options: ApplicationOptions): Application {
   return new Application(options);

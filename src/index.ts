@@ -19,6 +19,7 @@ export type {
 export { Consumer, event } from "./consumer/consumer.ts";
 export type { PayloadCodec } from "./consumer/handlers.ts";
 export { messageTable, validateLater as validate } from "./consumer/handlers.ts";
+export type { Converter, Converters } from "./converters.ts";
 export {
   AskTimeout,
   ChannelFull,

@@ -5,76 +5,65 @@
  * converter accepts; without a converter, any. Optional parameters stand at the end. Patterns are
  * anchored at both ends and tell upper from lower case.
  */
+import {
+  type BuiltIn,
+  builtInConversions,
+  type Conversion,
+  type ConversionTable,
+  type Converters,
+  type ValueOf,
+} from "./converters.ts";
 import { printable } from "./names.ts";
 
-type Value = string | number;
-
-interface Converter {
-  readonly accepts: RegExp;
-  readonly means: string;
-  /** Which other converters it accepts everything of. */
-  readonly covers: readonly ConverterName[];
-  parse(text: string): Value;
-}
-
-export type ConverterName = "str" | "int" | "slug" | "uuid" | "path";
-
-const text = (value: string): string => value;
-
-const CONVERTERS: Readonly<Record<ConverterName, Converter>> = {
-  str: {
-    accepts: /^[^/]+$/,
-    means: "one segment, without a slash",
-    covers: ["str", "int", "slug", "uuid"],
-    parse: text,
-  },
-  // At most 15 digits, so that the number is exact.
-  int: { accepts: /^[0-9]{1,15}$/, means: "up to 15 digits", covers: ["int"], parse: Number },
-  slug: {
-    accepts: /^[A-Za-z0-9_-]+$/,
-    means: "letters, digits, - and _",
-    covers: ["slug", "int", "uuid"],
-    parse: text,
-  },
-  uuid: {
-    means: "in lower case",
-    accepts: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
-    covers: ["uuid"],
-    parse: text,
-  },
-  path: {
-    accepts: /^.+$/,
-    means: "at least one segment",
-    covers: ["path", "str", "int", "slug", "uuid"],
-    parse: text,
-  },
-};
-
-/** What a pattern's parameters are, as types: `{ room: string; id?: number }`. */
-export type ParamsOf<Pattern extends string> = Flat<Segments<Pattern>>;
+/**
+ * What a pattern's parameters are, as types: `{ room: string; id?: number }`. With converters of one's own:
+ * `ParamsOf<"/archive/:from(year)", typeof converters>`; without them theirs are unknown.
+ */
+export type ParamsOf<Pattern extends string, C extends Converters = Record<never, never>> = Flat<
+  Segments<Pattern, C>
+>;
 
 type Flat<T> = { readonly [K in keyof T]: T[K] };
-type Segments<P extends string> = P extends `${infer Head}/${infer Rest}`
-  ? Segment<Head> & Segments<Rest>
-  : Segment<P>;
-type Segment<S extends string> = S extends `:${infer Name}(${infer C})?`
-  ? { [K in Name]?: Converted<C> }
-  : S extends `:${infer Name}(${infer C})`
-    ? { [K in Name]: Converted<C> }
+type Segments<P extends string, C> = P extends `${infer Head}/${infer Rest}`
+  ? Segment<Head, C> & Segments<Rest, C>
+  : Segment<P, C>;
+type Segment<S extends string, C> = S extends `:${infer Name}(${infer Converter})?`
+  ? { [K in Name]?: Converted<Converter, C> }
+  : S extends `:${infer Name}(${infer Converter})`
+    ? { [K in Name]: Converted<Converter, C> }
     : S extends `:${infer Name}?`
       ? { [K in Name]?: string }
       : S extends `:${infer Name}`
         ? { [K in Name]: string }
         : unknown;
-type Converted<C extends string> = C extends "int" ? number : string;
+type Converted<Name extends string, C> = Name extends BuiltIn
+  ? Name extends "int"
+    ? number
+    : string
+  : Name extends keyof C
+    ? ValueOf<C[Name]>
+    : unknown;
 
-export type Params = Readonly<Record<string, Value>>;
+/** By parameter, which converter of the application's own it names. */
+export type OwnConverterOf<P extends string> = P extends `${infer Head}/${infer Rest}`
+  ? OwnIn<Head> & OwnConverterOf<Rest>
+  : OwnIn<P>;
+type OwnIn<S extends string> = S extends `:${infer Name}(${infer Converter})${"" | "?"}`
+  ? Converter extends BuiltIn
+    ? unknown
+    : { [K in Name]: Converter }
+  : unknown;
 
-type Part =
-  | { readonly literal: string }
-  | { readonly param: string; readonly converter: ConverterName; readonly optional: boolean };
+export type Params = Readonly<Record<string, unknown>>;
 
-const PARAMETER = /^:([A-Za-z_][A-Za-z0-9_]*)(?:\(([a-z]+)\))?(\?)?$/;
+type Part = { readonly literal: string } | Parameter;
+interface Parameter {
+  readonly param: string;
+  readonly conversion: Conversion;
+  readonly optional: boolean;
+}
+
+const PARAMETER = /^:([A-Za-z_][A-Za-z0-9_]*)(?:\(([A-Za-z_][A-Za-z0-9_]*)\))?(\?)?$/;
 const LITERAL = /^[A-Za-z0-9._~!$&'*+;=@-]+$/;
 
 export class Pattern {
@@ -82,19 +71,19 @@ export class Pattern {
   readonly #parts: readonly Part[];
 
   /** @throws Error that says what is wrong with the pattern */
-  constructor(source: string) {
+  constructor(source: string, conversions: ConversionTable = builtInConversions) {
     this.source = source;
-    this.#parts = parse(source);
+    this.#parts = parse(source, conversions);
   }
 
   /** The parameters if `path` matches. Segments are percent-decoded; what cannot be decoded never matches. */
   match(path: string): Params | undefined {
     if (!path.startsWith("/")) return undefined;
     const segments = splitPath(path);
-    const params: Record<string, Value> = {};
+    const params: Record<string, unknown> = {};
     let next = 0;
     for (const part of this.#parts) {
-      const rest = "param" in part && part.converter === "path";
+      const rest = takesRest(part);
       const raw = rest ? segments.slice(next).join("/") : segments[next];
       if (raw === undefined || (rest && next >= segments.length)) {
         if ("param" in part && part.optional) continue;
@@ -106,9 +95,9 @@ export class Pattern {
       if ("literal" in part) {
         if (segment !== part.literal) return undefined;
       } else {
-        const converter = CONVERTERS[part.converter];
-        if (!converter.accepts.test(segment)) return undefined;
-        params[part.param] = converter.parse(segment);
+        const value = part.conversion.read(segment);
+        if (value === undefined) return undefined;
+        params[part.param] = value;
       }
     }
     return next === segments.length ? params : undefined;
@@ -136,14 +125,8 @@ export class Pattern {
         if (part.optional) break;
         throw new Error(`"${this.source}" needs the parameter "${part.param}"`);
       }
-      const segment = String(value);
-      if (!CONVERTERS[part.converter].accepts.test(segment)) {
-        throw new Error(
-          `"${this.source}": "${printable(segment)}" is no ${part.converter} for "${part.param}" (${CONVERTERS[part.converter].means})`,
-        );
-      }
-      const encoded = encodeURIComponent(segment);
-      segments.push(part.converter === "path" ? encoded.replaceAll("%2F", "/") : encoded);
+      const encoded = encodeURIComponent(this.#written(part, value));
+      segments.push(takesRest(part) ? encoded.replaceAll("%2F", "/") : encoded);
     }
     return `/${segments.join("/")}`;
   }
@@ -151,6 +134,18 @@ export class Pattern {
   /** Whether every path that `other` matches is matched by this pattern too. */
   covers(other: Pattern): boolean {
     return other.#variants().every((theirs) => this.#variants().some((ours) => coversParts(ours, theirs)));
+  }
+
+  #written({ param, conversion }: Parameter, value: unknown): string {
+    const { name, means } = conversion;
+    let text: unknown;
+    try {
+      text = conversion.write(value);
+    } catch (error) {
+      throw new Error(`"${this.source}": the converter ${name} has no text for "${param}"`, { cause: error });
+    }
+    if (typeof text === "string" && conversion.read(text) !== undefined) return text;
+    throw new Error(`"${this.source}": "${printable(String(text))}" is no ${name} for "${param}" (${means})`);
   }
 
   /** The pattern with and without its optional parameters. */
@@ -162,7 +157,7 @@ export class Pattern {
   }
 }
 
-function parse(source: string): readonly Part[] {
+function parse(source: string, conversions: ConversionTable): readonly Part[] {
   if (!source.startsWith("/")) throw new Error(`the pattern "${source}" must begin with "/"`);
   const seen = new Set<string>();
   const segments = splitPath(source);
@@ -174,10 +169,14 @@ function parse(source: string): readonly Part[] {
       );
     }
     const [, param, given = "str", optional] = PARAMETER.exec(segment) ?? [];
-    if (param === undefined || !isConverter(given)) {
+    if (param === undefined) {
       throw new Error(
-        `the pattern "${source}" has the parameter "${segment}"; write ":name", ":name?" or ":name(converter)" with one of ${Object.keys(CONVERTERS).join(", ")}`,
+        `the pattern "${source}" has the parameter "${segment}"; write ":name", ":name?" or ":name(converter)" with one of ${conversions.names.join(", ")}`,
       );
+    }
+    const conversion = conversions.find(given);
+    if (conversion === undefined) {
+      throw new Error(`the pattern "${source}" has the parameter "${segment}"; ${conversions.hint(given)}`);
     }
     if (seen.has(param)) throw new Error(`the pattern "${source}" has the parameter "${param}" twice`);
     seen.add(param);
@@ -188,7 +187,7 @@ function parse(source: string): readonly Part[] {
     if (optional === "?" && !segments.slice(index).every((later) => later.endsWith("?"))) {
       throw new Error(`the pattern "${source}": optional parameters stand at the end`);
     }
-    return { param, converter: given, optional: optional === "?" };
+    return { param, conversion, optional: optional === "?" };
   });
 }
 
@@ -206,15 +205,15 @@ function decode(segment: string): string | undefined {
   }
 }
 
-function isConverter(name: string): name is ConverterName {
-  return Object.hasOwn(CONVERTERS, name);
+function takesRest(part: Part): boolean {
+  return "param" in part && part.conversion.name === "path";
 }
 
 function coversParts(ours: readonly Part[], theirs: readonly Part[]): boolean {
   for (const [index, part] of ours.entries()) {
     const other = theirs[index];
     if (other === undefined) return false;
-    if ("param" in part && part.converter === "path") return true;
+    if (takesRest(part)) return true;
     if (!coversPart(part, other)) return false;
   }
   return ours.length === theirs.length;
@@ -222,6 +221,7 @@ function coversParts(ours: readonly Part[], theirs: readonly Part[]): boolean {
 
 function coversPart(ours: Part, theirs: Part): boolean {
   if ("literal" in ours) return "literal" in theirs && ours.literal === theirs.literal;
-  const { accepts, covers } = CONVERTERS[ours.converter];
-  return "literal" in theirs ? accepts.test(theirs.literal) : covers.includes(theirs.converter);
+  return "literal" in theirs
+    ? ours.conversion.read(theirs.literal) !== undefined
+    : ours.conversion.covers(theirs.conversion.name);
 }

@@ -13,11 +13,12 @@ import {
   type UserIn,
 } from "./consumer/consumer.ts";
 import { type HandlerTable, handlerTable } from "./consumer/handlers.ts";
+import { ConversionTable, type Converters, type ValueOf } from "./converters.ts";
 import { ConfigurationError, Faults } from "./errors.ts";
 import type { AddedBy, DemandsUser, NeededBy } from "./marks.ts";
 import { missingIn } from "./marks.ts";
 import { nearest } from "./names.ts";
-import { type Params, type ParamsOf, Pattern } from "./pattern.ts";
+import { type OwnConverterOf, type Params, type ParamsOf, Pattern } from "./pattern.ts";
 import type { Middleware, Scope } from "./types.ts";
 
 declare const needs: unique symbol;
@@ -86,11 +87,49 @@ type OuterUser<T, M extends readonly Middleware[]> =
     ? { readonly user?: UserIn<T> | undefined | null }
     : { readonly user?: UserIn<T> };
 
-/** What the consumer's declared params ask for and the pattern does not have (or not of that type). */
+/**
+ * What the consumer's declared params ask for and the pattern does not have (or not of that type). Of a
+ * parameter with a converter of the application's own, what that must make: `{ "(year)"?: Date }`.
+ */
 type Missing<Pattern extends string, Needed> = string extends keyof Needed
   ? Record<never, never>
-  : { [K in keyof Needed as Has<ParamsOf<Pattern>, K, Needed[K]> extends true ? never : K]: Needed[K] };
-type Has<Params, K, Value> = K extends keyof Params ? (Params[K] extends Value ? true : false) : false;
+  : Lacking<ParamsOf<Pattern>, OwnConverterOf<Pattern>, Needed>;
+type Lacking<Has, Own, Needed> = {
+  [K in keyof Needed as IsThere<Has, Own, K, Needed[K]> extends true ? never : K]: Needed[K];
+} & {
+  [K in keyof Needed & keyof Own as IsThere<Has, Own, K, Needed[K]> extends true
+    ? `(${Own[K] & string})`
+    : never]?: Needed[K];
+};
+type IsThere<Has, Own, K, Value> = K extends keyof Own
+  ? K extends keyof Has
+    ? // What is optional may be missing, whatever its converter makes.
+      Pick<Has, K> extends Required<Pick<Has, K>>
+      ? true
+      : undefined extends Value
+        ? true
+        : false
+    : false
+  : K extends keyof Has
+    ? Has[K] extends Value
+      ? true
+      : false
+    : false;
+
+/** What an application's own converters bring, as {@link Missing} asks for it. */
+export type Converting<C> = { readonly [K in keyof C & string as `(${K})`]: ValueOf<C[K]> };
+
+/** What all of these routes together still need. */
+type NeededIn<Routes extends readonly RouteEntry<never, never>[]> = Routes[number] extends {
+  readonly [needs]?: (needs: infer Needs) => void;
+}
+  ? Needs
+  : never;
+type WantedIn<Routes extends readonly RouteEntry<never, never>[]> = Routes[number] extends {
+  readonly [wants]?: (wants: infer Wants) => void;
+}
+  ? Wants
+  : never;
 
 /**
  * Serves a namespace by a consumer.
@@ -144,14 +183,13 @@ export function http<const P extends string, const M extends readonly Middleware
 /** Routes below a common prefix, with common middleware. The prefix may have parameters. */
 export function include<
   const P extends string,
-  Needed,
-  Wanted,
+  const Routes extends readonly RouteEntry<never, never>[],
   const M extends readonly Middleware[] = readonly [],
 >(
   prefix: P,
-  routes: readonly RouteEntry<Needed, Wanted>[],
+  routes: Routes,
   { name, middleware = [] as never }: RouteOptions<M> = {},
-): RouteEntry<Missing<P, Needed>, NeededBy<M> & StillWanted<Wanted, M>> {
+): RouteEntry<Missing<P, NeededIn<Routes>>, NeededBy<M> & StillWanted<WantedIn<Routes>, M>> {
   const rows = routes.map((entry) => entry.row);
   return { row: { kind: "include", pattern: prefix, name, middleware, rows } };
 }
@@ -210,14 +248,20 @@ export class Router {
 
   /**
    * @param middleware - the application's
+   * @param converters - the application's own
    * @throws ConfigurationError that lists every fault of the table
    */
-  constructor(entries: readonly RouteEntry<never, never>[], middleware: readonly Middleware[] = []) {
+  constructor(
+    entries: readonly RouteEntry<never, never>[],
+    middleware: readonly Middleware[] = [],
+    converters: Converters = {},
+  ) {
     const faults = new Faults();
+    const conversions = new ConversionTable(converters, faults.list);
     checkMiddleware(middleware, "the application", faults);
     const rows = entries.map((entry) => entry.row);
     this.#places = placesIn(rows, middleware);
-    this.#routes = flatten(rows, { pattern: "", name: undefined, middleware }, faults);
+    this.#routes = flatten(rows, { pattern: "", name: undefined, middleware }, conversions, faults);
     for (const route of this.#routes) {
       if (route.name === undefined) continue;
       const other = this.#byName.get(route.name);
@@ -297,14 +341,19 @@ function placesIn(rows: readonly Row[], outermost: readonly Middleware[]): Map<M
   return places;
 }
 
-function flatten(rows: readonly Row[], outer: RowBase, faults: Faults): Resolved[] {
+function flatten(
+  rows: readonly Row[],
+  outer: RowBase,
+  conversions: ConversionTable,
+  faults: Faults,
+): Resolved[] {
   return rows.flatMap((row): Resolved[] => {
     const pattern = joined(outer.pattern, row.pattern);
     const name = [outer.name, row.name].filter(Boolean).join(":") || undefined;
     const middleware = [...outer.middleware, ...row.middleware];
     checkMiddleware(row.middleware, `"${pattern}"`, faults);
-    if (row.kind === "include") return flatten(row.rows, { pattern, name, middleware }, faults);
-    const matcher = faults.collect(() => new Pattern(pattern));
+    if (row.kind === "include") return flatten(row.rows, { pattern, name, middleware }, conversions, faults);
+    const matcher = faults.collect(() => new Pattern(pattern, conversions));
     const missing = missingIn(middleware.filter((layer) => typeof layer === "function"));
     if (missing !== undefined) faults.list.push(`"${pattern}": ${missing}`);
     if (matcher === undefined) return [];

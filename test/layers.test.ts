@@ -6,10 +6,9 @@ import {
   Consumer,
   createApplication,
   MemoryBackplane,
-  MemoryHub,
   route,
 } from "sluice";
-import { TestClient } from "sluice/testing";
+import { TestClient, TestCluster } from "sluice/testing";
 
 class Main extends Consumer {
   static override readonly groups = ["room"];
@@ -38,7 +37,7 @@ const apps: Application[] = [];
 afterEach(async () => {
   for (const app of apps.splice(0)) {
     await app.stop();
-    expect(Object.values(app.sizes).every((size) => size === 0)).toBe(true);
+    expect(app).toBeEmpty();
   }
 });
 
@@ -50,7 +49,7 @@ function application(options: Partial<ApplicationOptions> = {}): Application {
 
 async function connected(app: Application, namespace: string): Promise<TestClient> {
   const client = new TestClient(app, namespace);
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 
@@ -68,22 +67,19 @@ test("groups of one name on two layers do not hear each other", async () => {
 });
 
 test("each layer has a backplane and policies of its own", async () => {
-  const [near, far] = [new MemoryHub(), new MemoryHub()];
-  const node = () =>
-    application({
-      backplane: new MemoryBackplane(near),
-      layers: {
-        archive: { backplane: new MemoryBackplane(far), groups: { room: { presence: true } } },
-      },
-      userId: () => "ann",
-    });
-  const [here, there] = [node(), node()];
+  const cluster = await TestCluster.start({
+    routes,
+    layers: { archive: { groups: { room: { presence: true } } } },
+    userId: () => "ann",
+  });
+  const [here, there] = [cluster.node(1).app, cluster.node(2).app];
   const [main, archive] = [await connected(here, "/main"), await connected(there, "/archive")];
   await here.layers.get("archive")?.groupSend("room", { type: "room.said" });
   expect(await archive.next("said")).toBe("Archive");
   await main.expectSilence();
   expect(await there.layers.get("archive")?.presenceCount("room")).toBe(1);
   await expect(there.layer.presenceCount("room")).rejects.toThrow(/presence/);
+  await cluster.stop();
 });
 
 test("a layer that is down is told by its name, and makes the node degraded", async () => {

@@ -165,8 +165,9 @@ export function validateNow<S extends StandardSchemaV1>(
 ): StandardSchemaV1.InferOutput<S> {
   const result = stumbling(() => schema["~standard"].validate(payload));
   if (result instanceof Promise) {
-    // Some begin again, asynchronously, after they stumbled: nobody else would hear that they do once more.
+    // Nobody else hears that it rejects.
     result.catch(() => {});
+    checkStumble(schema, payload);
     throw new TypeError(
       "this schema validates asynchronously: put it into static events, which waits for it",
     );
@@ -189,6 +190,21 @@ export async function validateLater(schema: StandardSchemaV1, payload: unknown):
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+}
+
+/**
+ * Zod hides over what it stumbled, and begins again, asynchronously; asked in its own way it tells.
+ *
+ * @throws InvalidMessage
+ */
+function checkStumble(schema: StandardSchemaV1 & { safeParse?: unknown }, payload: unknown): void {
+  if (typeof schema.safeParse !== "function") return;
+  try {
+    schema.safeParse(payload);
+  } catch (error) {
+    const reason = stumbled(error);
+    if (reason instanceof InvalidMessage) throw reason;
+  }
 }
 
 function stumbling<T>(validate: () => T): T {

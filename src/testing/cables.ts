@@ -57,6 +57,11 @@ export class Cables {
     return this.#line.isCut;
   }
 
+  /** Whether what it publishes is lost, and nobody is told before something arrives. */
+  mute(isMute: boolean): void {
+    this.#line.isMute = isMute;
+  }
+
   pull(): void {
     if (this.#line.isCut) return;
     this.#line.isCut = true;
@@ -80,6 +85,7 @@ export class Cables {
 
 class Line {
   isCut = false;
+  isMute = false;
 
   check(): void {
     if (this.isCut) throw new LayerUnavailable(PULLED);
@@ -107,6 +113,8 @@ class CutBackplane implements Backplane {
   readonly #inner: MemoryBackplane;
   readonly #topics = new Set<string>();
   readonly #plugged = new Set<() => void>();
+  /** By topic, how many texts were lost since the last one that arrived. */
+  readonly #missed = new Map<string, number>();
   #waiting: WaitingText[] = [];
   #flushes: { resolve(): void; reject(error: Error): void }[] = [];
   #hasDropped = false;
@@ -125,7 +133,11 @@ class CutBackplane implements Backplane {
     await this.#inner.open({
       ...listener,
       hear: (topic, text) => {
-        if (!this.#line.isCut) listener.hear(topic, text);
+        if (this.#line.isCut) return;
+        const end = text.indexOf(" ");
+        const missed = Number(text.slice(0, end));
+        if (missed > 0) listener.lost({ topic, missed });
+        listener.hear(topic, text.slice(end + 1));
       },
     });
   }
@@ -147,7 +159,12 @@ class CutBackplane implements Backplane {
   }
 
   publish(topic: string, text: () => string, left?: (isLost: boolean) => void): void {
-    if (!this.#line.isCut || this.#isClosed) return this.#inner.publish(topic, text, left);
+    if (this.#line.isMute) {
+      this.#missed.set(topic, (this.#missed.get(topic) ?? 0) + 1);
+      // For all that this node can know, it has left.
+      return left?.(false);
+    }
+    if (!this.#line.isCut || this.#isClosed) return this.#send(topic, text, left);
     this.#waiting.push({ topic, text: text(), left, until: this.#clock.now() + MAX_WAITING_MS });
     if (this.#waiting.length > MAX_WAITING) this.#drop(this.#waiting.shift());
   }
@@ -184,9 +201,19 @@ class CutBackplane implements Backplane {
     const now = this.#clock.now();
     for (const waiting of this.#waiting.splice(0)) {
       if (waiting.until <= now) this.#drop(waiting);
-      else this.#inner.publish(waiting.topic, () => waiting.text, waiting.left);
+      else this.#send(waiting.topic, () => waiting.text, waiting.left);
     }
     this.#settleFlushes();
+  }
+
+  /** With how many were lost before it, as numbers on texts would show. */
+  #send(topic: string, text: () => string, left?: (isLost: boolean) => void): void {
+    const numbered = () => {
+      const missed = this.#missed.get(topic) ?? 0;
+      this.#missed.delete(topic);
+      return `${missed} ${text()}`;
+    };
+    this.#inner.publish(topic, numbered, left);
   }
 
   #drop(waiting: WaitingText | undefined): void {

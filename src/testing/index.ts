@@ -14,5 +14,11 @@ export type { PresenceCluster } from "./presence-exam.ts";
 export { presenceExam } from "./presence-exam.ts";
 export type { Entry, ReceivedEvent, TestClientOptions } from "./test-client.ts";
 export { TestClient, untilIdle } from "./test-client.ts";
-export type { ClusterBacking, NodeRecipe, TestClusterOptions, TestNode } from "./test-cluster.ts";
+export type {
+  ClusterBacking,
+  LayerBacking,
+  NodeRecipe,
+  TestClusterOptions,
+  TestNode,
+} from "./test-cluster.ts";
 export { TestCluster } from "./test-cluster.ts";

@@ -12,6 +12,6 @@ export function checkNothingLeft(app: Application): void {
 
 /** As text, e.g. `2 connections, 1 groups`; empty if there is nothing. */
 export function whatIsLeft(app: Application): string {
-  const left = Object.entries(app.sizes).filter(([, size]) => size > 0);
+  const left = Object.entries(app.sizes).filter(([, size]) => size !== 0);
   return left.map(([what, size]) => `${size} ${what}`).join(", ");
 }

@@ -24,17 +24,23 @@ export interface TestClusterOptions {
   readonly leaseMs?: number;
 }
 
+/** What one channel layer of a node shares with those of the others. */
+export type LayerBacking = Required<Pick<ApplicationOptions, "backplane" | "history" | "presence">>;
+
 /** What a node shares with the others; goes into `createApplication`. */
-export type ClusterBacking = Required<Pick<ApplicationOptions, "backplane" | "history" | "presence">> & {
+export type ClusterBacking = LayerBacking & {
   readonly clock: ManualClock;
   /** For options that have none of their own. */
   readonly secret: string;
 };
 
-/** How each node is made: options, or a function that gets what nodes share and the number of the node. */
+/**
+ * How each node is made: options, or a function that gets what nodes share, the number of the node, and what
+ * goes into further `layers` by their names. Layers in options are given theirs.
+ */
 export type NodeRecipe =
   | Omit<ApplicationOptions, Exclude<keyof ClusterBacking, "secret">>
-  | ((backing: ClusterBacking, number: number) => Application);
+  | ((backing: ClusterBacking, number: number, layer: (name: string) => LayerBacking) => Application);
 
 /** One node of a {@link TestCluster}. */
 export interface TestNode {
@@ -49,19 +55,26 @@ export interface TestNode {
 class Node implements TestNode {
   readonly number: number;
   readonly app: Application;
-  readonly cables: Cables;
+  /** One for each of its layers. */
+  readonly cables: readonly Cables[];
   isKilled = false;
 
-  constructor(number: number, app: Application, cables: Cables) {
+  constructor(number: number, app: Application, cables: readonly Cables[]) {
     this.number = number;
     this.app = app;
     this.cables = cables;
   }
 
   get isCutOff(): boolean {
-    return this.cables.isCut;
+    return this.cables.some(({ isCut }) => isCut);
+  }
+
+  pull(): void {
+    for (const cable of this.cables) cable.pull();
   }
 }
+
+type Board = Switchboard & { readonly clock: ManualClock };
 
 /** How long hooks and handlers may work, in real time, before the clock goes on without them. */
 const PATIENCE_MS = 20;
@@ -87,7 +100,11 @@ const LAST_MS = 600_000;
 export class TestCluster {
   readonly clock: ManualClock;
   readonly #recipe: NodeRecipe;
-  readonly #board: Switchboard & { readonly clock: ManualClock };
+  /** By the name of the layer. */
+  readonly #boards = new Map<string, Board>();
+  readonly #leaseMs: number;
+  #delayMs: Delay;
+  #hasStopped = false;
   readonly #nodes: Node[] = [];
   readonly #secret = randomBytes(32).toString("base64url");
 
@@ -95,10 +112,8 @@ export class TestCluster {
   constructor(recipe: NodeRecipe, { now = Date.now(), delayMs = 0, leaseMs = 3_000 }: TestClusterOptions) {
     this.#recipe = recipe;
     this.clock = new ManualClock(Number(now));
-    const { clock } = this;
-    const hub = new MemoryHub(delayMs, clock);
-    const logs = new MemoryLogs({ clock }, delayMs);
-    this.#board = { clock, hub, logs, presences: new MemoryPresenceHub(delayMs, clock), leaseMs };
+    this.#delayMs = delayMs;
+    this.#leaseMs = leaseMs;
   }
 
   /** Makes the nodes and starts them. */
@@ -122,20 +137,23 @@ export class TestCluster {
 
   /** Another node joins. */
   async add(): Promise<TestNode> {
-    const cables = new Cables(this.#board);
-    const { backplane, history, presence } = cables;
-    const backing: ClusterBacking = {
-      ...{ backplane, history, presence },
-      clock: this.clock,
-      secret: this.#secret,
+    const cables = new Map<string, Cables>();
+    const layer = (name: string): LayerBacking => {
+      const cable = cables.get(name) ?? new Cables(this.#boardOf(name));
+      cables.set(name, cable);
+      const { backplane, history, presence } = cable;
+      return { backplane, history, presence };
     };
+    const backing: ClusterBacking = { ...layer("default"), clock: this.clock, secret: this.#secret };
     const number = this.#nodes.length + 1;
     const recipe = this.#recipe;
     const app =
-      typeof recipe === "function" ? recipe(backing, number) : createApplication({ ...backing, ...recipe });
-    const node = new Node(number, app, cables);
+      typeof recipe === "function"
+        ? recipe(backing, number, layer)
+        : createApplication({ ...backing, ...recipe, layers: connected(recipe.layers, layer) });
+    const node = new Node(number, app, [...cables.values()]);
     this.#nodes.push(node);
-    await this.#letPass(app.start());
+    await this.letPass(app.start());
     return node;
   }
 
@@ -146,10 +164,12 @@ export class TestCluster {
 
   /** How long what goes between nodes and stores takes from now on, each way. */
   delay(delayMs: Delay): void {
-    const { hub, logs, presences } = this.#board;
-    hub.delayMs = delayMs;
-    logs.delayMs = delayMs;
-    presences.delayMs = delayMs;
+    this.#delayMs = delayMs;
+    for (const { hub, logs, presences } of this.#boards.values()) {
+      hub.delayMs = delayMs;
+      logs.delayMs = delayMs;
+      presences.delayMs = delayMs;
+    }
   }
 
   /**
@@ -161,7 +181,7 @@ export class TestCluster {
     const own = this.#own(node);
     if (own.isKilled) return;
     own.isKilled = true;
-    own.cables.pull();
+    own.pull();
     await own.app.vanish();
   }
 
@@ -171,7 +191,7 @@ export class TestCluster {
    * groups with history refuse. Their users leave when the lease is over.
    */
   partition(...nodes: readonly TestNode[]): void {
-    for (const node of nodes) this.#own(node).cables.pull();
+    for (const node of nodes) this.#own(node).pull();
   }
 
   /** Brings these nodes back, or all that were cut off. Resolves when their users are stated again. */
@@ -179,8 +199,23 @@ export class TestCluster {
     const back = (nodes.length === 0 ? this.#nodes : nodes.map((node) => this.#own(node))).filter(
       ({ isCutOff, isKilled }) => isCutOff && !isKilled,
     );
-    for (const { cables } of back) cables.plug();
-    await this.#letPass(Promise.all(back.map(({ cables }) => cables.speak())));
+    const cables = back.flatMap((node) => node.cables);
+    for (const cable of cables) cable.plug();
+    await this.letPass(Promise.all(cables.map((cable) => cable.speak())));
+  }
+
+  /**
+   * What these nodes publish from now on is lost on its way, as may happen with pub/sub: they do not know, and
+   * what all share they still have. The others are told (the signal `lost`) with the next that arrives.
+   */
+  mute(...nodes: readonly TestNode[]): void {
+    for (const node of nodes) for (const cable of this.#own(node).cables) cable.mute(true);
+  }
+
+  /** What these nodes publish, or all, arrives again. */
+  unmute(...nodes: readonly TestNode[]): void {
+    const heard = nodes.length === 0 ? this.#nodes : nodes.map((node) => this.#own(node));
+    for (const { cables } of heard) for (const cable of cables) cable.mute(false);
   }
 
   /**
@@ -200,6 +235,29 @@ export class TestCluster {
   }
 
   /**
+   * Lets time pass, as much as it takes, until that is done: what needs time between nodes, with a delay say.
+   *
+   * @example
+   * cluster.delay(100);
+   * await cluster.letPass(ann.connect());
+   */
+  async letPass<T>(work: Promise<T>): Promise<T> {
+    let isDone = false;
+    const done = work.finally(() => {
+      isDone = true;
+    });
+    done.catch(() => {});
+    const until = this.clock.now() + LAST_MS;
+    while (!this.#hasStopped) {
+      for (let turns = 0; turns < QUIET_TURNS && !isDone; turns += 1) await turn();
+      if (isDone) break;
+      if (this.clock.isDue(until)) this.clock.step(until);
+      else await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    return done;
+  }
+
+  /**
    * Ends all nodes in order, and proves that nothing is left of them.
    *
    * @throws Error that says what is left
@@ -207,32 +265,33 @@ export class TestCluster {
   async stop(): Promise<void> {
     await this.heal();
     this.delay(0);
-    await this.#letPass(Promise.all(this.#nodes.map(({ app }) => app.stop())));
+    await this.letPass(Promise.all(this.#nodes.map(({ app }) => app.stop())));
     for (const { app, isKilled } of this.#nodes) if (!isKilled) checkNothingLeft(app);
-    const { hub, presences } = this.#board;
-    if (hub.size > 0) throw new Error(`${hub.size} topics are still open in the cluster`);
-    if (presences.size > 0) throw new Error(`${presences.size} groups still have users in the cluster`);
+    this.#hasStopped = true;
+    for (const { hub, presences } of this.#boards.values()) {
+      if (hub.size > 0) throw new Error(`${hub.size} topics are still open in the cluster`);
+      if (presences.size > 0) throw new Error(`${presences.size} groups still have users in the cluster`);
+    }
+  }
+
+  #boardOf(layer: string): Board {
+    const { clock } = this;
+    const delayMs = this.#delayMs;
+    const board = this.#boards.get(layer) ?? {
+      clock,
+      hub: new MemoryHub(delayMs, clock),
+      logs: new MemoryLogs({ clock }, delayMs),
+      presences: new MemoryPresenceHub(delayMs, clock),
+      leaseMs: this.#leaseMs,
+    };
+    this.#boards.set(layer, board);
+    return board;
   }
 
   #own(node: TestNode): Node {
     const own = this.#nodes[node.number - 1];
     if (own !== node) throw new Error(`node ${node.number} is of another cluster`);
     return own;
-  }
-
-  /** Time passes by itself until that is done. */
-  async #letPass<T>(work: Promise<T>): Promise<T> {
-    let isDone = false;
-    const done = work.finally(() => {
-      isDone = true;
-    });
-    done.catch(() => {});
-    const until = this.clock.now() + LAST_MS;
-    for (;;) {
-      for (let turns = 0; turns < QUIET_TURNS && !isDone; turns += 1) await turn();
-      if (isDone || !this.clock.isDue(until)) return done;
-      this.clock.step(until);
-    }
   }
 
   async #settled(until: number): Promise<void> {
@@ -244,6 +303,16 @@ export class TestCluster {
       if (isLate && (quietTurns === 0 || this.clock.isDue(until))) return;
     }
   }
+}
+
+/** Further layers, each with what it shares with those of its name. */
+function connected(
+  layers: ApplicationOptions["layers"] = {},
+  backingOf: (name: string) => LayerBacking,
+): NonNullable<ApplicationOptions["layers"]> {
+  return Object.fromEntries(
+    Object.entries(layers).map(([name, options]) => [name, { ...backingOf(name), ...options }]),
+  );
 }
 
 function turn(): Promise<void> {

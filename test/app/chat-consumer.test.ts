@@ -1,16 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import {
-  type Application,
-  type ApplicationOptions,
-  createApplication,
-  MemoryBackplane,
-  MemoryHistory,
-  MemoryHub,
-  MemoryLogs,
-  MemoryPresence,
-  MemoryPresenceHub,
-} from "sluice";
-import { TestClient } from "sluice/testing";
+import { type Application, type ApplicationOptions, createApplication, MemoryHistory } from "sluice";
+import { TestClient, TestCluster } from "sluice/testing";
 import { groups } from "../../routing/groups.ts";
 import { guestInfo } from "../../routing/guests.ts";
 import { chatRoutes } from "../../routing/routes.ts";
@@ -44,7 +34,7 @@ async function enter(
 ): Promise<TestClient> {
   const auth = { name, secret: browser };
   const client = new TestClient(on, on.url("chat", { room }), { auth, timeoutMs: 8_000 });
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 
@@ -242,7 +232,7 @@ describe("a chat room", () => {
     const client = new TestClient(app, "/chat/no%20room", {
       auth: { name: "Ann", secret: browserOf("Ann") },
     });
-    expect(await client.connect()).toMatchObject({ accepted: false, code: 4400 });
+    await expect(client).toBeRefusedWith(4400);
   });
 });
 
@@ -268,12 +258,8 @@ describe("the lobby", () => {
   }, 15_000);
 
   test("lists the rooms of other nodes as well, with the people of all nodes", async () => {
-    const [hub, presences, logs] = [new MemoryHub(), new MemoryPresenceHub(), new MemoryLogs()];
-    const [one, two] = ["1@a", "2@b"].map((node) => {
-      const shared = { presence: new MemoryPresence(presences), history: new MemoryHistory(logs) };
-      return demo({ backplane: new MemoryBackplane(hub), ...shared }, node);
-    }) as [Application, Application];
-    await Promise.all([one.start(), two.start()]);
+    const cluster = await TestCluster.start((backing, number) => demo(backing, `${number}@web`));
+    const [one, two] = [cluster.node(1).app, cluster.node(2).app];
     const lobby = new TestClient(two, two.url("lobby"), { timeoutMs: 15_000 });
     await lobby.connect();
     const ann = await enter("Ann", { on: one });
@@ -285,10 +271,12 @@ describe("the lobby", () => {
       { name: "attic", people: 1 },
     ]);
     await ann.disconnect();
+    await cluster.advance(300);
     await rooms(lobby, [
       { name: "attic", people: 1 },
       { name: "den", people: 1 },
     ]);
+    await cluster.stop();
   }, 20_000);
 });
 

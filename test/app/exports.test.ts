@@ -53,7 +53,7 @@ async function served({ app, tasks }: Pick<TestTasks, "app" | "tasks">): Promise
 async function enter({ app }: Pick<TestTasks, "app">, name: string, room = "den"): Promise<TestClient> {
   const auth = { name, secret: `what only ${name}'s browser knows` };
   const client = new TestClient(app, app.url("chat", { room }), { auth, timeoutMs: 8_000 });
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 

@@ -66,7 +66,7 @@ test("what cannot be decoded is refused, and the connection goes on", async () =
 test.each(["bad", "bad group"])("what cannot be encoded is the handler's fault (%s)", async (name) => {
   const calendar = await client();
   expect(await calendar.emit(name)).toMatchObject({ error: { code: "internal_error" } });
-  expect(await calendar.closed()).toMatchObject({ code: 4500 });
+  await expect(calendar).toBeClosedWith(4500);
 });
 
 test("a codec that is none stops the start", () => {

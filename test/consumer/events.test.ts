@@ -13,7 +13,7 @@ function appOf(consumer: typeof Consumer | (new (...args: never[]) => Consumer),
 
 async function clientOf(consumer: new (...args: never[]) => Consumer, options = {}): Promise<TestClient> {
   const client = new TestClient(appOf(consumer, options), "/x");
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 
@@ -133,7 +133,7 @@ describe("an event of a client", () => {
     expect(answers.slice(0, 2)).toEqual([{ name: "e" }, { name: "e" }]);
     expect(answers[2]).toMatchObject({ error: { code: "rate_limited" } });
     for (let i = 0; i < 5; i++) client.send("e");
-    expect(await client.closed()).toMatchObject({ code: 4429 });
+    await expect(client).toBeClosedWith(4429);
   });
 
   test("finds the mailbox full when too many wait", async () => {
@@ -187,7 +187,7 @@ test("a handler may deny: the client is answered, then closed", async () => {
   }
   const client = await clientOf(Guarded);
   expect(await client.emit("enter")).toEqual({ error: { code: "connection_denied", message: "not you" } });
-  expect(await client.closed()).toEqual({ code: 4403, reason: "not you" });
+  await expect(client).toBeClosedWith(4403, "not you");
 });
 
 describe("an answer", () => {
@@ -209,7 +209,7 @@ describe("an answer", () => {
       }
     }
     const client = new TestClient(appOf(Early), "/x");
-    expect(await client.connect()).toMatchObject({ accepted: false, code: 4500, reason: "internal error" });
+    await expect(client).toBeRefusedWith(4500, "internal error");
   });
 
   test("that JSON cannot carry is a bug of the handler", async () => {

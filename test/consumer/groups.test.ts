@@ -12,7 +12,7 @@ function appOf(consumer: new (...args: never[]) => Consumer, options = {}): Appl
 
 async function enter(app: Application, id = "1"): Promise<TestClient> {
   const client = new TestClient(app, `/x/${id}`);
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 

@@ -73,7 +73,7 @@ describe("a consumer that listens", () => {
     const failed: unknown[] = [];
     app.signals.failed.connect(({ error }) => failed.push((error as Error).message));
     orderPaid.announce({ orderId: "bad" });
-    expect(await client.closed()).toEqual({ code: 4500, reason: "internal error" });
+    await expect(client).toBeClosedWith(4500, "internal error");
     await untilIdle(app);
     expect(failed).toEqual(["no such order"]);
   });

@@ -31,7 +31,7 @@ test("newcomers of a group with presence are given the last messages, which are 
   const say = async () => app.layer.groupEmit("room", "said", ++said);
   const come = async (user: string) => {
     const client = new TestClient(app, "/room", { auth: { user } });
-    expect(await client.connect()).toEqual({ accepted: true });
+    await expect(client).toBeAccepted();
     return client;
   };
   await say();

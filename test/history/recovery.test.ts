@@ -6,12 +6,11 @@ import {
   Consumer,
   createApplication,
   MemoryBackplane,
-  MemoryHub,
   type Message,
   route,
 } from "sluice";
 import { RedisBackplane } from "sluice/redis";
-import { TestClient } from "sluice/testing";
+import { TestClient, TestCluster, type TestClusterOptions } from "sluice/testing";
 import { seeded } from "../seeded.ts";
 import { ScriptedHistory } from "./scripted-history.ts";
 import { Visitor } from "./visitor.ts";
@@ -39,17 +38,34 @@ const POLICY = { size: 100, ttlMs: 60_000 };
 const GROUP = "chat.den";
 const apps: Application[] = [];
 
+const rooms = {
+  routes: [route("/chat/:room", Room)],
+  groups: { "chat.*": { history: POLICY } },
+  secret: "a secret of thirty-two characters!",
+  middleware: [(scope, next) => next({ user: scope.auth.user })],
+} satisfies ApplicationOptions;
+
 function node(history: ScriptedHistory, options: Partial<ApplicationOptions> = {}): Application {
-  const app = createApplication({
-    routes: [route("/chat/:room", Room)],
-    groups: { "chat.*": { history: POLICY } },
-    history,
-    secret: "a secret of thirty-two characters!",
-    middleware: [(scope, next) => next({ user: scope.auth.user })],
-    ...options,
-  });
+  const app = createApplication({ ...rooms, history, ...options });
   apps.push(app);
   return app;
+}
+
+let cluster: TestCluster | undefined;
+
+/** Nodes with what is kept in memory, whose words may take their time. */
+async function nodes(options: Partial<ApplicationOptions> = {}, given: TestClusterOptions = {}) {
+  /** What the first says is lost, and nobody can know: not even what carries it. */
+  const first = { isUnheard: false };
+  cluster = await TestCluster.start((backing, number) => {
+    const { backplane } = backing;
+    const { publish } = backplane;
+    backplane.publish = (...text) => {
+      if (number !== 1 || !first.isUnheard) publish.apply(backplane, text);
+    };
+    return createApplication({ ...rooms, ...backing, ...options });
+  }, given);
+  return { cluster, one: cluster.node(1), two: cluster.node(2), first };
 }
 
 async function started(
@@ -78,6 +94,8 @@ function range(from: number, to: number): number[] {
 
 afterEach(async () => {
   await Promise.all(apps.splice(0).map((app) => app.stop()));
+  await cluster?.stop();
+  cluster = undefined;
 });
 
 describe("a client that comes back", () => {
@@ -123,19 +141,16 @@ describe("a client that comes back", () => {
   });
 
   test("comes back to another node, or to one that has never heard of the group", async () => {
-    const [hub, history] = [new MemoryHub(1), new ScriptedHistory()];
-    const [one, two] = await Promise.all(
-      [1, 2].map(() => started(history, { backplane: new MemoryBackplane(hub) })),
-    );
+    const { cluster, one, two } = await nodes({}, { delayMs: 1 });
     const ann = new Visitor("/chat/den");
-    await ann.come(one as Application);
-    await say(one as Application, 1, 5);
-    await ann.until(() => ann.seen.length === 5);
+    await cluster.letPass(ann.come(one.app));
+    await cluster.letPass(say(one.app, 1, 5));
+    await cluster.letPass(ann.until(() => ann.seen.length === 5));
     await ann.go();
-    await say(one as Application, 6, 9);
-    await ann.come(two as Application);
-    await say(one as Application, 10, 12);
-    await ann.until(() => ann.seen.length === 12);
+    await cluster.letPass(say(one.app, 6, 9));
+    await cluster.letPass(ann.come(two.app));
+    await cluster.letPass(say(one.app, 10, 12));
+    await cluster.letPass(ann.until(() => ann.seen.length === 12));
     expect(ann.seen).toEqual(range(1, 12));
   });
 
@@ -380,28 +395,20 @@ describe("newcomers", () => {
 describe("one order for all", () => {
   test("members on all nodes hear the same messages in the same order, whoever sends", async () => {
     const random = seeded(11);
-    const [hub, history] = [new MemoryHub(() => random() * 5), new ScriptedHistory()];
-    const nodes = await Promise.all(
-      range(1, 3).map(() => started(history, { backplane: new MemoryBackplane(hub) })),
-    );
-    const visitors = await Promise.all(
-      nodes.flatMap((app) =>
-        range(1, 2).map(async () => {
-          const visitor = new Visitor("/chat/den");
-          await visitor.come(app);
-          return visitor;
-        }),
-      ),
-    );
-    await Promise.all(
-      nodes.map(async (app, i) => {
-        for (let n = 0; n < 60; n++) {
-          await app.layer.groupEmit(GROUP, "said", `${i}-${n}`);
-          if (random() < 0.3) await new Promise((resolve) => setTimeout(resolve, random() * 3));
-        }
-      }),
-    );
-    for (const visitor of visitors) await visitor.until(() => visitor.seen.length === 180);
+    const { cluster } = await nodes({}, { nodes: 3, delayMs: () => random() * 5 });
+    const { clock } = cluster;
+    const visitors = range(1, 6).map(() => new Visitor("/chat/den"));
+    const entries = visitors.map((visitor, i) => visitor.come(cluster.node(1 + (i % 3)).app));
+    await cluster.letPass(Promise.all(entries));
+    const senders = cluster.nodes.map(async ({ app, number }) => {
+      for (let n = 0; n < 60; n++) {
+        await app.layer.groupEmit(GROUP, "said", `${number}-${n}`);
+        if (random() < 0.3) await new Promise<void>((resolve) => clock.setTimeout(resolve, random() * 3));
+      }
+    });
+    await cluster.letPass(Promise.all(senders));
+    const all = visitors.map((visitor) => visitor.until(() => visitor.seen.length === 180));
+    await cluster.letPass(Promise.all(all));
     for (const visitor of visitors) {
       expect(visitor.seen).toEqual(visitors[0]?.seen);
       expect(visitor.offsets).toEqual(range(1, 180));
@@ -409,72 +416,47 @@ describe("one order for all", () => {
   });
 
   test("an announcement that is lost is found in the log", async () => {
-    const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
-    const deafToTwo = new MemoryBackplane(hub);
-    const { publish } = deafToTwo;
-    let isMute = false;
-    deafToTwo.publish = (topic, text) => {
-      if (!isMute) publish.call(deafToTwo, topic, text);
-    };
-    const one = await started(history, { backplane: deafToTwo });
-    const two = await started(history, { backplane: new MemoryBackplane(hub) });
+    const { one, two, first } = await nodes();
     const ann = new Visitor("/chat/den");
-    await ann.come(two);
-    await say(one, 1);
-    isMute = true;
-    await say(one, 2, 3);
-    isMute = false;
-    await say(one, 4);
+    await ann.come(two.app);
+    await say(one.app, 1);
+    first.isUnheard = true;
+    await say(one.app, 2, 3);
+    first.isUnheard = false;
+    await say(one.app, 4);
     await ann.until(() => ann.seen.length === 4);
     expect(ann.seen).toEqual([1, 2, 3, 4]);
     expect(ann.gaps).toEqual([]);
   });
 
   test("who was let in before there was anything, and whose node hears too late of the first, has a gap from the beginning", async () => {
-    const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
-    const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
-    const muted = new MemoryBackplane(hub);
-    const { publish } = muted;
-    let isMute = true;
-    muted.publish = (topic, text) => {
-      if (!isMute) publish.call(muted, topic, text);
-    };
-    const one = await started(history, { backplane: muted, groups });
-    const two = await started(history, { backplane: new MemoryBackplane(hub), groups });
+    const { one, two, first } = await nodes({ groups: { "chat.*": { history: { ...POLICY, size: 3 } } } });
+    first.isUnheard = true;
     const ann = new Visitor("/chat/den");
-    await ann.come(two);
-    await say(one, 1, 5);
-    isMute = false;
-    await say(one, 6);
+    await ann.come(two.app);
+    await say(one.app, 1, 5);
+    first.isUnheard = false;
+    await say(one.app, 6);
     await ann.until(() => ann.seen.includes(6));
     expect([ann.seen, ann.gaps]).toEqual([[4, 5, 6], [{ reason: "trimmed", offset: 3 }]]);
     expect(ann.joins.map(({ offset }) => offset)).toEqual([0, 0, 3]);
   });
 
   test("who comes back to a node that is behind the log itself has one gap, and then all that is kept", async () => {
-    const [hub, history] = [new MemoryHub(), new ScriptedHistory()];
-    const groups = { "chat.*": { history: { ...POLICY, size: 3 } } };
-    const muted = new MemoryBackplane(hub);
-    const { publish } = muted;
-    let isMute = false;
-    muted.publish = (topic, text) => {
-      if (!isMute) publish.call(muted, topic, text);
-    };
-    const one = await started(history, { backplane: muted, groups });
-    const two = await started(history, { backplane: new MemoryBackplane(hub), groups });
+    const { one, two, first } = await nodes({ groups: { "chat.*": { history: { ...POLICY, size: 3 } } } });
     const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
-    await Promise.all([ann.come(two), bob.come(two)]);
-    await say(one, 1);
+    await Promise.all([ann.come(two.app), bob.come(two.app)]);
+    await say(one.app, 1);
     await ann.until(() => ann.seen.length === 1);
     await ann.go();
-    await say(one, 2);
+    await say(one.app, 2);
     await bob.until(() => bob.seen.length === 2);
-    isMute = true;
-    await say(one, 3, 10);
-    isMute = false;
-    await ann.come(two);
+    first.isUnheard = true;
+    await say(one.app, 3, 10);
+    first.isUnheard = false;
+    await ann.come(two.app);
     await ann.until(() => ann.seen.includes(10));
-    await say(one, 11);
+    await say(one.app, 11);
     await ann.until(() => ann.seen.includes(11));
     expect(ann.gaps).toEqual([{ reason: "trimmed", offset: 7 }]);
     expect(ann.seen).toEqual([1, 8, 9, 10, 11]);
@@ -884,7 +866,7 @@ describe("when all have left", () => {
     ann.absorb();
     expect(ann.places.size).toBe(0);
     await Promise.all([ann.go(), stock.drop()]);
-    expect(app.sizes).toEqual({ connections: 0, channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 });
+    expect(app).toBeEmpty();
   });
 
   test("wrong options are told at once", () => {

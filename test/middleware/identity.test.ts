@@ -63,7 +63,7 @@ async function enter(
   options: TestClientOptions = {},
 ): Promise<TestClient> {
   const client = new TestClient(app, "/room", { auth: auth as Record<string, unknown>, ...options });
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 
@@ -107,7 +107,7 @@ test("a group's policy says who may join it, whatever code asks; other groups ar
     code: 4500,
   });
   await client.disconnect();
-  expect(app.sizes).toMatchObject({ connections: 0, groups: 0, topics: 0 });
+  expect(app).toBeEmpty();
 });
 
 test("whoever becomes another user leaves what that one may not join, and is present as that one", async () => {
@@ -123,7 +123,7 @@ test("whoever becomes another user leaves what that one may not join, and is pre
   await app.layer.closeUser("ann");
   expect(await client.emit("who")).toEqual(bob);
   await app.layer.closeUser("bob", 4401, "out");
-  expect(await client.closed()).toEqual({ code: 4401, reason: "out" });
+  await expect(client).toBeClosedWith(4401, "out");
 });
 
 test("on every channel layer a user's connections end, and a layer's own policies say who may join", async () => {
@@ -137,10 +137,10 @@ test("on every channel layer a user's connections end, and a layer's own policie
   });
   const room = await enter(app, { user: ann, join: ["chat.a"] });
   const archive = new TestClient(app, "/archive", { auth: { user: ann } });
-  expect(await archive.connect()).toEqual({ accepted: true });
+  await expect(archive).toBeAccepted();
   expect(await archive.emit("join", "chat.a")).toMatchObject({ error: { code: "join_refused" } });
   await app.closeUser("ann", 4401, "out");
-  for (const client of [room, archive]) expect(await client.closed()).toEqual({ code: 4401, reason: "out" });
+  for (const client of [room, archive]) await expect(client).toBeClosedWith(4401, "out");
 });
 
 test("mayJoin must be a function", () => {
@@ -225,12 +225,12 @@ test("who it is is asked again at an interval: what changed is known, and who is
     ["k", { id: "bob", role: "admin" }],
     ["none", { id: "eve", role: "admin" }],
   ]);
-  expect(await client.closed()).toEqual({ code: 4403, reason: "these credentials are somebody else's" });
-  expect(await nobody.closed()).toEqual({ code: 4510, reason: "come back as who you are now" });
+  await expect(client).toBeClosedWith(4403, "these credentials are somebody else's");
+  await expect(nobody).toBeClosedWith(4510, "come back as who you are now");
   users = new Map([["k", { id: "bob", role: "admin" }]]);
   const bob = await enter(app, { key: "k" });
   users = new Map();
-  expect(await bob.closed()).toEqual({ code: 4401, reason: "log in again" });
+  await expect(bob).toBeClosedWith(4401, "log in again");
 });
 
 test("while nobody can say who it is, whoever is in stays in", async () => {
@@ -283,7 +283,7 @@ test("a user or an address may have so many connections, and another when one ha
   const from = (user: User | undefined, remoteAddress: string) =>
     ({ auth: { user }, remoteAddress }) as TestClientOptions;
   const first = new TestClient(app, "/room", from(ann, "10.0.0.1"));
-  expect(await first.connect()).toEqual({ accepted: true });
+  await expect(first).toBeAccepted();
   expect(await entry(app, from(ann, "10.0.0.2"))).toEqual({ accepted: true });
   expect(await entry(app, from(ann, "10.0.0.3"))).toMatchObject({ accepted: false, code: 4529 });
   expect(await entry(app, from({ id: "bob" }, "10.0.0.1"))).toEqual({ accepted: true });

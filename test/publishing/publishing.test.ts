@@ -1,10 +1,10 @@
 import { expect, test } from "@jest/globals";
 import express from "express";
-import { createApplication, LayerUnavailable, MemoryBackplane, MemoryHub, RateLimited } from "sluice";
+import { createApplication, LayerUnavailable, RateLimited } from "sluice";
 import { createPublishingKey, publishing } from "sluice/publishing";
 import { createServer } from "sluice/server";
 import { atEnd, until } from "../server/live-server.ts";
-import { FakeLayer, post, refusal, scene } from "./scene.ts";
+import { FakeLayer, nodesOf, post, refusal, scene } from "./scene.ts";
 import { key, keys } from "./some-keys.ts";
 
 test("an event posted to a group reaches its members' clients, and nobody else's", async () => {
@@ -55,14 +55,11 @@ test("the clients of excepted channels do not get it", async () => {
 });
 
 test("members on another node get it, too", async () => {
-  const hub = new MemoryHub(1);
-  const [here, there] = [
-    await scene({ application: { backplane: new MemoryBackplane(hub) } }),
-    await scene({ application: { backplane: new MemoryBackplane(hub) } }),
-  ];
+  const [here, there, cluster] = await nodesOf();
   const ann = await there.listener("chat.lobby");
+  cluster.delay(1);
   await here.post("/groups/chat.lobby/events", { event: "far", payload: 1 });
-  expect(await ann.until("far")).toEqual([["far", 1]]);
+  expect(await cluster.letPass(ann.until("far"))).toEqual([["far", 1]]);
 });
 
 const LONG = "x".repeat(100);

@@ -10,6 +10,7 @@ import {
   publishing,
 } from "sluice/publishing";
 import { createServer, type Server, type ServerOptions } from "sluice/server";
+import { TestCluster } from "sluice/testing";
 import type { Socket } from "socket.io-client";
 import { atEnd, connected, stock, until } from "../server/live-server.ts";
 
@@ -73,19 +74,26 @@ export interface Scene {
 
 export interface SceneOptions extends Partial<PublishingOptions> {
   readonly application?: Partial<ApplicationOptions>;
+  /** One that is there already, say a node of a cluster, with `routes`. */
+  readonly app?: Application;
   readonly server?: ServerOptions;
 }
 
 export const GROUPS = ["chat.*", "user.*.orders"];
 
-export async function scene({ application, server: given, ...options }: SceneOptions = {}): Promise<Scene> {
+export const routes = [
+  route("/:group", Member),
+  http("/other", (_request, response) => void response.send("other")),
+];
+
+export async function scene({
+  application = {},
+  app = createApplication({ routes, ...application }),
+  server: given,
+  ...options
+}: SceneOptions = {}): Promise<Scene> {
   const { key, hash } = createPublishingKey();
   const keys: readonly PublishingKey[] = [{ name: "billing", hash, groups: GROUPS }];
-  const routes = [
-    route("/:group", Member),
-    http("/other", (_request, response) => void response.send("other")),
-  ];
-  const app = createApplication({ routes, ...application });
   const server = createServer(app, { port: 0, stopTimeoutMs: 2_000, ...given });
   server.express.use("/api", publishing({ layer: app.layer, signals: app.signals, keys, ...options }));
   atEnd(() => server.stop());
@@ -100,6 +108,15 @@ export async function scene({ application, server: given, ...options }: SceneOpt
     post: (path, body, posting) => post(`${url}/api${path}`, body, { key, ...posting }),
     raw: () => RawHttp.open(port),
   };
+}
+
+/** Several of them, as nodes of one cluster. */
+export async function nodesOf(
+  options: Partial<ApplicationOptions> = {},
+): Promise<[Scene, Scene, TestCluster]> {
+  const cluster = await TestCluster.start({ routes, ...options });
+  atEnd(() => cluster.stop());
+  return [await scene({ app: cluster.node(1).app }), await scene({ app: cluster.node(2).app }), cluster];
 }
 
 export async function post(

@@ -5,19 +5,7 @@ import { expect, test } from "@jest/globals";
 import { ConfigurationError, createApplication, route, sse } from "sluice";
 import { createServer } from "sluice/server";
 import { EventStream } from "./event-stream.ts";
-import {
-  atEnd,
-  connected,
-  Diary,
-  Echo,
-  gate,
-  heard,
-  type Live,
-  NOTHING,
-  serve,
-  stock,
-  until,
-} from "./live-server.ts";
+import { atEnd, connected, Diary, Echo, gate, heard, type Live, serve, stock, until } from "./live-server.ts";
 
 /** So long that no client's time comes within a test. */
 const AGES = { drainMs: 2_000_000_000, stopTimeoutMs: 2_100_000_000 };
@@ -114,7 +102,7 @@ test("stock clients of a node that drains move to the other one by themselves, a
   expect(await Promise.all(told)).toEqual(clients.map(() => [TOLD]));
   await Promise.all(back);
   for (const client of clients) expect(await client.emitWithAck("who")).toBe(two.app.node);
-  expect(one.app.sizes).toEqual(NOTHING);
+  expect(one.app).toBeEmpty();
 });
 
 test("until the balancer has noticed, only readiness has changed: new clients come in and old ones go on", async () => {
@@ -279,7 +267,7 @@ test("stopTimeoutMs bounds the whole, hooks that hang included, counted from the
   const told = heard(client, "sluice.close");
   await live.server.stop();
   expect(await told).toEqual([TOLD]);
-  expect(live.app.sizes).toEqual(NOTHING);
+  expect(live.app).toBeEmpty();
 });
 
 test("connections that are kept for further requests are given up while the node drains", async () => {

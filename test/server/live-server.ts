@@ -45,8 +45,6 @@ export async function until<T>(fact: () => T, what: string): Promise<NonNullable
   }
 }
 
-export const NOTHING = { connections: 0, channels: 0, groups: 0, topics: 0, logs: 0, presence: 0 };
-
 /** A promise for later. */
 export interface Gate {
   readonly passed: Promise<void>;
@@ -111,9 +109,16 @@ export interface Live {
   empty(): Promise<void>;
 }
 
-/** Serves until the end of the test. */
-export async function serve(application: ApplicationOptions, options: ServerOptions = {}): Promise<Live> {
-  const app = createApplication(application);
+/**
+ * Serves until the end of the test.
+ *
+ * @param application - its options; or one that is there already, say a node of a cluster
+ */
+export async function serve(
+  application: ApplicationOptions | Application,
+  options: ServerOptions = {},
+): Promise<Live> {
+  const app = "layer" in application ? application : createApplication(application);
   const server = createServer(app, { port: 0, stopTimeoutMs: 200, ...options });
   // What was begun in the test ends before it, and nothing may be left then.
   let live: LiveServer<Server> | undefined;

@@ -1,8 +1,9 @@
 import { expect, test } from "@jest/globals";
-import { include, MemoryBackplane, MemoryHub, type Middleware, type RouteEntry, sse } from "sluice";
+import { include, type Middleware, type RouteEntry, sse } from "sluice";
 import type { ServerOptions } from "sluice/server";
+import { TestCluster } from "sluice/testing";
 import { EventStream, openUnread } from "./event-stream.ts";
-import { connected, Echo, type Live, serve, until } from "./live-server.ts";
+import { atEnd, connected, Echo, serve, until } from "./live-server.ts";
 
 const GONE = { status: 410, body: { error: { code: "connection_closed", message: expect.any(String) } } };
 
@@ -219,19 +220,20 @@ test("an answer that is no JSON is 500, without saying why", async () => {
 });
 
 test("a post that another node gets is answered by the node of the connection", async () => {
-  const hub = new MemoryHub(2);
-  const node = (): Promise<Live> =>
-    serve({ routes: [sse("/echo", Echo)], middleware: [byHeader], backplane: new MemoryBackplane(hub) });
-  const [here, there] = [await node(), await node()];
+  const cluster = await TestCluster.start({ routes: [sse("/echo", Echo)], middleware: [byHeader] });
+  atEnd(() => cluster.stop());
+  const [here, there] = [await serve(cluster.node(1).app), await serve(cluster.node(2).app)];
   const stream = await EventStream.open(`${here.url}/echo`, { "x-user": "ann" });
   const url = `${there.url}/echo`;
-  const answers = await Promise.all([1, 2, 3].map((n) => stream.post({ event: "say", payload: n }, { url })));
+  cluster.delay(2);
+  const post = (...args: Parameters<EventStream["post"]>) => cluster.letPass(stream.post(...args));
+  const answers = await Promise.all([1, 2, 3].map((n) => post({ event: "say", payload: n }, { url })));
   expect(answers).toEqual([1, 2, 3].map((payload) => ({ status: 200, body: { event: "say", payload } })));
-  expect(await stream.post({ event: "disconnect" }, { url })).toMatchObject({ status: 400 });
-  expect(await stream.post({ event: "say" }, { url, headers: { "x-user": "bob" } })).toEqual(GONE);
+  expect(await post({ event: "disconnect" }, { url })).toMatchObject({ status: 400 });
+  expect(await post({ event: "say" }, { url, headers: { "x-user": "bob" } })).toEqual(GONE);
   stream.close();
   await here.empty();
-  expect(await stream.post({ event: "say" }, { url })).toEqual(GONE);
+  expect(await post({ event: "say" }, { url })).toEqual(GONE);
 });
 
 test("an event stream and a socket of one consumer live side by side", async () => {

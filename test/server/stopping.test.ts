@@ -2,7 +2,7 @@ import { createServer as createHttpServer } from "node:http";
 import { connect as connectTcp } from "node:net";
 import { expect, test } from "@jest/globals";
 import { route, sse } from "sluice";
-import { connected, Diary, gate, heard, NOTHING, serve, until } from "./live-server.ts";
+import { connected, Diary, gate, heard, serve, until } from "./live-server.ts";
 
 test("stop tells every client 4503, runs the hooks and closes the server; once is as good as twice", async () => {
   const diary = new Diary();
@@ -19,7 +19,7 @@ test("stop tells every client 4503, runs the hooks and closes the server; once i
   );
   await Promise.all(stops);
   expect(diary.reasons.map(({ kind }) => kind)).toEqual(clients.map(() => "stopping"));
-  expect(live.app.sizes).toEqual(NOTHING);
+  expect(live.app).toBeEmpty();
   await expect(fetch(live.url)).rejects.toThrow();
   await live.server.stop();
 });
@@ -88,7 +88,7 @@ test("a disconnect hook that hangs does not hold stop for longer than closeTimeo
   const live = await serve({ routes: [route("/room", Hanging)], closeTimeoutMs: 50 });
   await connected(live.client("/room"));
   await live.server.stop();
-  expect(live.app.sizes).toEqual(NOTHING);
+  expect(live.app).toBeEmpty();
 });
 
 test("a client that does not read, and answers no close, holds stop no longer than stopTimeoutMs", async () => {

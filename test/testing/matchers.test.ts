@@ -1,12 +1,6 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { type Application, Consumer, createApplication, route } from "sluice";
-import { matchers, type SluiceMatchers, TestClient, type TestClientOptions } from "sluice/testing";
-
-declare module "expect" {
-  interface Matchers<R extends void | Promise<void>, T = unknown> extends SluiceMatchers {}
-}
-
-expect.extend(matchers);
+import { TestClient, type TestClientOptions } from "sluice/testing";
 
 class Room extends Consumer {
   override async connect() {

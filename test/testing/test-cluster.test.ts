@@ -2,7 +2,13 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import { Consumer, createApplication, type Middleware, route } from "sluice";
 import { recover } from "sluice/client";
 import { task, testTasks } from "sluice/tasks";
-import { TestClient, TestCluster, type TestClusterOptions, type TestNode } from "sluice/testing";
+import {
+  type NodeRecipe,
+  TestClient,
+  TestCluster,
+  type TestClusterOptions,
+  type TestNode,
+} from "sluice/testing";
 
 const ended: string[] = [];
 
@@ -44,7 +50,7 @@ async function start(options?: TestClusterOptions): Promise<[TestCluster, TestNo
 
 async function enter(cluster: TestCluster, node: TestNode, name: string): Promise<TestClient> {
   const client = cluster.client(node, "/room", { auth: { name } });
-  expect(await client.connect()).toEqual({ accepted: true });
+  await expect(client).toBeAccepted();
   return client;
 }
 
@@ -219,7 +225,90 @@ describe("a node that is cut off", () => {
   });
 });
 
+describe("a node whose words are lost on the way", () => {
+  test("is heard by its own clients only, and nobody is told until something arrives", async () => {
+    const [cluster, one, two] = await start();
+    const [ann, bob] = [await enter(cluster, one, "ann"), await enter(cluster, two, "bob")];
+    const lost: unknown[] = [];
+    two.app.signals.lost.connect(({ missed }) => void lost.push(missed));
+    cluster.mute(one);
+    await ann.emit("plain", 1);
+    await bob.emit("plain", 2);
+    expect([await ann.next("said"), await ann.next("said")]).toEqual([1, 2]);
+    expect(await bob.next("said")).toBe(2);
+    await expect(bob).not.toHaveReceived("said", 1);
+    expect([lost, one.app.isDegraded]).toEqual([[], false]);
+    cluster.unmute();
+    await ann.emit("plain", 3);
+    expect(await bob.next("said")).toBe(3);
+    expect(lost).toEqual([1]);
+  });
+
+  test("loses nothing in a group with history: the next that arrives brings it", async () => {
+    const [cluster, one, two] = await start();
+    const [ann, bob] = [await enter(cluster, one, "ann"), await enter(cluster, two, "bob")];
+    cluster.mute(one);
+    await ann.emit("logged", 1);
+    await expect(bob).not.toHaveReceived("said");
+    cluster.unmute(one);
+    await ann.emit("logged", 2);
+    expect([await bob.next("said"), await bob.next("said")]).toEqual([1, 2]);
+  });
+});
+
+describe("further layers", () => {
+  class Archive extends Room {
+    static override readonly layer = "archive";
+  }
+  const routes = [route("/room", Room), route("/archive", Archive)];
+  const recipes: readonly NodeRecipe[] = [
+    { routes, middleware: [identify], groups, layers: { archive: { groups } } },
+    (backing, _number, layer) =>
+      createApplication({
+        ...{ ...backing, routes, groups, userId: () => "ann" },
+        layers: { archive: { ...layer("archive"), groups } },
+      }),
+  ];
+
+  test.each(recipes)("have nodes, too, and go with them (recipe %#)", async (recipe) => {
+    const cluster = await TestCluster.start(recipe);
+    clusters.push(cluster);
+    const [one, two] = [cluster.node(1), cluster.node(2)];
+    const ann = cluster.client(one, "/archive", { auth: { name: "ann" } });
+    const bob = cluster.client(two, "/archive", { auth: { name: "bob" } });
+    const plain = cluster.client(two, "/room", { auth: { name: "cid" } });
+    for (const client of [ann, bob, plain]) await expect(client).toBeAccepted();
+    await ann.emit("plain", 1);
+    await ann.emit("logged", 2);
+    expect([await bob.next("said"), await bob.next("said")]).toEqual([1, 2]);
+    await expect(plain).not.toHaveReceived("said");
+    expect(await two.app.layers.get("archive")?.presenceCount("who")).toBeGreaterThan(0);
+    cluster.partition(one);
+    expect([...one.app.layers.values()].map((layer) => layer.isDegraded)).toEqual([true, true]);
+    expect(await ann.emit("logged", 3)).toMatchObject({ error: { code: "layer_unavailable" } });
+    await cluster.heal();
+    expect(one.app.isDegraded).toBe(false);
+    cluster.delay(50);
+    await cluster.letPass(bob.emit("logged", 4));
+    await cluster.advance(100);
+    expect(await ann.next("said")).toBe(1);
+    expect([await ann.next("said"), await ann.next("said")]).toEqual([2, 4]);
+  });
+});
+
 describe("the clock of a cluster", () => {
+  test("passes by itself for what takes time, as long as that takes", async () => {
+    const [cluster, one, two] = await start();
+    cluster.delay(100);
+    const before = cluster.clock.now();
+    const ann = await cluster.letPass(enter(cluster, one, "ann"));
+    expect(cluster.clock.now()).toBeGreaterThanOrEqual(before + 100);
+    const bob = await cluster.letPass(enter(cluster, two, "bob"));
+    expect(await cluster.letPass(ann.emit("logged", 1))).toBe("sent");
+    expect(await cluster.letPass(bob.next("said"))).toBe(1);
+    await expect(cluster.letPass(Promise.reject(new Error("not so")))).rejects.toThrow("not so");
+  });
+
   test("moves what goes between nodes, one moment after the other", async () => {
     const [cluster, one, two] = await start();
     const [ann, bob] = [await enter(cluster, one, "ann"), await enter(cluster, two, "bob")];

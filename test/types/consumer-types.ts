@@ -5,6 +5,7 @@
 import {
   type ClientEvents,
   Consumer,
+  type Converter,
   createApplication,
   type EventTable,
   event,
@@ -109,6 +110,39 @@ route("/chat/:room", ChatConsumer, { options: { max: "3" } });
 // @ts-expect-error not a consumer
 route("/chat/:room", Map);
 
+// What several consumers below one prefix need is needed together.
+class OfTeam extends Consumer<{ params: { readonly team: string } }> {}
+class OfRoom extends Consumer<{ params: { readonly room: string } }> {}
+createApplication({ routes: [include("/:team/:room", [route("/a", OfTeam), route("/b", OfRoom)])] });
+// @ts-expect-error the include has no :room
+createApplication({ routes: [include("/:team", [route("/a", OfTeam), route("/b", OfRoom)])] });
+
+// Converters of one's own make what consumers declare.
+const year: Converter<Date> = {
+  match: /[0-9]{4}/,
+  parse: (text) => new Date(Date.UTC(Number(text), 0)),
+  format: (date) => String(date.getUTCFullYear()),
+};
+const hex: Converter<number> = { match: /[0-9a-f]{1,8}/, parse: (text) => Number.parseInt(text, 16) };
+class Archive extends Consumer<{ params: { readonly from: Date } }> {}
+class Colour extends Consumer<{ params: { readonly colour: number } }> {}
+class Recent extends Consumer<{ params: { readonly from?: Date } }> {}
+const coloured = [route("/a/:from(year)", Archive), route("/c/:colour(hex)", Colour)] as const;
+createApplication({ converters: { year, hex }, routes: coloured });
+createApplication({ converters: { year, hex }, middleware: [], routes: coloured });
+createApplication({ converters: { year, hex }, routes: [include("/in", coloured)] });
+createApplication({
+  converters: { year, hex },
+  routes: [include("/:from(year)/:colour(hex)", [route("/a", Archive), route("/c", Colour)])],
+});
+createApplication({ converters: { year }, routes: [route("/a/:from(year)?", Recent)] });
+// @ts-expect-error :from may be missing there
+createApplication({ converters: { year }, routes: [route("/a/:from(year)?", Archive)] });
+// @ts-expect-error this one makes numbers
+createApplication({ converters: { year: hex }, routes: [route("/a/:from(year)", Archive)] });
+// @ts-expect-error so does this one, further in
+createApplication({ converters: { year: hex }, routes: [include("/in", [route("/:from(year)", Archive)])] });
+
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const isTrue = <T extends true>(): T => true as T;
 isTrue<Equal<ParamsOf<"/chat/:room">, { readonly room: string }>>();
@@ -122,6 +156,16 @@ isTrue<
     }
   >
 >();
+isTrue<
+  Equal<
+    ParamsOf<"/:from(year)/:id(int)", { readonly year: typeof year }>,
+    {
+      readonly from: Date;
+      readonly id: number;
+    }
+  >
+>();
+isTrue<Equal<ParamsOf<"/:from(year)">, { readonly from: unknown }>>();
 isTrue<Equal<keyof ClientEvents<Chat>, "say" | "typing">>();
 isTrue<Equal<ServerEvents<Chat>["said"], { text: string }>>();
 
