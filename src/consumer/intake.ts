@@ -18,6 +18,7 @@ import type { ConnectionFact, DropCause, Facts, Hook, LimitName } from "../facts
 import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
+import type { RouteTimings, Tally } from "../tally.ts";
 import type { Acknowledge, AroundHook, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import type { EventBudget } from "./event-budget.ts";
@@ -103,6 +104,11 @@ export class Intake {
   readonly #facts: Facts;
   readonly #limits: IntakeLimits;
   readonly #mailbox: Mailbox<Item>;
+  readonly #tally: Tally;
+  readonly #timings: RouteTimings | undefined;
+  /** The item whose waiting is measured, and since when. */
+  #probe: Item | undefined;
+  #probedAt = 0;
   #pendingEvents = 0;
   /** Readings of histories: one after another, or a client would have the server read all at once. */
   #reading: Promise<void> = Promise.resolve();
@@ -119,7 +125,11 @@ export class Intake {
     budget: EventBudget,
     facts: Facts,
     limits: IntakeLimits,
+    tally: Tally,
+    timings: RouteTimings | undefined,
   ) {
+    this.#tally = tally;
+    this.#timings = timings;
     this.#host = host;
     this.#handlers = handlers;
     this.#budget = budget;
@@ -145,7 +155,7 @@ export class Intake {
 
   /** A message of another consumer. */
   deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void {
-    if (this.#mailbox.post({ message, group, position, preface })) {
+    if (this.#take({ message, group, position, preface })) {
       if (position !== undefined) this.#pendingLogged += 1;
       return;
     }
@@ -219,12 +229,23 @@ export class Intake {
       this.#host.limited("pendingEvents");
       throw new ChannelFull("too many events wait to be handled; wait for acknowledgements");
     }
-    if (!this.#mailbox.post({ event: name, payload: args[0], row, acknowledge })) {
+    if (!this.#take({ event: name, payload: args[0], row, acknowledge })) {
       throw new ChannelFull("the mailbox is full; try again later");
     }
     this.#pendingEvents += 1;
+    this.#tally.received += 1;
     const { received } = this.#facts;
     if (received.hasReceivers) received.announce({ ...this.#host.fact, event: name }, this.#host.sender);
+  }
+
+  /** Puts it into the mailbox; of what waits there, one at a time is measured, if somebody wants to know. */
+  #take(item: EventItem | MessageItem): boolean {
+    if (!this.#mailbox.post(item)) return false;
+    if (this.#timings !== undefined && this.#probe === undefined) {
+      this.#probe = item;
+      this.#probedAt = performance.now();
+    }
+    return true;
   }
 
   async #handle(item: Item): Promise<void> {
@@ -234,8 +255,15 @@ export class Intake {
       return this.#host.write(item.frame);
     }
     const { handled } = this.#facts;
-    const startedAt = handled.hasReceivers ? performance.now() : 0;
-    if (!(await this.#run(item)) || !handled.hasReceivers) return;
+    const timings = this.#timings;
+    const startedAt = handled.hasReceivers || timings !== undefined ? performance.now() : 0;
+    if (timings !== undefined && item === this.#probe) {
+      this.#probe = undefined;
+      timings.waited.note(startedAt - this.#probedAt);
+    }
+    const isWell = await this.#run(item);
+    timings?.handled.note(performance.now() - startedAt);
+    if (!isWell || !handled.hasReceivers) return;
     const what = "message" in item ? item.message.type : "event" in item ? item.event : item.signal;
     const tookMs = performance.now() - startedAt;
     handled.announce({ ...this.#host.fact, what, tookMs }, this.#host.sender);

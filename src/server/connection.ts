@@ -103,7 +103,10 @@ export class Connection {
   /** To the client, in order with all that Socket.IO and Engine.IO send it. */
   write(frame: SocketFrame): void {
     const before = this.#outgoing ?? (canSendNow(this.#conn) ? this.#turn.begin(this) : undefined);
-    if (before === undefined) return this.#writePacket(frame);
+    if (before === undefined) {
+      this.#wrote(frame.bytes);
+      return this.#writePacket(frame);
+    }
     this.#outgoing = before.with(frame);
     if (this.#outgoing.bytes >= MAX_OUTGOING_BYTES) this.flush();
   }
@@ -113,8 +116,15 @@ export class Connection {
     const outgoing = this.#outgoing;
     if (outgoing === undefined) return;
     this.#outgoing = undefined;
+    this.#wrote(outgoing.bytes);
     if (sendNow(this.#conn, outgoing.joined)) return;
     for (const frame of outgoing.frames) this.#writePacket(frame);
+  }
+
+  #wrote(bytes: number): void {
+    const { tally } = this.#turn;
+    tally.writes += 1;
+    tally.writtenBytes += bytes;
   }
 
   #writePacket({ parts, options }: SocketFrame): void {
