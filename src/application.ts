@@ -16,11 +16,14 @@ import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./la
 import type { AddedBy, Complete } from "./marks.ts";
 import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
+import type { BusyGroup, PartReadings, Readings } from "./readings.ts";
 import { STOPPING } from "./reasons.ts";
 import { type Converting, type RouteEntry, Router } from "./router.ts";
 import { Seal, Sealer } from "./sealing.ts";
+import { Tally } from "./tally.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget, Scope } from "./types.ts";
+import { packageVersion } from "./version.ts";
 
 /** What a part is opened with. */
 export interface PartContext {
@@ -33,6 +36,14 @@ export interface PartContext {
   seal(carrier: UnopenedFact["carrier"], prefix: string | undefined): Seal;
   /** As the application's option says. */
   userId(user: unknown): string | undefined;
+  /** How this node stands; see `Application.readings`. */
+  readings(): Readings;
+  /** See `Application.look`. */
+  look(): Promise<void>;
+  /** See `Application.busiestGroups`. */
+  busiestGroups(count?: number): readonly BusyGroup[];
+  /** See `Application.beginTiming`. */
+  beginTiming(): void;
 }
 
 /** What lives and ends with an application, and may bring routes and policies of its own: tasks, say. */
@@ -47,6 +58,10 @@ export interface ApplicationPart {
   open(context: PartContext): Promise<void>;
   /** While clients are told that the server stops, before the channel layer closes. Idempotent. */
   close(withinMs: number): Promise<void>;
+  /** What it adds to the readings of this node, as it knows them in this moment. Must not throw. */
+  readings?(): PartReadings;
+  /** Looks at what it knows of other processes, so that `readings` tells it. Must not reject. */
+  look?(): Promise<void>;
 }
 
 export interface ApplicationOptions extends LayerOptions, Given<ApplicationSettings> {
@@ -90,6 +105,7 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
   readonly clock?: Clock;
 }
 
+const MAX_BUSIEST = 100;
 /** More than is asked for at once, which would never be there otherwise. */
 const MIN_REPLAY_BURST = 100;
 
@@ -121,6 +137,10 @@ export class Application {
   readonly #ownSeats = new WeakMap<Middleware, Seats>();
   readonly #users: Users;
   readonly #partContext: PartContext;
+  /** @internal */
+  readonly tally = new Tally();
+  readonly #startedAt = Date.now();
+  readonly #others = new Set<() => PartReadings>();
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -165,15 +185,22 @@ export class Application {
     this.isEncrypted = sealer.hasKeys;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
-    const { node, signals: facts } = this;
+    const { node, signals: facts, tally } = this;
+    tally.hear(facts);
     const seal: PartContext["seal"] = (carrier, prefix) => new Seal(sealer, facts, carrier, prefix);
-    this.layers = createLayers(plans, { node, facts, limits, clock, seal, hasKeys: sealer.hasKeys });
+    this.layers = createLayers(plans, { node, facts, limits, tally, clock, seal, hasKeys: sealer.hasKeys });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
     this.sharedLimits = sharedLimits;
     this.seats = new Seats(node, sharedLimits);
     this.#users = new Users(limits, this.seats, sharedLimits);
-    this.#partContext = { node, layer: this.layer, signals: this.signals, secrets, seal, userId };
+    this.#partContext = {
+      ...{ node, layer: this.layer, signals: this.signals, secrets, seal, userId },
+      readings: () => this.readings(),
+      look: () => this.look(),
+      busiestGroups: (count) => this.busiestGroups(count),
+      beginTiming: () => this.beginTiming(),
+    };
     const context = {
       userId,
       userInfo,
@@ -181,6 +208,7 @@ export class Application {
       sit: this.sit.bind(this),
       users: this.#users,
       facts: this.signals,
+      tally,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
     this.#contexts = new Map(
@@ -223,6 +251,90 @@ export class Application {
       for (const [what, size] of Object.entries(layer.sizes)) sizes[what as keyof LayerSizes] += size;
     }
     return sizes;
+  }
+
+  /**
+   * How this node stands: plain, frozen numbers. Counting costs next to nothing; a reading looks at every
+   * connection, about a millisecond for ten thousand, so take one every second or so.
+   */
+  readings(): Readings {
+    const layers = [...this.layers].map(([name, layer]) => [name, layer.readings] as const);
+    const others = [
+      ...this.parts.map((part) => part.readings?.()),
+      ...[...this.#others].map((read) => read()),
+    ];
+    const readings: Readings = {
+      node: this.node,
+      version: packageVersion(),
+      startedAt: this.#startedAt,
+      takenAt: Date.now(),
+      ...this.tally.reading,
+      gauges: this.#gauges(),
+      layers: Object.freeze(Object.fromEntries(layers)),
+    };
+    return Object.freeze(Object.assign(readings, ...others) as Readings);
+  }
+
+  /** Has its parts look at what they know of other processes (queues, workers), for the next `readings`. */
+  async look(): Promise<void> {
+    await Promise.all(this.parts.map(async (part) => part.look?.()));
+  }
+
+  /**
+   * The groups with the most members on this node, the largest first. It looks at all groups here.
+   *
+   * @param count - at most so many; at most 100
+   */
+  busiestGroups(count = 10): readonly BusyGroup[] {
+    const most = Math.min(count, MAX_BUSIEST);
+    let busiest: BusyGroup[] = [];
+    for (const [name, layer] of this.layers) {
+      for (const [group, members] of layer.groupSizes()) {
+        const last = busiest[most - 1];
+        if (last !== undefined && members <= last.members) continue;
+        busiest.push(Object.freeze({ layer: name, group, members }));
+        busiest = busiest.sort((a, b) => b.members - a.members).slice(0, most);
+      }
+    }
+    return Object.freeze(busiest);
+  }
+
+  /**
+   * From now on, for connections that come, it is measured how long handlers take and how long events and
+   * messages wait for them: `readings().timings`. Metrics ask for it.
+   */
+  beginTiming(): void {
+    this.tally.beginTiming();
+  }
+
+  /** Adds to the readings until what it returns is called. @internal */
+  contribute(read: () => PartReadings): () => void {
+    this.#others.add(read);
+    return () => void this.#others.delete(read);
+  }
+
+  #gauges(): Readings["gauges"] {
+    const open = new Map<string, number>();
+    const seen = new Set<unknown>();
+    let unsettled = 0;
+    let waitingBytes = 0;
+    let mailboxes = 0;
+    for (const runner of this.#runners) {
+      if (runner.isOpen) open.set(runner.route, (open.get(runner.route) ?? 0) + 1);
+      else unsettled += 1;
+      mailboxes += runner.waitingItems;
+      const { waitingBytes: bytes } = runner;
+      // Most have nothing that waits; of those who have, routes of one connection have the same.
+      if (bytes === 0 || seen.has(runner.connection)) continue;
+      seen.add(runner.connection);
+      waitingBytes += bytes;
+    }
+    const { groups, logs, presence } = this.sizes;
+    const stalePresence = [...this.layers.values()].reduce((sum, layer) => sum + layer.stalePresence, 0);
+    return Object.freeze({
+      ...{ open: Object.freeze(Object.fromEntries(open)), unsettled, waitingBytes, mailboxes },
+      ...{ groups, logs, presence, stalePresence },
+    });
   }
 
   /** Whether a layer cannot reach its other nodes. */

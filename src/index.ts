@@ -110,12 +110,24 @@ export { Origins } from "./origins.ts";
 export type { ParamsOf } from "./pattern.ts";
 export { decodePayload, encodePayload } from "./payload.ts";
 export { peer, peerNow } from "./peer.ts";
+export type {
+  BackplaneReadings,
+  BusyGroup,
+  Counts,
+  LayerReadings,
+  PartReadings,
+  Readings,
+  ServerReadings,
+  SpreadReading,
+  TaskReadings,
+} from "./readings.ts";
 export type { RouteEntry, RouteOptions } from "./router.ts";
 export { http, include, route, sse } from "./router.ts";
 export { isSealed, type Seal, Unopened } from "./sealing.ts";
 export { isSameSignature, usableSecrets } from "./secrets.ts";
 export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";
+export { Kinds, PERIODS, Spread, Spreads } from "./tally.ts";
 export { TokenBucket } from "./token-bucket.ts";
 export type * from "./types.ts";
 export { within } from "./within.ts";

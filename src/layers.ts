@@ -15,6 +15,7 @@ import { SealedHistory } from "./layer/sealed-history.ts";
 import { SealedPresence } from "./layer/sealed-presence.ts";
 import type { ApplicationSettings } from "./options.ts";
 import type { Seal } from "./sealing.ts";
+import type { Tally } from "./tally.ts";
 import type { Backplane } from "./types.ts";
 
 /** What one layer stands on. */
@@ -38,6 +39,7 @@ export interface LayersContext {
   readonly node: string;
   readonly facts: Facts;
   readonly limits: ApplicationSettings["limits"];
+  readonly tally: Tally;
   /** For a carrier with that prefix. */
   seal(carrier: UnopenedFact["carrier"], prefix: string | undefined): Seal;
   /** Whether there are keys. */
@@ -75,14 +77,14 @@ export function planLayers(
 
 export function createLayers(
   plans: ReadonlyMap<string, Plan>,
-  { node, facts, limits, clock, ...sealing }: LayersContext,
+  { node, facts, limits, clock, tally, ...sealing }: LayersContext,
 ): ReadonlyMap<string, ChannelLayer> {
   const { maxMessageBytes } = limits;
   return new Map(
     [...plans].map(([name, clear]) => {
       const { presence, ...plan } = sealed(clear, sealing);
       const present = presence && { presence: { ...presence, limits, clock } };
-      return [name, new ChannelLayer({ name, node, facts, maxMessageBytes, ...plan, ...present })];
+      return [name, new ChannelLayer({ name, node, facts, tally, maxMessageBytes, ...plan, ...present })];
     }),
   );
 }

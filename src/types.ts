@@ -6,6 +6,7 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Request, Response } from "express";
+import type { BackplaneReadings } from "./readings.ts";
 
 /** What is known of a connection. Each middleware hands its own copy down; nobody changes another's. */
 export interface Scope<Params = Readonly<Record<string, string>>, User = unknown> {
@@ -253,6 +254,8 @@ export interface Backplane {
    * something was dropped since the last time.
    */
   flush(): Promise<void>;
+  /** How much waits here, for whoever watches; undefined if it does not know. */
+  readings?(): BackplaneReadings | undefined;
   /** Ends, after what waits has left (or its time is up); nothing is heard afterwards. Idempotent. */
   close(): Promise<void>;
 }

@@ -18,6 +18,7 @@ import type { ConnectionFact, DropCause, Facts, Hook, LimitName } from "../facts
 import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
+import type { RouteTimings, Tally } from "../tally.ts";
 import type { Acknowledge, AroundHook, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import type { EventBudget } from "./event-budget.ts";
@@ -103,6 +104,11 @@ export class Intake {
   readonly #facts: Facts;
   readonly #limits: IntakeLimits;
   readonly #mailbox: Mailbox<Item>;
+  readonly #tally: Tally;
+  readonly #timings: RouteTimings | undefined;
+  /** The item whose waiting is measured, and since when. */
+  #probe: Item | undefined;
+  #probedAt = 0;
   #pendingEvents = 0;
   /** Readings of histories: one after another, or a client would have the server read all at once. */
   #reading: Promise<void> = Promise.resolve();
@@ -119,7 +125,11 @@ export class Intake {
     budget: EventBudget,
     facts: Facts,
     limits: IntakeLimits,
+    tally: Tally,
+    timings: RouteTimings | undefined,
   ) {
+    this.#tally = tally;
+    this.#timings = timings;
     this.#host = host;
     this.#handlers = handlers;
     this.#budget = budget;
@@ -145,7 +155,7 @@ export class Intake {
 
   /** A message of another consumer. */
   deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void {
-    if (this.#mailbox.post({ message, group, position, preface })) {
+    if (this.#take({ message, group, position, preface })) {
       if (position !== undefined) this.#pendingLogged += 1;
       return;
     }
@@ -219,12 +229,23 @@ export class Intake {
       this.#host.limited("pendingEvents");
       throw new ChannelFull("too many events wait to be handled; wait for acknowledgements");
     }
-    if (!this.#mailbox.post({ event: name, payload: args[0], row, acknowledge })) {
+    if (!this.#take({ event: name, payload: args[0], row, acknowledge })) {
       throw new ChannelFull("the mailbox is full; try again later");
     }
     this.#pendingEvents += 1;
+    this.#tally.received += 1;
     const { received } = this.#facts;
     if (received.hasReceivers) received.announce({ ...this.#host.fact, event: name }, this.#host.sender);
+  }
+
+  /** Puts it into the mailbox; of what waits there, one at a time is measured, if somebody wants to know. */
+  #take(item: EventItem | MessageItem): boolean {
+    if (!this.#mailbox.post(item)) return false;
+    if (this.#timings !== undefined && this.#probe === undefined) {
+      this.#probe = item;
+      this.#probedAt = performance.now();
+    }
+    return true;
   }
 
   /** A promise only if something has to be waited for: most handlers of most applications do not. */
@@ -235,19 +256,33 @@ export class Intake {
       this.#host.write(item.frame);
       return undefined;
     }
-    const startedAt = this.#facts.handled.hasReceivers ? performance.now() : undefined;
+    const startedAt = this.#beginTiming(item);
     const isWell = this.#run(item);
     if (isWell instanceof Promise) return isWell.then((isWell) => this.#handled(item, isWell, startedAt));
     this.#handled(item, isWell, startedAt);
     return undefined;
   }
 
+  /** When its handler begins; undefined if nobody wants to know. */
+  #beginTiming(item: Item): number | undefined {
+    const timings = this.#timings;
+    if (timings === undefined && !this.#facts.handled.hasReceivers) return undefined;
+    const now = performance.now();
+    if (item === this.#probe) {
+      this.#probe = undefined;
+      timings?.waited.note(now - this.#probedAt);
+    }
+    return now;
+  }
+
   #handled(item: Exclude<Item, FrameItem>, isWell: boolean, startedAt: number | undefined): void {
     const { handled } = this.#facts;
-    if (!isWell || startedAt === undefined || !handled.hasReceivers) return;
+    if (startedAt === undefined) return;
+    const endedAt = performance.now();
+    this.#timings?.handled.note(endedAt - startedAt);
+    if (!isWell || !handled.hasReceivers) return;
     const what = "message" in item ? item.message.type : "event" in item ? item.event : item.signal;
-    const tookMs = performance.now() - startedAt;
-    handled.announce({ ...this.#host.fact, what, tookMs }, this.#host.sender);
+    handled.announce({ ...this.#host.fact, what, tookMs: endedAt - startedAt }, this.#host.sender);
   }
 
   /** Says whether it went well. */

@@ -29,6 +29,7 @@ import type { PresentUser } from "../layer/presence.ts";
 import { channelName, checkEventName, checkGroupName, ReservedEvent } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import type { Signal } from "../signals.ts";
+import type { Tally } from "../tally.ts";
 import type {
   Acknowledge,
   Allowances,
@@ -65,6 +66,7 @@ import type { UserPlace, Users } from "./users.ts";
 export interface RunnerContext {
   readonly layer: ChannelLayer;
   readonly facts: Facts;
+  readonly tally: Tally;
   readonly userId: (user: unknown) => string | undefined;
   readonly userInfo: (user: unknown) => unknown;
   readonly policies: PolicyTable;
@@ -156,7 +158,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.channel = channelName(context.layer.node, client.scope.id);
     this.#events = new EventBudget(client.link.events);
     this.#events.add("eventsPerSecondPerAddress", client.allowances.events);
-    this.#intake = new Intake(this, route.handlers, this.#events, context.facts, context.limits);
+    const { facts, limits, tally } = context;
+    const timings = tally.timingsOf(route.pattern);
+    this.#intake = new Intake(this, route.handlers, this.#events, facts, limits, tally, timings);
     this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
     this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
     this.whenOpen = new Promise((resolve) => {
@@ -329,6 +333,25 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   get backlog(): { readonly bytes: number; readonly messages: number } {
     const { waiting, waitingBytes } = this.#intake;
     return { bytes: this.#client.link.waitingBytes + waitingBytes, messages: waiting };
+  }
+
+  get route(): string {
+    return this.#route.pattern;
+  }
+
+  /** What its client's connection is known by: the same for all routes open on it. */
+  get connection(): unknown {
+    return this.#client.link.events;
+  }
+
+  /** Written to its client, by any route of the connection, and not gone yet. */
+  get waitingBytes(): number {
+    return this.#client.link.waitingBytes;
+  }
+
+  /** In its mailbox. */
+  get waitingItems(): number {
+    return this.#intake.waiting;
   }
 
   isIn(group: string): boolean {

@@ -10,6 +10,8 @@ import {
   nodeOf,
 } from "../names.ts";
 import { encodePayload } from "../payload.ts";
+import type { LayerReadings } from "../readings.ts";
+import { Tally } from "../tally.ts";
 import type { Backplane, EncodedPayload, Message } from "../types.ts";
 import { encodeEnvelope, type Header, toMessage } from "./envelope.ts";
 import { FanOut, type Member } from "./fan-out.ts";
@@ -43,6 +45,8 @@ export interface ChannelLayerOptions {
   };
   /** For groups whose policy keeps presence; without it there are none. */
   readonly presence?: Pick<PresenceOptions, "store" | "policies" | "limits">;
+  /** Counts for all layers of an application. */
+  readonly tally?: Tally;
 }
 
 /** How much a layer keeps. */
@@ -82,7 +86,8 @@ export class ChannelLayer {
   readonly #maxMessageBytes: number;
   readonly #subscriptions: Subscriptions;
   readonly #requests: NodeRequests;
-  readonly #fanOut = new FanOut();
+  readonly #tally: Tally;
+  readonly #fanOut: FanOut;
   readonly #logged: LoggedGroups | undefined;
   readonly #presence: Presence | undefined;
   readonly #channels: LocalChannels;
@@ -101,7 +106,10 @@ export class ChannelLayer {
     maxMessageBytes,
     history,
     presence,
+    tally = new Tally(),
   }: ChannelLayerOptions) {
+    this.#tally = tally;
+    this.#fanOut = new FanOut(tally);
     this.name = name;
     this.node = node;
     this.#backplane = backplane;
@@ -114,6 +122,7 @@ export class ChannelLayer {
         ...history,
         fanOut: this.#fanOut,
         facts,
+        tally,
         presence: {
           follow: (group, json, position) => this.#presence?.follow(group, json, position),
           tidings: (group, json) => this.#presence?.tidings(group, json),
@@ -142,7 +151,7 @@ export class ChannelLayer {
     this.#channels = channels;
     this.#elsewhere = new RemoteChannels(requests, channels);
     this.#reading = new HistoryReading(logged);
-    this.#hearing = new Hearing({ ...here, layer: name, channels, requests });
+    this.#hearing = new Hearing({ ...here, layer: name, channels, requests, tally });
   }
 
   async open(): Promise<void> {
@@ -413,6 +422,23 @@ export class ChannelLayer {
     return { channels: this.#channels.size, groups: this.#fanOut.size, topics, logs, presence };
   }
 
+  /** For `Application.readings`. @internal */
+  get readings(): LayerReadings {
+    const { groups, topics } = this.sizes;
+    const backplane = this.#backplane.readings?.();
+    return Object.freeze({ isDegraded: this.isDegraded, groups, topics, ...(backplane && { backplane }) });
+  }
+
+  /** Groups with presence that may be out of date here. @internal */
+  get stalePresence(): number {
+    return this.#presence?.stale ?? 0;
+  }
+
+  /** Each group with members here, and how many they are. @internal */
+  groupSizes(): Iterable<readonly [group: string, members: number]> {
+    return this.#fanOut.sizes();
+  }
+
   /** How many groups a channel of this node is in, or joining. @internal */
   groupCount(channel: string): number {
     return this.#channels.groupCount(channel);
@@ -476,6 +502,7 @@ export class ChannelLayer {
   }
 
   #publish(topic: string, header: Header, payload: EncodedPayload): void {
+    this.#tally.published += 1;
     this.#backplane.publish(topic, () => encodeEnvelope(this.node, header, payload));
   }
 
@@ -485,6 +512,7 @@ export class ChannelLayer {
   }
 
   #announceSent(group: string, what: string): void {
+    this.#tally.sentToGroups += 1;
     if (!this.#facts.groupSent.hasReceivers) return;
     this.#facts.groupSent.announce({ group, what, members: this.#fanOut.count(group) });
   }

@@ -1,3 +1,4 @@
+import { Tally } from "../tally.ts";
 import type { EventPosition, Frame, FrameCodec, Message, OutgoingEvent } from "../types.ts";
 import type { Claim } from "./claims.ts";
 import type { Position } from "./history-store.ts";
@@ -60,6 +61,11 @@ export type PositionEvent = "sluice.joined" | "sluice.position" | "sluice.gap" |
 /** The groups' members on this node, and delivery to them. */
 export class FanOut {
   readonly #groups = new Map<string, Map<string, Member>>();
+  readonly #tally: Tally;
+
+  constructor(tally = new Tally()) {
+    this.#tally = tally;
+  }
 
   add(group: string, member: Member): void {
     const members = this.#groups.get(group) ?? new Map<string, Member>();
@@ -93,16 +99,23 @@ export class FanOut {
     return this.#groups.size;
   }
 
+  /** Each group, and how many members it has here. */
+  *sizes(): Generator<readonly [group: string, members: number]> {
+    for (const [group, members] of this.#groups) yield [group, members.size];
+  }
+
   /** To the members' clients: encoded once for each codec, the same frame for all who share it. */
   emit(group: string, event: OutgoingEvent, except: ReadonlySet<string> | undefined): void {
     const members = this.#groups.get(group);
     if (members === undefined) return;
+    this.#tally.deliveredToClients += members.size;
     // Most groups have one codec, so the last one is kept at hand.
     let codec: FrameCodec | undefined;
     let frame: Frame = NOTHING;
     let others: Map<FrameCodec, Frame> | undefined;
     for (const member of members.values()) {
       if (except?.has(member.channel)) {
+        this.#tally.deliveredToClients -= 1;
         if (event.position !== undefined) member.skip(event.position);
         continue;
       }
@@ -123,6 +136,7 @@ export class FanOut {
   send(group: string, message: Message, position?: Position): void {
     const members = this.#groups.get(group);
     if (members === undefined) return;
+    this.#tally.deliveredToConsumers += members.size;
     for (const member of members.values()) member.deliver(message, group, position);
   }
 

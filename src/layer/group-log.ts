@@ -21,6 +21,8 @@ export interface GroupLogHost {
   begin(group: string, position: Position): void;
   /** Members go on at this position. */
   gap(group: string, reason: GapReason, position: Position): void;
+  /** An entry that was not announced here was read. */
+  healed?(): void;
 }
 
 /** In a group without a log. */
@@ -130,6 +132,11 @@ export class GroupLog {
     if (this.#early.size === 0) this.#endTimer();
   }
 
+  #heal(entry: LogEntry): void {
+    this.#host.healed?.();
+    this.#advance(entry);
+  }
+
   #next(): Announced | undefined {
     const next = this.#early.get(this.#position.offset + 1);
     if (next === undefined) return undefined;
@@ -193,8 +200,7 @@ export class GroupLog {
     }
     for (const entry of step.entries) {
       // Announcements may have brought some of them meanwhile.
-      if (this.#position.epoch === top.epoch && entry.offset === this.#position.offset + 1)
-        this.#advance(entry);
+      if (this.#position.epoch === top.epoch && entry.offset === this.#position.offset + 1) this.#heal(entry);
     }
     for (const early of [...this.#early.keys()])
       if (early <= this.#position.offset) this.#early.delete(early);
@@ -227,6 +233,7 @@ export class GroupLog {
     const start = { epoch: top.epoch, offset: latest.offset - 1, id: "" };
     if (goesOn) this.#position = start;
     else this.#begin(start);
+    this.#host.healed?.();
     this.#deliver(latest);
     return false;
   }

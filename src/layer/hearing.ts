@@ -1,5 +1,6 @@
 import type { Facts } from "../facts.ts";
 import { decodePayload } from "../payload.ts";
+import type { Tally } from "../tally.ts";
 import type { BackplaneListener, Loss } from "../types.ts";
 import { decodeEnvelope, type Envelope, toMessage } from "./envelope.ts";
 import type { FanOut } from "./fan-out.ts";
@@ -18,6 +19,7 @@ export interface HearingOptions {
   readonly logged: LoggedGroups | undefined;
   readonly presence: Presence | undefined;
   readonly facts: Facts;
+  readonly tally: Tally;
 }
 
 /** What comes over the backplane, and to whom it goes. */
@@ -35,6 +37,7 @@ export class Hearing implements BackplaneListener {
   }
 
   hear(topic: string, text: string): void {
+    this.#options.tally.heard += 1;
     const envelope = decodeEnvelope(text);
     if (envelope === undefined) return this.#dropped("bad-envelope", topic, "");
     try {

@@ -5,6 +5,7 @@
  */
 import { LayerUnavailable } from "../errors.ts";
 import type { Facts } from "../facts.ts";
+import type { Tally } from "../tally.ts";
 import type { EventPosition, Frame, FrameCodec } from "../types.ts";
 import { isAhead, type Return, startOf } from "./entrance.ts";
 import { decodeEnvelope, type Envelope, type Header, toMessage } from "./envelope.ts";
@@ -30,6 +31,7 @@ export interface LoggedGroupsOptions {
   readonly receipts: Receipts;
   readonly fanOut: FanOut;
   readonly facts: Facts;
+  readonly tally: Tally;
   /** Who comes and goes, where the log tells it. */
   readonly presence: LoggedPresence;
   /** Tells the other nodes that an entry was appended. */
@@ -108,6 +110,7 @@ export class LoggedGroups implements GroupLogHost {
     const key = idempotencyKey === undefined ? {} : { idempotencyKey };
     const appended = await store.append(group, text, { size: conflate ? 1 : size, ttlMs, ...key });
     if (appended.isKnown) return appended;
+    this.#options.tally.appended += 1;
     const { epoch, offset, id, at } = appended;
     this.appended(group, { epoch, offset, id, at, text });
     return appended;
@@ -294,6 +297,10 @@ export class LoggedGroups implements GroupLogHost {
   begin(group: string, position: Position): void {
     this.#followed.get(group)?.said?.forget();
     for (const stay of this.#heldStays(group)) stay.restate(position);
+  }
+
+  healed(): void {
+    this.#options.tally.healed += 1;
   }
 
   gap(group: string, reason: GapReason, position: Position): void {

@@ -153,6 +153,13 @@ export class Presence implements PresenceListener, OwnUsersHost {
     return Math.max(this.#watched.size, this.#own.size);
   }
 
+  /** Groups of which what is known here may be out of date. */
+  get stale(): number {
+    let stale = 0;
+    for (const { roster } of this.#watched.values()) if (roster.isStale) stale += 1;
+    return stale;
+  }
+
   /**
    * A user's info as it is kept.
    *

@@ -1,3 +1,4 @@
+import type { BackplaneReadings } from "../readings.ts";
 import type { Seal } from "../sealing.ts";
 import type { Backplane, BackplaneListener } from "../types.ts";
 
@@ -41,6 +42,10 @@ export class SealedBackplane implements Backplane {
 
   flush(): Promise<void> {
     return this.#inner.flush();
+  }
+
+  readings(): BackplaneReadings | undefined {
+    return this.#inner.readings?.();
   }
 
   close(): Promise<void> {

@@ -88,6 +88,11 @@ export class Outgoing {
     return this.#messages;
   }
 
+  /** Of those texts. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** @param left - hears, once, that the text has left, or that it is lost */
   add(topic: string, text: string, left?: (isLost: boolean) => void): void {
     const bytes = Buffer.byteLength(text);

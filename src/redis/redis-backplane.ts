@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { ConfigurationError, Faults, LayerUnavailable } from "../errors.ts";
 import { type Given, resolveOptions } from "../options.ts";
+import type { BackplaneReadings } from "../readings.ts";
+import { Spread } from "../tally.ts";
 import type { Backplane, BackplaneListener } from "../types.ts";
 import { within } from "../within.ts";
 import { Kept, MAX_BACKOFF_MS } from "./kept.ts";
@@ -55,6 +57,7 @@ export class RedisBackplane implements Backplane {
   readonly #topics = new Set<string>();
   readonly #holes = new Holes();
   readonly #outgoing: Outgoing;
+  readonly #roundTrip = new Spread();
   readonly #kept: Kept<RedisLink>;
   #listener: BackplaneListener | undefined;
   #isClosing = false;
@@ -133,6 +136,11 @@ export class RedisBackplane implements Backplane {
     return this.#outgoing.flush();
   }
 
+  readings(): BackplaneReadings {
+    const { size, bytes } = this.#outgoing;
+    return Object.freeze({ waitingMessages: size, waitingBytes: bytes, roundTrip: this.#roundTrip.reading });
+  }
+
   async close(): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
@@ -172,7 +180,8 @@ export class RedisBackplane implements Backplane {
   /** Makes a connection on which all topics are confirmed. */
   async #connect(broken: (reason: string) => void): Promise<RedisLink> {
     const hear = (topic: string, data: readonly unknown[]) => this.#hear(topic, data);
-    const link = await RedisLink.open(this.#target, this.#settings, { hear, broken });
+    const beat = (ms: number) => this.#roundTrip.note(ms);
+    const link = await RedisLink.open(this.#target, this.#settings, { hear, broken, beat });
     try {
       while (await link.follow(this.#topics)) {
         // Topics came or went while others were being confirmed.

@@ -15,6 +15,8 @@ export interface LinkHost {
   hear(topic: string, data: readonly unknown[]): void;
   /** It is of no use any more: close it. Called at most once, and not before it is open. */
   broken(reason: string): void;
+  /** A heartbeat came back, after so long. */
+  beat(ms: number): void;
 }
 
 /** Intervals without an answer that make an outage. */
@@ -37,6 +39,7 @@ export class RedisLink {
   #missed = 0;
   /** Channels on which the present beat has not come back yet. */
   readonly #silent = new Set<string>();
+  #beatAt = 0;
   #isOpen = false;
   #failure: Error | undefined;
 
@@ -102,7 +105,7 @@ export class RedisLink {
     this.#heartbeatChannels = await this.#connection.heartbeatChannels(this.#heartbeatName);
     await Promise.all(
       this.#heartbeatChannels.map((channel) =>
-        this.#connection.sSubscribe(channel, () => void this.#silent.delete(channel)),
+        this.#connection.sSubscribe(channel, () => this.#heard(channel)),
       ),
     );
     await this.hub.ready();
@@ -122,6 +125,10 @@ export class RedisLink {
     this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs);
   }
 
+  #heard(channel: string): void {
+    if (this.#silent.delete(channel)) this.#host.beat(performance.now() - this.#beatAt);
+  }
+
   #beat(): void {
     if (this.#silent.size > 0) {
       this.#missed += 1;
@@ -129,6 +136,7 @@ export class RedisLink {
       return;
     }
     this.#missed = 0;
+    this.#beatAt = performance.now();
     for (const channel of this.#heartbeatChannels) {
       this.#silent.add(channel);
       this.#connection.sPublish(channel, "").catch((error: Error) => this.fail(error.message));

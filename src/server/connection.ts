@@ -110,8 +110,15 @@ export class Connection {
     const outgoing = this.#outgoing;
     if (outgoing === undefined) return;
     this.#outgoing = undefined;
+    this.#wrote(outgoing.bytes);
     if (sendNow(this.#conn, outgoing.joined)) return;
     for (const frame of outgoing.frames) this.#writePacket(frame);
+  }
+
+  #wrote(bytes: number): void {
+    const { tally } = this.#turn;
+    tally.writes += 1;
+    tally.writtenBytes += bytes;
   }
 
   #writePacket({ parts, options }: SocketFrame): void {

@@ -101,6 +101,9 @@ export class Server {
     this.express.set("env", "production");
     this.express.set("trust proxy", trustedProxies);
     this.#health = new Health(app, this.settings, () => this.#phase);
+    app.contribute(() => ({
+      server: Object.freeze({ phase: this.#phase, transports: this.connections }),
+    }));
     const streams = new StreamCarrier({
       app,
       addresses: this.#addresses,

@@ -119,7 +119,7 @@ export class SocketCarrier implements Carrier {
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
   readonly #connections = new WeakMap<EngineSocket, Connection>();
-  readonly #turn = new Turn();
+  readonly #turn: Turn;
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
   #speaking: Connection | undefined;
   readonly #connecting = new WeakMap<Runner, Socket>();
@@ -130,6 +130,7 @@ export class SocketCarrier implements Carrier {
     this.#app = app;
     this.#addresses = addresses;
     this.#settings = settings;
+    this.#turn = new Turn(app.tally);
     const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
       namespace.use(

@@ -2,6 +2,7 @@
  * What is written to clients within one turn of the event loop leaves at its end: one write for each
  * client, and one buffer for all who get the same frames in the same order.
  */
+import { Tally } from "../tally.ts";
 import type { SocketFrame } from "./frames.ts";
 
 /** Frames in order. Who goes on from the same sequence with the same frame gets the same sequence. */
@@ -53,8 +54,13 @@ const NOTHING = Buffer.alloc(0);
 
 /** Those who have something to write at the end of the turn. */
 export class Turn {
+  readonly tally: Tally;
   #waiting: { flush(): void }[] = [];
   #empty = new Sequence();
+
+  constructor(tally = new Tally()) {
+    this.tally = tally;
+  }
 
   /** Where everybody begins. `flush` is called once, at the end of the turn; it must not throw. */
   begin(writer: { flush(): void }): Sequence {

@@ -101,6 +101,21 @@ describe("an outage of one server", () => {
   });
   afterEach(() => redis?.close());
 
+  redisTest("how much waits is told, and how long the heartbeat takes while there is one", async () => {
+    const { ann, bob, way } = await pairWithWay(redis);
+    const beats = () => ann.backplane.readings().roundTrip?.counts.reduce((sum, count) => sum + count) ?? 0;
+    await until(() => beats() >= 2);
+    ann.say("m1");
+    await until(() => bob.texts.length === 1);
+    await until(() => ann.backplane.readings().waitingMessages === 0);
+    expect(ann.backplane.readings().waitingBytes).toBe(0);
+    way.block();
+    await until(() => ann.isDown);
+    ann.say("m2");
+    ann.say("m3");
+    expect(ann.backplane.readings()).toMatchObject({ waitingMessages: 2, waitingBytes: 4 });
+  });
+
   redisTest(
     "it is killed and comes back empty: what was said meanwhile arrives, in order and once",
     async () => {
