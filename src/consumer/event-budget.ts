@@ -1,10 +1,12 @@
 import type { LimitName } from "../facts.ts";
 import type { Budget } from "../types.ts";
 
+const NONE: readonly never[] = [];
+
 /** How many events a client may send: its own allowance, and those that it shares with others. */
 export class EventBudget implements Budget {
   readonly #own: Budget;
-  readonly #shared: { readonly limit: LimitName; readonly budget: Budget }[] = [];
+  #shared: readonly { readonly limit: LimitName; readonly budget: Budget }[] = NONE;
   /** Which of them said no last. */
   refusedBy: LimitName = "eventsPerSecond";
 
@@ -13,7 +15,7 @@ export class EventBudget implements Budget {
   }
 
   add(limit: LimitName, budget: Budget | undefined): void {
-    if (budget !== undefined) this.#shared.push({ limit, budget });
+    if (budget !== undefined) this.#shared = [...this.#shared, { limit, budget }];
   }
 
   take(count = 1): boolean {

@@ -15,19 +15,22 @@ import { ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { CLIENT_LEFT, connectionLost, STOPPING } from "../reasons.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
-import type { Addresses } from "./addresses.ts";
-import { Connection } from "./connection.ts";
+import type { Addresses, AddressPlace } from "./addresses.ts";
+import { Connection, type ConnectionLimits, type ConnectionOwner, type Packet } from "./connection.ts";
 import type { Carrier } from "./draining.ts";
 import {
   clientsOf,
   type EngineSocket,
+  type EventPacket,
   endAcknowledgements,
   isPayloadTooLarge,
+  letGoOfHandshake,
+  letGoOfRequest,
   onEvents,
   refuseSilently,
 } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
-import { clientAddress, handshakeOf } from "./scope.ts";
+import { clientAddress, RequestHandshake, requestLine } from "./scope.ts";
 import { Turn } from "./turn.ts";
 
 const MAX_PENDING_ASKS = 100;
@@ -56,7 +59,7 @@ class SocketLink implements ClientLink<SocketFrame> {
   readonly events: Budget;
   readonly #socket: Socket;
   readonly #connection: Connection;
-  readonly #asks = new Set<(error: Error) => void>();
+  #asks: Set<(error: Error) => void> | undefined;
 
   constructor(socket: Socket, connection: Connection) {
     this.#socket = socket;
@@ -76,13 +79,15 @@ class SocketLink implements ClientLink<SocketFrame> {
   }
 
   ask(event: string, payload: unknown, timeoutMs: number): Promise<unknown> {
-    if (this.#asks.size >= MAX_PENDING_ASKS) {
+    this.#asks ??= new Set();
+    const asks = this.#asks;
+    if (asks.size >= MAX_PENDING_ASKS) {
       return Promise.reject(new RateLimited(`${MAX_PENDING_ASKS} questions wait for this client already`));
     }
     return new Promise((resolve, reject) => {
-      this.#asks.add(reject);
+      asks.add(reject);
       this.#socket.timeout(timeoutMs).emit(event, payload, (error: Error | null, answer: unknown) => {
-        this.#asks.delete(reject);
+        asks.delete(reject);
         if (error === null) resolve(answer);
         else reject(new AskTimeout(`the client did not answer "${event}" within ${timeoutMs} ms`));
       });
@@ -105,6 +110,7 @@ class SocketLink implements ClientLink<SocketFrame> {
 
   /** The socket is gone: nobody will answer any more. */
   ended(): void {
+    if (this.#asks === undefined) return;
     const gone = new ConnectionClosed("the connection ended before the client answered");
     for (const reject of this.#asks) reject(gone);
     this.#asks.clear();
@@ -113,24 +119,34 @@ class SocketLink implements ClientLink<SocketFrame> {
 }
 
 /** Serves all routes through one dynamic parent namespace, and closes `/` unless it is routed. */
-export class SocketCarrier implements Carrier {
+export class SocketCarrier implements Carrier, ConnectionOwner {
   readonly #io: IoServer;
   readonly #app: Application;
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
+  readonly limits: ConnectionLimits;
+  readonly turn: Turn;
   readonly #connections = new WeakMap<EngineSocket, Connection>();
-  readonly #turn: Turn;
+  readonly #places = new WeakMap<Connection, AddressPlace>();
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
-  #speaking: Connection | undefined;
+  #speaking: EngineSocket | undefined;
   readonly #connecting = new WeakMap<Runner, Socket>();
-  readonly #admitted = new WeakMap<Socket, { readonly link: SocketLink; readonly runner: Runner }>();
+  readonly #heard = this.#listeners();
 
   constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
     this.#io = io;
     this.#app = app;
     this.#addresses = addresses;
     this.#settings = settings;
-    this.#turn = new Turn(app.tally);
+    const { connectTimeoutMs, limits } = app.settings;
+    this.limits = {
+      maxWaitingBytes: limits.maxWaitingBytes,
+      floodEvents: limits.floodEvents,
+      idleTimeoutMs: connectTimeoutMs,
+      pollTimeoutMs: Math.min(settings.pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
+      maxAgeMs: settings.maxAgeMs,
+    };
+    this.turn = new Turn(app.tally);
     const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
       namespace.use(
@@ -152,8 +168,9 @@ export class SocketCarrier implements Carrier {
   /** Said before there is a socket, so that names nobody serves cost next to nothing. */
   #isRouted(namespace: string): boolean {
     if (this.#app.router.consumerAt("socket", namespace) !== undefined) return true;
-    this.#speaking?.takeEvent();
-    this.#app.notFound(namespace, this.#speaking?.remoteAddress ?? "");
+    const connection = this.#speaking && this.#connectionOf(this.#speaking);
+    connection?.takeEvent();
+    this.#app.notFound(namespace, connection?.remoteAddress ?? "");
     return false;
   }
 
@@ -162,12 +179,17 @@ export class SocketCarrier implements Carrier {
     const { name } = socket.nsp;
     this.#checkRoom(connection, name);
     const auth = socket.handshake.auth as Readonly<Record<string, unknown>>;
-    const { trustedProxies } = this.#settings;
     const link = new SocketLink(socket, connection);
-    const handshake = handshakeOf(socket.request, "socket.io", name, auth, trustedProxies);
+    const handshake = new RequestHandshake(
+      connection.request,
+      "socket.io",
+      name,
+      auth,
+      connection.remoteAddress,
+    );
     const runner = this.#app.connect("socket", handshake, link, connection.allowances);
     connection.add(name, runner);
-    this.#admitted.set(socket, { link, runner });
+    socket.data = { link, runner } satisfies Admitted;
     this.#connecting.set(runner, socket);
     try {
       if (!connection.isOpen) runner.lost(connectionLost("transport close"));
@@ -211,23 +233,13 @@ export class SocketCarrier implements Carrier {
   }
 
   #open(socket: Socket): void {
-    const admitted = this.#admitted.get(socket);
-    if (admitted === undefined) return void socket.disconnect(true);
-    const { link, runner } = admitted;
-    socket.on("disconnect", (reason) => {
-      this.#connectionOf(socket.conn).remove(socket.nsp.name, runner);
-      link.ended();
-      runner.lost(reason === "client namespace disconnect" ? CLIENT_LEFT : connectionLost(reason));
-    });
+    const { link, runner } = admittedAs(socket);
+    if (runner === undefined) return void socket.disconnect(true);
+    this.#connecting.delete(runner);
+    letGoOfHandshake(socket);
+    socket.on("disconnect", this.#heard.disconnect);
     // As they come; `on` hears them a turn later, when a client that left at once is gone.
-    onEvents(
-      socket,
-      ([event, ...args], id) => runner.receive(event, args, link.acknowledging(id)),
-      (event, ...args) => {
-        const acknowledge = typeof args.at(-1) === "function" ? (args.pop() as Acknowledge) : undefined;
-        runner.receive(event, args, acknowledge);
-      },
-    );
+    onEvents(socket, hear, fall);
     runner.opened();
     // It ended between acceptance and this moment: there was no open client to tell.
     if (runner.reason !== undefined) link.close(runner.reason.code, runner.reason.message);
@@ -236,35 +248,77 @@ export class SocketCarrier implements Carrier {
   #connectionOf(conn: EngineSocket): Connection {
     const known = this.#connections.get(conn);
     if (known !== undefined) return known;
-    const { trustedProxies, pingTimeoutMs, maxAgeMs } = this.#settings;
-    const { connectTimeoutMs, limits } = this.#app.settings;
-    const address = clientAddress(conn.request, trustedProxies);
-    const place = this.#addresses.claim(conn.request);
+    const { request } = conn;
+    const address = clientAddress(request, this.#settings.trustedProxies);
+    const place = this.#addresses.claim(request);
     const allowances = place?.allowances ?? this.#app.allowances();
-    conn.once("close", (_reason: string, description: unknown) => {
-      place?.leave();
-      if (!isPayloadTooLarge(description)) return;
-      this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress: address });
-    });
     const connection = new Connection(
       conn,
+      requestLine(request),
       address,
       { events: this.#app.eventBudget(), allowances },
-      {
-        maxWaitingBytes: limits.maxWaitingBytes,
-        floodEvents: limits.floodEvents,
-        idleTimeoutMs: connectTimeoutMs,
-        pollTimeoutMs: Math.min(pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
-        maxAgeMs,
-      },
-      this.#turn,
+      this,
     );
+    letGoOfRequest(conn);
     this.#connections.set(conn, connection);
-    conn.prependListener("data", () => {
-      this.#speaking = connection;
-    });
+    if (place !== undefined) this.#places.set(connection, place);
+    conn.on("packetCreate", this.#heard.packetCreate);
+    // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
+    conn.on("close", this.#heard.close);
+    conn.prependListener("data", this.#heard.data);
     return connection;
   }
+
+  #ended(connection: Connection, reason: string, description: unknown): void {
+    connection.lost(reason);
+    this.#places.get(connection)?.leave();
+    if (!isPayloadTooLarge(description)) return;
+    const { remoteAddress } = connection;
+    this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress });
+  }
+
+  /** One function each for all connections, which they are called on. */
+  #listeners() {
+    const carrier = this;
+    return {
+      data(this: EngineSocket): void {
+        carrier.#speaking = this;
+      },
+      packetCreate(this: EngineSocket, packet: Packet): void {
+        carrier.#connectionOf(this).created(packet);
+      },
+      close(this: EngineSocket, reason: string, description: unknown): void {
+        carrier.#ended(carrier.#connectionOf(this), reason, description);
+      },
+      disconnect(this: Socket, reason: string): void {
+        const { link, runner } = admittedAs(this);
+        carrier.#connectionOf(this.conn).remove(this.nsp.name, runner);
+        link.ended();
+        runner.lost(reason === "client namespace disconnect" ? CLIENT_LEFT : connectionLost(reason));
+      },
+    };
+  }
+}
+
+/** What is kept with a socket. */
+interface Admitted {
+  readonly link: SocketLink;
+  readonly runner: Runner;
+}
+
+function admittedAs(socket: Socket): Admitted {
+  return socket.data as Admitted;
+}
+
+function hear(this: Socket, { data, id }: EventPacket): void {
+  const { runner, link } = admittedAs(this);
+  const [event, ...args] = data ?? [];
+  runner.receive(event, args, link.acknowledging(id ?? undefined));
+}
+
+function fall(this: Socket, event: unknown, ...args: unknown[]): void {
+  const acknowledge = typeof args.at(-1) === "function" ? (args.pop() as Acknowledge) : undefined;
+  admittedAs(this).runner.receive(event, args, acknowledge);
 }
 
 /** What the client finds in its `connect_error`. That nothing is routed there is said as Socket.IO says it. */

@@ -220,7 +220,7 @@ export class StreamCarrier implements Carrier {
         new RateLimited("too many connections from this address", "connectionsPerAddress"),
       );
     }
-    onGone(response, place.leave);
+    onGone(response, () => place.leave());
     if (isGone(response)) return;
     const cut = () => {
       runner.lost(TOO_SLOW);

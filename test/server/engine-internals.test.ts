@@ -178,8 +178,8 @@ test("events are heard with the number of their answer, by Socket.IO's own way w
   const own = socket as unknown as { onevent: unknown };
   onEvents(
     socket,
-    (...event) => heard.push(event),
-    (...event) => fell.push(event),
+    ({ data, id }) => void heard.push([data, id]),
+    (...event) => void fell.push(event),
   );
   raw.send('42/room,0["a",{"b":1}]');
   raw.send('42/room,["c"]');
@@ -191,8 +191,8 @@ test("events are heard with the number of their answer, by Socket.IO's own way w
   own.onevent = undefined;
   onEvents(
     socket,
-    (...event) => heard.push(event),
-    (...event) => fell.push(event),
+    ({ data, id }) => void heard.push([data, id]),
+    (...event) => void fell.push(event),
   );
   own.onevent = Object.getPrototypeOf(socket).onevent;
   raw.send('42/room,3["d",1]');
