@@ -41,6 +41,24 @@ test("a first consumer refuses strangers, tells a room what is said, and why it 
   ]);
 });
 
+test("the chat of Channels' tutorial", async () => {
+  const attempt = `
+    const [ann, bob] = ["/chat/den", "/chat/den"].map((room) => new TestClient(app, room));
+    await ann.connect();
+    await bob.connect();
+    await ann.emit("say", { text: "hi" });
+    console.log(JSON.stringify([await ann.next("message"), await bob.next("message")]));
+    await bob.disconnect();
+    console.log(app.layer.groupMembers("chat_den").length);
+    console.log((await new TestClient(app, "/chat/a%20b").connect()).code);
+    await app.stop();`;
+  expect(await tried(page("from-django-channels"), "class ChatConsumer", attempt)).toEqual([
+    '[{"text":"hi"},{"text":"hi"}]',
+    "1",
+    "4404",
+  ]);
+});
+
 test("a table of events takes what its schemas take, and nothing else", async () => {
   const attempt = `
     const app = createApplication({ routes: [route("/chat", ChatConsumer)] });
