@@ -2,13 +2,13 @@ import { afterEach, expect, test } from "@jest/globals";
 import {
   type Application,
   type ApplicationOptions,
-  type BackplaneListener,
   Consumer,
   createApplication,
   MemoryBackplane,
   route,
 } from "sluice";
 import { TestClient, TestCluster } from "sluice/testing";
+import { troubles } from "./layer/troubles.ts";
 
 class Main extends Consumer {
   static override readonly groups = ["room"];
@@ -21,15 +21,6 @@ class Main extends Consumer {
 }
 class Archive extends Main {
   static override readonly layer = "archive";
-}
-
-/** A backplane that loses the others when it is told to. */
-class Fragile extends MemoryBackplane {
-  listener: BackplaneListener | undefined;
-  override open(listener: BackplaneListener): Promise<void> {
-    this.listener = listener;
-    return super.open(listener);
-  }
 }
 
 const routes = [route("/main", Main), route("/archive", Archive)];
@@ -83,16 +74,17 @@ test("each layer has a backplane and policies of its own", async () => {
 });
 
 test("a layer that is down is told by its name, and makes the node degraded", async () => {
-  const backplane = new Fragile();
+  const backplane = new MemoryBackplane();
+  const carrier = troubles(backplane);
   const app = application({ layers: { archive: { backplane } } });
   const told: unknown[] = [];
   app.signals.layerDown.connect((fact) => told.push(fact));
   app.signals.layerUp.connect(({ layer }) => told.push(layer));
   await app.start();
-  backplane.listener?.down("cut");
+  carrier.down("cut");
   expect(told).toEqual([{ layer: "archive", reason: "cut" }]);
   expect([app.isDegraded, app.layer.isDegraded]).toEqual([true, false]);
-  backplane.listener?.up();
+  carrier.up();
   expect([told.at(-1), app.isDegraded]).toEqual(["archive", false]);
 });
 

@@ -1,38 +1,25 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { io, type Socket } from "socket.io-client";
-import { type InstalledPackage, installPackage, root } from "./installed-package.ts";
+import { blockOf, Project } from "./guides.ts";
+import { root } from "./installed-package.ts";
 
 jest.setTimeout(60_000);
 
-let installed: InstalledPackage;
-let program: ChildProcess | undefined;
+let project: Project;
 const sockets: Socket[] = [];
 
 beforeAll(async () => {
-  installed = await installPackage();
+  project = await Project.make();
 });
 
 afterAll(async () => {
   for (const socket of sockets) socket.disconnect();
-  if (program?.exitCode === null) {
-    program.kill();
-    await once(program, "exit");
-  }
-  await installed.remove();
+  await project.close();
 });
-
-/** The first block of JavaScript on the page, exactly as it stands there. */
-async function programOfReadme(): Promise<string> {
-  const text = await readFile(join(root, "README.md"), "utf8");
-  const [, code] = /```js\n(.*?)```/s.exec(text) ?? [];
-  if (code === undefined) throw new Error("README.md has no program");
-  return code;
-}
 
 async function connected(url: string): Promise<Socket> {
   const socket = io(url, { forceNew: true });
@@ -42,27 +29,12 @@ async function connected(url: string): Promise<Socket> {
 }
 
 test("the program on the README's first screen is a chat that runs as it stands", async () => {
-  const code = await programOfReadme();
+  const code = await blockOf("README.md", "js");
   expect(code.trim().split("\n").length).toBeLessThanOrEqual(28);
-  const { folder } = installed;
-  await writeFile(join(folder, "chat.js"), code);
-  program = spawn(process.execPath, ["chat.js"], { cwd: folder, env: { ...process.env, PORT: "0" } });
-  let errors = "";
-  program.stderr?.on("data", (chunk) => {
-    errors += chunk;
-  });
-  const printed = new Promise<string>((accept) => {
-    let output = "";
-    program?.stdout?.on("data", (chunk) => {
-      output += chunk;
-      // Between the lines of its log, on a line of its own.
-      const [, address] = /^(http:\S+)$/m.exec(output) ?? [];
-      if (address !== undefined) accept(address);
-    });
-  });
-  const ended = once(program, "exit").then(() => Promise.reject(new Error(`it ended: ${errors}`)));
-  const url = await Promise.race([printed, ended]);
-  ended.catch(() => {});
+  await project.write("chat.js", code);
+  const program = project.start(["chat.js"], { env: { PORT: "0" } });
+  // Between the lines of its log, on a line of its own.
+  const url = await program.says(/^(http:\S+)$/m);
 
   const page = await (await fetch(url)).text();
   expect(page).toContain("/socket.io/socket.io.js");
@@ -83,7 +55,7 @@ test("the program on the README's first screen is a chat that runs as it stands"
 });
 
 test("the built package tells a stranger's TypeScript as much as its sources would", async () => {
-  const { folder } = installed;
+  const { folder } = project;
   const file = join(folder, "consumer-types.ts");
   await writeFile(file, await readFile(join(root, "test/types/consumer-types.ts"), "utf8"));
   for (const [module, moduleResolution] of [

@@ -1,55 +1,33 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { connect } from "amqplib";
 import { bridgeDefaults } from "sluice/bridges";
 import { io } from "socket.io-client";
-import { type InstalledPackage, installPackage, root } from "../installed-package.ts";
+import { blockOf, type Program, Project } from "../guides.ts";
+import { root } from "../installed-package.ts";
 import { until } from "../redis/redis-server.ts";
 import { hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
 
 jest.setTimeout(60_000);
 
-let installed: InstalledPackage;
+let project: Project;
 let server: RabbitmqServer;
-const programs: ChildProcess[] = [];
 
 beforeAll(async () => {
-  installed = await installPackage();
+  project = await Project.make();
   if (hasRabbit) server = await RabbitmqServer.start();
 }, 60_000);
 
 afterAll(async () => {
-  for (const program of programs) if (program.exitCode === null) program.kill("SIGKILL");
+  await project.close();
   await server?.close();
-  await installed.remove();
 }, 60_000);
 
 /** The guide's first block with that in it, as a program that runs. */
-async function runs(word: string, env: Readonly<Record<string, string>>) {
-  const text = await readFile(join(root, "docs/bridges.md"), "utf8");
-  const blocks = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => String(code));
-  const code = blocks.find((block) => block.includes(word));
-  await writeFile(join(installed.folder, "program.js"), String(code));
-  const program = spawn(process.execPath, ["program.js"], {
-    cwd: installed.folder,
-    env: { ...process.env, ...env },
-  });
-  programs.push(program);
-  const said = { output: "" };
-  for (const stream of [program.stdout, program.stderr]) {
-    stream?.on("data", (chunk) => {
-      said.output += chunk;
-    });
-  }
-  const end = async () => {
-    const ended = once(program, "exit");
-    program.kill("SIGTERM");
-    return (await ended)[0];
-  };
-  return { said, end };
+async function runs(word: string, env: Readonly<Record<string, string>>): Promise<Program> {
+  await project.write("program.js", await blockOf("docs/bridges.md", "js", word));
+  return project.start(["program.js"], { env });
 }
 
 rabbitTest(
@@ -58,9 +36,8 @@ rabbitTest(
     const connection = await connect(server.url);
     const channel = await connection.createConfirmChannel();
     await channel.assertQueue("orders");
-    const { said, end } = await runs("class Orders", { PORT: "0", AMQP_URL: server.url });
-    await until(() => /^http:\S+$/m.test(said.output));
-    const [url] = /^http:\S+$/m.exec(said.output) ?? [];
+    const program = await runs("class Orders", { PORT: "0", AMQP_URL: server.url });
+    const url = await program.says(/^http:\S+$/m);
     const client = io(`${url}/orders/rome`, { forceNew: true });
     await new Promise<void>((resolve) => client.once("connect", resolve));
     const heard: unknown[] = [];
@@ -68,10 +45,11 @@ rabbitTest(
     for (const order of [{ shop: "oslo", id: 1 }, { shop: "rome", id: 2 }, "poison"]) {
       channel.sendToQueue("orders", Buffer.from(order === "poison" ? "{" : JSON.stringify(order)));
     }
-    await until(() => heard.length === 1 && said.output.includes("message rejected"));
+    await program.says(/message rejected/);
+    await until(() => heard.length === 1);
     expect(heard).toEqual([{ shop: "rome", id: 2 }]);
     client.disconnect();
-    expect(await end()).toBe(0);
+    expect(await program.end()).toBe(0);
     expect((await channel.checkQueue("orders")).messageCount).toBe(0);
     await connection.close();
   },
@@ -82,25 +60,24 @@ rabbitTest("the guide's small program for STOMP writes what comes", async () => 
   const channel = await connection.createConfirmChannel();
   await channel.assertQueue("audit");
   channel.sendToQueue("audit", Buffer.from('{"id":7}'), { messageId: "m-7" });
-  const { said, end } = await runs("const audit", {
+  const program = await runs("const audit", {
     STOMP_URL: `stomp://guest:guest@127.0.0.1:${server.stompPort}`,
     DESTINATION: "/amq/queue/audit",
   });
-  await until(() => said.output.includes('"body":{"id":7}'));
-  expect(await end()).toBe(0);
+  await program.says(/"body":\{"id":7\}/);
+  expect(await program.end()).toBe(0);
   await connection.close();
 });
 
 test("the guide's program for Pulsar runs up to its missing package", async () => {
-  const { said } = await runs("const tickets", {});
-  await until(() => said.output.includes("the package pulsar-client is not installed"));
+  const program = await runs("const tickets", {});
+  await program.says(/the package pulsar-client is not installed/);
 });
 
 test("without its package a carrier says what to install", async () => {
-  const { folder } = installed;
-  const bare = join(folder, "bare");
+  const bare = join(project.folder, "bare");
   await mkdir(join(bare, "node_modules/sluice"), { recursive: true });
-  await cp(installed.dist, join(bare, "node_modules/sluice/dist"), { recursive: true });
+  await cp(project.dist, join(bare, "node_modules/sluice/dist"), { recursive: true });
   await symlink(join(root, "package.json"), join(bare, "node_modules/sluice/package.json"));
   const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
   for (const name of Object.keys(dependencies as object)) {
@@ -118,17 +95,11 @@ test("without its package a carrier says what to install", async () => {
     }`;
   await writeFile(join(bare, "package.json"), JSON.stringify({ type: "module" }));
   await writeFile(join(bare, "program.js"), code);
-  const program = spawn(process.execPath, ["program.js"], { cwd: bare });
-  let output = "";
-  for (const stream of [program.stdout, program.stderr]) {
-    stream.on("data", (chunk) => {
-      output += chunk;
-    });
-  }
-  await once(program, "close");
+  const program = project.start([join(bare, "program.js")]);
+  await program.ended();
   const told = (name: string) =>
     `ConfigurationError the package ${name} is not installed; run npm install ${name}\n`;
-  expect(output).toBe(told("amqplib") + told("pulsar-client"));
+  expect(program.output).toBe(told("amqplib") + told("pulsar-client"));
 });
 
 test("the guide's table has every option with its default", async () => {

@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "@jest/globals";
+import type { Channel } from "amqplib";
 import { freePort, until } from "../redis/redis-server.ts";
 import { Door } from "./door.ts";
 
@@ -106,4 +107,17 @@ export class RabbitmqServer {
     }
     await rm(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** Takes what a queue of rejected messages gets, until there are so many. */
+export function deadLetters(channel: Channel, queue: string): (count: number) => Promise<readonly string[]> {
+  const rejected: string[] = [];
+  return async (count) => {
+    await until(async () => {
+      const message = await channel.get(queue, { noAck: true });
+      if (message) rejected.push(message.content.toString());
+      return rejected.length >= count;
+    });
+    return rejected;
+  };
 }

@@ -5,7 +5,7 @@ import { type Bridge, type BridgedMessage, bridge, type ExamQueue, sourceExam } 
 import { RabbitmqSource } from "sluice/bridges/rabbitmq";
 import { freePort, until } from "../redis/redis-server.ts";
 import { Door } from "./door.ts";
-import { hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
+import { deadLetters, hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
 
 jest.setTimeout(60_000);
 
@@ -46,21 +46,13 @@ async function makeQueue(quorum: boolean): Promise<ExamQueue> {
   const { queue, dead } = await makeNames(quorum);
   const door = await Door.before(server.port);
   const confirmed = await connection.createConfirmChannel();
-  const rejected: string[] = [];
   return {
     async put(text, headers = {}) {
       confirmed.sendToQueue(queue, Buffer.from(text), { persistent: true, headers });
       await confirmed.waitForConfirms();
     },
     source: () => new RabbitmqSource({ url: `amqp://127.0.0.1:${door.port}`, queue }),
-    async rejected(count) {
-      await until(async () => {
-        const message = await channel.get(dead, { noAck: true });
-        if (message) rejected.push(message.content.toString());
-        return rejected.length >= count;
-      });
-      return rejected;
-    },
+    rejected: deadLetters(channel, dead),
     cut: async () => door.slam(),
     async close() {
       await door.close();

@@ -9,7 +9,7 @@ import { TcpSocket } from "../../src/bridges/tcp-socket.ts";
 import { until } from "../redis/redis-server.ts";
 import { ActivemqServer, activemqTest, hasActivemq } from "./activemq-server.ts";
 import { Door } from "./door.ts";
-import { hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
+import { deadLetters, hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
 
 jest.setTimeout(60_000);
 
@@ -60,7 +60,6 @@ async function rabbitQueue(): Promise<ExamQueue> {
   await channel.assertQueue(queue, { deadLetterExchange: "", deadLetterRoutingKey: rejects });
   const door = await Door.before(rabbit.stompPort);
   const confirmed = await amqp.createConfirmChannel();
-  const rejected: string[] = [];
   return {
     async put(text, headers = {}) {
       confirmed.sendToQueue(queue, Buffer.from(text), { persistent: true, headers });
@@ -71,14 +70,7 @@ async function rabbitQueue(): Promise<ExamQueue> {
         url: `stomp://guest:guest@127.0.0.1:${door.port}`,
         destination: `/amq/queue/${queue}`,
       }),
-    async rejected(count) {
-      await until(async () => {
-        const message = await channel.get(rejects, { noAck: true });
-        if (message) rejected.push(message.content.toString());
-        return rejected.length >= count;
-      });
-      return rejected;
-    },
+    rejected: deadLetters(channel, rejects),
     cut: async () => door.slam(),
     async close() {
       await door.close();

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { type Application, Consumer, createApplication, MemoryBackplane, route, Signal } from "sluice";
 import { TestClient, untilIdle } from "sluice/testing";
+import { troubles } from "../layer/troubles.ts";
 
 const apps: Application[] = [];
 const orderPaid = new Signal<{ readonly orderId: string }>("order.paid");
@@ -37,16 +38,11 @@ afterEach(async () => {
 describe("a consumer that listens", () => {
   test("hears that other nodes cannot be reached, and that they can again", async () => {
     const backplane = new MemoryBackplane();
-    let listener: Parameters<MemoryBackplane["open"]>[0] | undefined;
-    const { open } = backplane;
-    backplane.open = (given) => {
-      listener = given;
-      return open.call(backplane, given);
-    };
+    const carrier = troubles(backplane);
     const { client } = await shop(backplane);
-    listener?.down("no carrier");
+    carrier.down("no carrier");
     expect(await client.next("alone")).toBe("no carrier");
-    listener?.up();
+    carrier.up();
     expect(await client.next("together")).toBeUndefined();
   });
 

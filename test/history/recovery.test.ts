@@ -2,7 +2,6 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import {
   type Application,
   type ApplicationOptions,
-  type BackplaneListener,
   Consumer,
   createApplication,
   MemoryBackplane,
@@ -11,6 +10,7 @@ import {
 } from "sluice";
 import { RedisBackplane } from "sluice/redis";
 import { TestClient, TestCluster, type TestClusterOptions } from "sluice/testing";
+import { troubles } from "../layer/troubles.ts";
 import { seeded } from "../seeded.ts";
 import { ScriptedHistory } from "./scripted-history.ts";
 import { Visitor } from "./visitor.ts";
@@ -527,12 +527,7 @@ describe("one order for all", () => {
   test("members are told that the log is gone before there is another, and who was away as well", async () => {
     const history = new ScriptedHistory();
     const backplane = new MemoryBackplane();
-    let listener: BackplaneListener | undefined;
-    const { open } = backplane;
-    backplane.open = (given) => {
-      listener = given;
-      return open.call(backplane, given);
-    };
+    const carrier = troubles(backplane);
     const app = await started(history, { backplane });
     const [ann, bob] = [new Visitor("/chat/den", { user: "ann" }), new Visitor("/chat/den")];
     await Promise.all([ann.come(app), bob.come(app)]);
@@ -540,8 +535,7 @@ describe("one order for all", () => {
     await ann.until(() => ann.seen.length === 3);
     await ann.go();
     history.logs.clear();
-    listener?.down("for a moment");
-    listener?.up();
+    carrier.flicker();
     await bob.until(() => bob.gaps.length === 1);
     await ann.come(app);
     await ann.until(() => ann.gaps.length === 1);
@@ -749,12 +743,7 @@ describe("what only the latest message counts for, when its log is replaced by a
   test("goes on where the log was set back to, as by a failover", async () => {
     const history = new ScriptedHistory();
     const backplane = new MemoryBackplane();
-    let listener: BackplaneListener | undefined;
-    const { open } = backplane;
-    backplane.open = (given) => {
-      listener = given;
-      return open.call(backplane, given);
-    };
+    const carrier = troubles(backplane);
     const groups = { "chat.*": { history: { ...POLICY, conflate: true } } };
     const app = await started(history, { backplane, groups });
     const ann = new Visitor("/chat/den");
@@ -766,8 +755,7 @@ describe("what only the latest message counts for, when its log is replaced by a
     if (log === undefined || last === undefined) throw new Error("there is no log");
     log.entries = [{ ...last, offset: 3, id: "three" }];
     log.top = { offset: 3, id: "three" };
-    listener?.down("for a moment");
-    listener?.up();
+    carrier.flicker();
     await ann.until(() => ann.places.get(GROUP)?.offset === 3);
     await say(app, 6);
     await ann.until(() => ann.seen.includes(6));
@@ -807,12 +795,7 @@ describe("what only the latest message counts for, when its log is replaced by a
   test("is given with its place to who is just coming back from beyond the end of the log", async () => {
     const history = new ScriptedHistory();
     const backplane = new MemoryBackplane();
-    let listener: BackplaneListener | undefined;
-    const { open } = backplane;
-    backplane.open = (given) => {
-      listener = given;
-      return open.call(backplane, given);
-    };
+    const carrier = troubles(backplane);
     const groups = { "chat.*": { history: { ...POLICY, conflate: true } } };
     const app = await started(history, { backplane, groups });
     const [ann, bob] = [new Visitor("/chat/den"), new Visitor("/chat/den")];
@@ -831,8 +814,7 @@ describe("what only the latest message counts for, when its log is replaced by a
     if (log === undefined || second === undefined) throw new Error("there is no log");
     log.entries = [second];
     log.top = { offset: second.offset, id: second.id };
-    listener?.down("for a moment");
-    listener?.up();
+    carrier.flicker();
     await bob.come(app);
     asked.open();
     await bob.until(() => bob.places.get(GROUP)?.offset === 2);

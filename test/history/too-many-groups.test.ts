@@ -2,7 +2,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import {
   type Application,
-  type BackplaneListener,
   Consumer,
   createApplication,
   type GroupPolicies,
@@ -11,6 +10,7 @@ import {
 } from "sluice";
 import { MemoryHistory, MemoryLogs, RedisHistory } from "sluice/history";
 import { MemoryPresence, RedisPresence } from "sluice/presence";
+import { troubles } from "../layer/troubles.ts";
 import { hasRedis, RedisServer, redisTest, until } from "../redis/redis-server.ts";
 import { Visitor } from "./visitor.ts";
 
@@ -52,12 +52,7 @@ type Stores = ReturnType<typeof inMemory> | ReturnType<typeof overRedis>;
 
 async function started({ history, presence }: Stores, groups: GroupPolicies) {
   const backplane = new MemoryBackplane();
-  let listener: BackplaneListener | undefined;
-  const { open } = backplane;
-  backplane.open = (given) => {
-    listener = given;
-    return open.call(backplane, given);
-  };
+  const carrier = troubles(backplane);
   const app = createApplication({
     routes: [route("/:room", Room)],
     ...{ groups, history, presence, backplane, secret: "a secret of thirty-two characters!" },
@@ -77,8 +72,7 @@ async function started({ history, presence }: Stores, groups: GroupPolicies) {
     },
     /** As each node does now and then. */
     compareLogs() {
-      listener?.down("for a moment");
-      listener?.up();
+      carrier.flicker();
     },
   };
 }

@@ -8,7 +8,17 @@ import { Consumer, createApplication, type DisconnectReason, http, type Message,
 import { RedisBackplane } from "sluice/redis";
 import { channel, MemoryBroker, Tasks, WorkerConsumer } from "sluice/tasks";
 import { RedisGroup, redisTest } from "../redis/redis-server.ts";
-import { atEnd, connected, Diary, Echo, gate, heard, serve, until } from "../server/live-server.ts";
+import {
+  atEnd,
+  connected,
+  Diary,
+  Echo,
+  gate,
+  heard,
+  requested,
+  serve,
+  until,
+} from "../server/live-server.ts";
 
 jest.setTimeout(60_000);
 
@@ -250,14 +260,8 @@ test("a long poll notices that its client has left, and does not hang", async ()
     ],
   });
   const request = get(`${live.url}/poll`).on("error", () => {});
-  await once(live, "/poll");
+  await requested(live, "/poll");
   request.destroy();
   await left.passed;
   await live.empty();
 });
-
-function once(live: Awaited<ReturnType<typeof serve>>, path: string): Promise<void> {
-  return new Promise((resolve) => {
-    live.io.httpServer.on("request", ({ url }: { url?: string }) => url === path && resolve());
-  });
-}

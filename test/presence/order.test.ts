@@ -3,7 +3,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, tes
 import {
   type Application,
   type ApplicationOptions,
-  type BackplaneListener,
   type HistoryStore,
   MemoryBackplane,
   MemoryHub,
@@ -16,6 +15,7 @@ import { MemoryPresence, MemoryPresenceHub, RedisPresence } from "sluice/presenc
 import { RedisBackplane, RedisCommands } from "sluice/redis";
 import { ScriptedHistory } from "../history/scripted-history.ts";
 import { Visitor } from "../history/visitor.ts";
+import { troubles } from "../layer/troubles.ts";
 import { CuttableWay } from "../redis/cut-off.ts";
 import { hasRedis, RedisServer, redisTest, until } from "../redis/redis-server.ts";
 import { seeded } from "../seeded.ts";
@@ -434,12 +434,7 @@ describe("when the log is set back, as by a failover,", () => {
 
   redisTest("members are told so before they are told who is not there any more", async () => {
     const made = overRedis();
-    let listener: BackplaneListener | undefined;
-    const { open } = made.backplane;
-    made.backplane.open = (given) => {
-      listener = given;
-      return open.call(made.backplane, given);
-    };
+    const carrier = troubles(made.backplane);
     const one = await both(made);
     const silent = await stranger(overRedis());
     const stays = await visit(one.app, "/list");
@@ -456,8 +451,7 @@ describe("when the log is set back, as by a failover,", () => {
     const told: string[] = [];
     one.app.signals.gap.connect(({ reason }) => void told.push(reason));
     one.app.signals.present.connect(({ type, user }) => void told.push(`${type} ${user}`));
-    listener?.down("for a moment");
-    listener?.up();
+    carrier.flicker();
     await stays.until(() => seenBy(stays).includes("leave bob"));
     expect(told).toEqual(["ahead", "leave bob"]);
     expect(stays.gaps.map(({ reason }) => reason)).toEqual(["ahead"]);

@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { expect, jest, test } from "@jest/globals";
 import { LayerUnavailable } from "sluice";
 import { publishingDefaults } from "../../src/publishing/publishing.ts";
+import { blockOf } from "../guides.ts";
 import { FakeLayer, scene } from "./scene.ts";
 
 jest.setTimeout(60_000);
@@ -18,14 +19,7 @@ function testWith(program: string, name: string, body: () => Promise<void>): voi
   else test.skip(`${name} (there is no ${program} here)`, () => {});
 }
 
-/** The guide's first block of that language with that word in it, exactly as it stands there. */
-async function example(language: string, word: string): Promise<string> {
-  const text = await readFile(guide, "utf8");
-  const blocks = [...text.matchAll(/```(\w+)\n(.*?)```/gs)];
-  const found = blocks.find(([, tongue, code]) => tongue === language && code?.includes(word));
-  if (found?.[2] === undefined) throw new Error(`docs/publishing.md has no ${language} with "${word}"`);
-  return found[2];
-}
+const example = (language: string, word: string) => blockOf("docs/publishing.md", language, word);
 
 testWith("curl", "the guide's curl publishes, and only once", async () => {
   const { url, key, post, listener } = await scene();

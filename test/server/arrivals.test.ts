@@ -5,7 +5,7 @@ import { type Answered, createApplication, http, route, sse } from "sluice";
 import { createServer } from "sluice/server";
 import { WebSocket } from "ws";
 import { EventStream } from "./event-stream.ts";
-import { connected, Diary, Echo, heard, type Live, serve, until } from "./live-server.ts";
+import { connected, Diary, Echo, heard, type Live, requested, serve, until } from "./live-server.ts";
 
 const routes = [
   route("/echo", Echo),
@@ -98,19 +98,13 @@ test("a client that left before there was an answer is told with status 0", asyn
   const told: Answered[] = [];
   live.app.signals.answered.connect((fact) => told.push(fact));
   const leaving = new AbortController();
-  const arrived = heardOnce(live, "/hangs");
+  const arrived = requested(live, "/hangs");
   const asked = fetch(`${live.url}/hangs`, { signal: leaving.signal });
   await arrived;
   leaving.abort();
   await expect(asked).rejects.toThrow();
   await until(() => told.some(({ status }) => status === 0), "it is told");
 });
-
-function heardOnce(live: Live, path: string): Promise<void> {
-  return new Promise((resolve) => {
-    live.io.httpServer.on("request", ({ url }: { url?: string }) => url === path && resolve());
-  });
-}
 
 test.each(["websocket", "polling"])(
   "an old connection ends with 4503 and its client comes back (%s)",

@@ -143,6 +143,13 @@ export async function serve(
   };
 }
 
+/** The next HTTP request for that path has reached the server. */
+export function requested(live: Live, path: string): Promise<void> {
+  return new Promise((resolve) => {
+    live.io.httpServer.on("request", ({ url }: { url?: string }) => url === path && resolve());
+  });
+}
+
 /** Sockets of clients and child namespaces. */
 export function leftInSocketIo(io: IoServer): number {
   const { _nsps: namespaces, parentNsps: parents } = io as unknown as {

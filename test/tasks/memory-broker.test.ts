@@ -4,6 +4,7 @@ import { type BrokerCluster, brokerExam } from "sluice/testing";
 import type { Clock } from "../../src/tasks/clock.ts";
 import { MemoryBroker, type MemoryBrokerOptions } from "../../src/tasks/memory-broker.ts";
 import { until } from "../redis/redis-server.ts";
+import { job as someJob } from "./some-job.ts";
 
 // Much of it is work for the processor, which others may want, too.
 jest.setTimeout(60_000);
@@ -61,20 +62,7 @@ async function open(options: MemoryBrokerOptions = {}): Promise<MemoryBroker> {
   return broker;
 }
 
-let numbers = 0;
-function job(more: Partial<NewJob> = {}): NewJob {
-  numbers += 1;
-  return {
-    id: `q.${numbers}`,
-    queue: "q",
-    task: "t",
-    body: "{}",
-    priority: 3,
-    runAt: 0,
-    keepMs: 1_000,
-    ...more,
-  };
-}
+const job = (more: Partial<NewJob> = {}) => someJob({ keepMs: 1_000, ...more });
 
 const done: JobOutcome = { kind: "done", result: "1" };
 

@@ -7,6 +7,7 @@ import { brokerExam } from "sluice/testing";
 import { RedisBroker, type RedisBrokerOptions } from "../../src/tasks/redis-broker.ts";
 import { checkServer } from "../../src/tasks/redis-broker-options.ts";
 import { hasRedis, RedisServer, redisTest, until } from "../redis/redis-server.ts";
+import { job } from "./some-job.ts";
 
 jest.setTimeout(60_000);
 
@@ -50,21 +51,6 @@ async function faultOf(options: RedisBrokerOptions): Promise<string> {
     expect(told).not.toContain(secret);
   }
   return error.message;
-}
-
-let numbers = 0;
-function job(more: Partial<NewJob> = {}): NewJob {
-  numbers += 1;
-  return {
-    id: `q.${numbers}`,
-    queue: "q",
-    task: "t",
-    body: "{}",
-    priority: 3,
-    runAt: 0,
-    keepMs: 60_000,
-    ...more,
-  };
 }
 
 redisTest("a password with any characters works, in the URL and apart", async () => {

@@ -5,31 +5,31 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { ThreadPool } from "sluice/threads";
-import { type InstalledPackage, installPackage, root } from "../installed-package.ts";
+import { blocksOf, Project } from "../guides.ts";
+import { root } from "../installed-package.ts";
 
 jest.setTimeout(60_000);
 
 const run = promisify(execFile);
-let installed: InstalledPackage;
+let project: Project;
 
 beforeAll(async () => {
-  installed = await installPackage();
+  project = await Project.make();
 });
 
-afterAll(() => installed.remove());
+afterAll(() => project.close());
 
 test("the guide's program runs as it stands, and ends by itself", async () => {
-  const text = await readFile(join(root, "docs/threads.md"), "utf8");
-  const [heavy, main] = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => String(code));
-  await writeFile(join(installed.folder, "reports.js"), heavy ?? "");
-  await writeFile(join(installed.folder, "main.js"), main ?? "");
-  const { stdout } = await run(process.execPath, ["main.js"], { cwd: installed.folder, timeout: 30_000 });
+  const [heavy, main] = (await blocksOf("docs/threads.md")).filter(({ language }) => language === "js");
+  await project.write("reports.js", heavy?.code ?? "");
+  await project.write("main.js", main?.code ?? "");
+  const { stdout } = await run(process.execPath, ["main.js"], { cwd: project.folder, timeout: 30_000 });
   expect(stdout).toMatch(/^78498 primes\nthe last report said \d+ %\n$/);
   expect(stdout).not.toContain("said 0 %");
 });
 
 test("threads that cannot even begin fail the call instead of leaving it waiting", async () => {
-  const { folder, dist } = installed;
+  const { folder, dist } = project;
   const program = `
     import { inThread } from "sluice/threads";
     const module = inThread(new URL("./reports.js", import.meta.url));
@@ -44,7 +44,6 @@ test("threads that cannot even begin fail the call instead of leaving it waiting
 });
 
 test("modules keep their types, for a stranger's TypeScript, too", async () => {
-  const { folder } = installed;
   const code = `
     import { inThread } from "sluice/threads";
     import type * as heavy from "./typed-module.js";
@@ -63,17 +62,8 @@ test("modules keep their types, for a stranger's TypeScript, too", async () => {
     export class Klass {}
     export const add = (x: number, y: number): number => x + y;
     export async function later(text: string): Promise<string> { return text; }`;
-  await writeFile(join(folder, "typed-module.ts"), module);
-  await writeFile(join(folder, "typed.ts"), code);
-  const options = { strict: true, noEmit: true, target: "es2022", module: "nodenext", skipLibCheck: true };
-  const types = { types: ["node"], typeRoots: [join(root, "node_modules/@types")] };
-  await writeFile(
-    join(folder, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: { ...options, ...types }, files: ["typed.ts"] }),
-  );
-  const compiler = [join(root, "node_modules/typescript/bin/tsc"), "-p", folder];
-  const { stdout } = await run(process.execPath, compiler).catch((error) => error);
-  expect(stdout).toBe("");
+  await project.write("typed-module.ts", module);
+  expect(await project.complaints(new Map([["typed.ts", code]]))).toBe("");
 });
 
 test("the guide's table has every option with its default", async () => {
