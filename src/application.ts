@@ -1,5 +1,3 @@
-import { randomBytes } from "node:crypto";
-import { parse as parseCookie } from "cookie";
 import type { Clock } from "./clock.ts";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { Users } from "./consumer/users.ts";
@@ -19,10 +17,11 @@ import { type ApplicationSettings, applicationDefaults, type Given, resolveOptio
 import type { BusyGroup, PartReadings, Readings } from "./readings.ts";
 import { STOPPING } from "./reasons.ts";
 import { type Converting, type RouteEntry, Router } from "./router.ts";
+import { randomId } from "./scope.ts";
 import { Seal, Sealer } from "./sealing.ts";
 import { Tally } from "./tally.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget, Scope } from "./types.ts";
+import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget } from "./types.ts";
 import { packageVersion } from "./version.ts";
 
 /** What a part is opened with. */
@@ -206,6 +205,7 @@ export class Application {
       userInfo,
       closeKeyed: (key: string, code: number, reason: string) => this.closeKeyed(key, code, reason),
       sit: this.sit.bind(this),
+      finished: (runner: Runner) => void this.#runners.delete(runner),
       users: this.#users,
       facts: this.signals,
       tally,
@@ -355,22 +355,19 @@ export class Application {
    * @throws RouteNotFound
    * @internal
    */
-  connect(kind: "socket" | "sse", given: Handshake, link: ClientLink, allowances?: Allowances): Runner {
-    const { sluice, ...auth } = given.auth;
-    const handshake = { ...given, auth };
+  connect(kind: "socket" | "sse", handshake: Handshake, link: ClientLink, allowances?: Allowances): Runner {
+    const { sluice, ...auth } = handshake.auth;
     const claims = link.positionedCodec && Claims.of(sluice);
     const match = this.router.consumerAt(kind, handshake.namespace);
     if (match === undefined) {
       throw this.notFound(handshake.namespace, handshake.remoteAddress);
     }
-    const closed = new AbortController();
-    const scope = createScope(handshake, match.params, closed.signal);
-    const client = { scope, link, claims, closed, allowances: allowances ?? this.allowances() };
+    const { params, route } = match;
+    const client = { handshake, auth, params, link, claims, allowances: allowances ?? this.allowances() };
     // Every class's layer was looked up when the routes were.
-    const context = this.#contexts.get(match.route.consumer.layer ?? DEFAULT_LAYER) as RunnerContext;
-    const runner = new Runner(context, match.route, client);
+    const context = this.#contexts.get(route.consumer.layer ?? DEFAULT_LAYER) as RunnerContext;
+    const runner = new Runner(context, route, client);
     this.#runners.add(runner);
-    void runner.finished.then(() => this.#runners.delete(runner));
     if (this.#stopped !== undefined) runner.end(STOPPING);
     return runner;
   }
@@ -538,36 +535,6 @@ type Unsure<O> = "middleware" extends keyof O
     : never
   : never;
 
-/** @internal */
-export function createScope(
-  handshake: Handshake,
-  params: Scope["params"] | object,
-  closed: AbortSignal,
-): Omit<Scope, "connection"> {
-  const { protocol, namespace, path, query, headers, auth, remoteAddress } = handshake;
-  return {
-    id: randomId(15),
-    protocol,
-    namespace,
-    path,
-    params: params as Scope["params"],
-    query,
-    headers,
-    cookies: cookiesOf(headers.cookie),
-    session: undefined,
-    user: undefined,
-    auth,
-    remoteAddress,
-    closed,
-    state: {},
-  };
-}
-
-function cookiesOf(header: string | undefined): ReadonlyMap<string, string> {
-  const parsed = Object.entries(header === undefined ? {} : parseCookie(header));
-  return new Map(parsed.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
-}
-
 /** Consumers on a layer that is not there. */
 function strangeLayers(router: Router | undefined, names: readonly string[]): readonly string[] {
   return (router?.routes ?? []).flatMap((route) => {
@@ -583,9 +550,4 @@ function strangeLayers(router: Router | undefined, names: readonly string[]): re
 function usualUserId(user: unknown): string | undefined {
   const id = typeof user === "object" && user !== null ? (user as { readonly id?: unknown }).id : user;
   return typeof id === "string" || typeof id === "number" ? String(id) : undefined;
-}
-
-/** Text that names rules accept and nobody can guess. */
-function randomId(bytes: number): string {
-  return randomBytes(bytes).toString("base64url");
 }

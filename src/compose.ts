@@ -1,4 +1,5 @@
-import type { Middleware, Scope, ScopeChanges } from "./types.ts";
+import type { ConnectionScope } from "./scope.ts";
+import type { Middleware, ScopeChanges } from "./types.ts";
 
 /**
  * Makes one function of many middleware: an onion, the first is the outermost, `inner` the core. Each
@@ -12,9 +13,10 @@ import type { Middleware, Scope, ScopeChanges } from "./types.ts";
 export function compose(
   middleware: readonly Middleware[],
   where: string,
-): (scope: Scope, inner: (scope: Scope) => Promise<void>) => Promise<void> {
+): (scope: ConnectionScope, inner: (scope: ConnectionScope) => Promise<void>) => Promise<void> {
+  if (middleware.length === 0) return (scope, inner) => inner(scope);
   return (scope, inner) => {
-    const run = async (index: number, current: Scope): Promise<void> => {
+    const run = async (index: number, current: ConnectionScope): Promise<void> => {
       if (index === middleware.length) return inner(current);
       const layer = middleware[index] as Middleware;
       const name = `middleware "${layer.name || "(anonymous)"}" (number ${index + 1} of ${where})`;
@@ -26,7 +28,7 @@ export function compose(
           misuse = new Error(`${name} called next() twice; call it once, or refuse by deny()`);
           throw misuse;
         }
-        rest = run(index + 1, withChanges(current, changes));
+        rest = run(index + 1, current.with(changes));
         return rest;
       };
       // Promises that the middleware does not wait for are not lost: all is awaited or thrown below.
@@ -43,15 +45,6 @@ export function compose(
       }
       await rest;
     };
-    return run(0, withChanges(scope));
+    return run(0, scope);
   };
-}
-
-/** A copy, frozen: nobody further in changes what those further out hold. */
-export function withChanges(scope: Scope, changes: ScopeChanges = {}): Scope {
-  const session = "session" in changes ? changes.session : scope.session;
-  // Also to undefined: who logs out is nobody.
-  const user = "user" in changes ? changes.user : scope.user;
-  const state = Object.freeze({ ...scope.state, ...changes.state });
-  return Object.freeze({ ...scope, session, user, state });
 }

@@ -19,7 +19,8 @@ import type { AddedBy, DemandsUser, NeededBy } from "./marks.ts";
 import { missingIn } from "./marks.ts";
 import { nearest } from "./names.ts";
 import { type OwnConverterOf, type Params, type ParamsOf, Pattern } from "./pattern.ts";
-import type { Middleware, Scope } from "./types.ts";
+import type { ConnectionScope } from "./scope.ts";
+import type { Middleware } from "./types.ts";
 
 declare const needs: unique symbol;
 
@@ -217,7 +218,7 @@ interface ResolvedBase {
   readonly name: string | undefined;
   readonly matcher: Pattern;
   /** All middleware from the application's to the route's own, made one. */
-  admit(scope: Scope, inner: (scope: Scope) => Promise<void>): Promise<void>;
+  admit(scope: ConnectionScope, inner: (scope: ConnectionScope) => Promise<void>): Promise<void>;
 }
 
 export interface ConsumerRoute extends ResolvedBase {

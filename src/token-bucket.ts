@@ -1,5 +1,7 @@
 import type { RefillingBudget } from "./types.ts";
 
+const uptime = () => performance.now();
+
 /**
  * A token bucket: holds up to `burst` tokens, gains `perSecond` of them a second, and each `take` costs
  * one or as many as asked. It needs no timer: it looks at the clock when it is asked.
@@ -13,7 +15,7 @@ export class TokenBucket implements RefillingBudget {
   #refusals = 0;
 
   /** @param now - for tests; milliseconds that never go back */
-  constructor(perSecond: number, burst: number = perSecond, now: () => number = () => performance.now()) {
+  constructor(perSecond: number, burst: number = perSecond, now: () => number = uptime) {
     this.#perSecond = perSecond;
     this.#burst = burst;
     this.#tokens = burst;

@@ -1,8 +1,22 @@
 import { describe, expect, test } from "@jest/globals";
-import { type ConnectionDenied, createApplication, deny, type Middleware, type Scope } from "sluice";
+import {
+  type ConnectionDenied,
+  createApplication,
+  deny,
+  type Handshake,
+  type Middleware,
+  type Scope,
+  type ScopeConnection,
+} from "sluice";
 import { compose } from "../src/compose.ts";
+import { ConnectionScope, ScopeSource } from "../src/scope.ts";
 
-const scope = { state: {}, user: undefined } as unknown as Scope;
+const request: Handshake = {
+  ...{ protocol: "test", namespace: "/x", path: "/", auth: {}, remoteAddress: "" },
+  ...{ query: new URLSearchParams(), headers: {} },
+};
+const source = new ScopeSource(request, {}, {}, { face: {} as ScopeConnection });
+const scope = new ConnectionScope(source);
 const accept = async () => {};
 
 test("a hole in a list of middleware stops the start, and never lets anybody through", async () => {
@@ -51,10 +65,10 @@ describe("middleware", () => {
       return next({ id: "forged" } as never);
     };
     let result: Scope | undefined;
-    await compose([meddler], "/x")({ ...scope, id: "real" }, async (last) => {
+    await compose([meddler], "/x")(scope, async (last) => {
       result = last;
     });
-    expect(result).toMatchObject({ id: "real", user: undefined });
+    expect(result).toMatchObject({ id: source.id, user: undefined });
   });
 
   test("may refuse from any depth; those outside see it pass", async () => {

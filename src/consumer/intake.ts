@@ -111,7 +111,7 @@ export class Intake {
   #probedAt = 0;
   #pendingEvents = 0;
   /** Readings of histories: one after another, or a client would have the server read all at once. */
-  #reading: Promise<void> = Promise.resolve();
+  #reading: Promise<void> | undefined;
   #pendingReadings = 0;
   #isRefreshing = false;
   /** Messages of histories that wait or are handled, and frames behind them. */
@@ -136,7 +136,7 @@ export class Intake {
     this.#facts = facts;
     this.#limits = limits;
     const capacity = handlers.mailbox ?? limits.mailbox;
-    this.#mailbox = new Mailbox(capacity, handlers.concurrency, (item) => this.#handle(item));
+    this.#mailbox = new Mailbox(capacity, handlers.concurrency, this);
   }
 
   /** `connect` has ended: what waits may run. */
@@ -249,7 +249,7 @@ export class Intake {
   }
 
   /** A promise only if something has to be waited for: most handlers of most applications do not. */
-  #handle(item: Item): Promise<void> | undefined {
+  run(item: Item): Promise<void> | undefined {
     if ("frame" in item) {
       this.#pendingLogged -= 1;
       this.#pendingBytes -= item.frame.bytes;
@@ -394,7 +394,9 @@ export class Intake {
       throw new ChannelFull("too many readings wait; wait for their answers");
     }
     this.#pendingReadings += 1;
-    this.#reading = this.#reading.then(() => this.#answerHistory(payload, acknowledge));
+    this.#reading = (this.#reading ?? Promise.resolve()).then(() =>
+      this.#answerHistory(payload, acknowledge),
+    );
   }
 
   /** Not through the mailbox either: a handler that takes its time must not let a token end. */

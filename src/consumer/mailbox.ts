@@ -1,3 +1,9 @@
+/** Whose items they are. */
+export interface MailboxOwner<Item> {
+  /** Handles one; must not throw nor reject. Undefined: it is done already. */
+  run(item: Item): Promise<void> | undefined;
+}
+
 /**
  * A bounded queue whose items run one at a time (or `concurrency` at a time), in order. It is closed at
  * first, so that `connect` can run before all; what is posted meanwhile waits.
@@ -5,22 +11,21 @@
 export class Mailbox<Item> {
   readonly #capacity: number;
   readonly #concurrency: number;
-  readonly #run: (item: Item) => Promise<void> | undefined;
+  readonly #owner: MailboxOwner<Item>;
   #items: Item[] = [];
   #state: "waiting" | "open" | "ended" = "waiting";
   #running = 0;
   #scheduled = false;
   #sinceYield = 0;
-  #idle: (() => void)[] = [];
+  #idle: (() => void)[] | undefined;
 
   /**
    * @param capacity - how many items may wait
-   * @param run - handles one item; must not throw nor reject. Undefined: it is done already.
    */
-  constructor(capacity: number, concurrency: number, run: (item: Item) => Promise<void> | undefined) {
+  constructor(capacity: number, concurrency: number, owner: MailboxOwner<Item>) {
     this.#capacity = capacity;
     this.#concurrency = concurrency;
-    this.#run = run;
+    this.#owner = owner;
   }
 
   /** Takes an item, or says false because it is full or has ended. */
@@ -49,7 +54,10 @@ export class Mailbox<Item> {
   /** Resolves when nothing runs and nothing that may run waits. */
   idle(): Promise<void> {
     if (this.isIdle) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return new Promise((resolve) => {
+      this.#idle ??= [];
+      this.#idle.push(resolve);
+    });
   }
 
   /** Items that wait. */
@@ -69,26 +77,26 @@ export class Mailbox<Item> {
     if (this.#scheduled || this.#state === "waiting" || this.#running >= this.#concurrency) return;
     this.#scheduled = true;
     // Not at once: a handler must never run inside the call of whoever sent to it.
-    queueMicrotask(this.#startNext);
+    queueMicrotask(() => this.#startNext());
   }
 
-  readonly #startNext = (): void => {
+  #startNext(): void {
     this.#scheduled = false;
     while (this.#running < this.#concurrency && !this.#scheduled) {
       const item = this.#items.shift();
       if (item === undefined) break;
       this.#running += 1;
-      const work = this.#run(item);
+      const work = this.#owner.run(item);
       if (work === undefined) this.#done();
-      else void work.then(this.#finished);
+      else void work.then(() => this.#finished());
     }
     this.#settle();
-  };
+  }
 
-  readonly #finished = (): void => {
+  #finished(): void {
     this.#done();
     if (!this.#scheduled) this.#startNext();
-  };
+  }
 
   #done(): void {
     this.#running -= 1;
@@ -97,11 +105,11 @@ export class Mailbox<Item> {
     if (this.#sinceYield < 64) return;
     this.#sinceYield = 0;
     this.#scheduled = true;
-    setImmediate(this.#startNext);
+    setImmediate(() => this.#startNext());
   }
 
   #settle(): void {
-    if (!this.isIdle) return;
+    if (this.#idle === undefined || !this.isIdle) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

@@ -7,7 +7,6 @@
  * Whatever ends it (the client, the transport, an error, a limit, the server) comes through `#end`, whose
  * first reason wins; so the groups are left and `disconnect` runs exactly once on every way out.
  */
-import { withChanges } from "../compose.ts";
 import {
   CloseCode,
   ConnectionClosed,
@@ -28,6 +27,7 @@ import type { Position } from "../layer/history-store.ts";
 import type { PresentUser } from "../layer/presence.ts";
 import { channelName, checkEventName, checkGroupName, ReservedEvent } from "../names.ts";
 import { encodePayload } from "../payload.ts";
+import { ConnectionScope, ScopeSource } from "../scope.ts";
 import type { Signal } from "../signals.ts";
 import type { Tally } from "../tally.ts";
 import type {
@@ -40,6 +40,7 @@ import type {
   EventPosition,
   Frame,
   FrameCodec,
+  Handshake,
   Message,
   Middleware,
   OutgoingEvent,
@@ -79,6 +80,8 @@ export interface RunnerContext {
     seats: number,
     until: AbortSignal,
   ) => Promise<boolean>;
+  /** It is closed, and nothing of it is left. */
+  readonly finished: (runner: Runner) => void;
   readonly users: Users;
   /** As in `options.ts`. */
   readonly limits: IntakeLimits & {
@@ -97,65 +100,71 @@ export interface RunnerRoute {
   readonly handlers: HandlerTable;
   readonly options: unknown;
   /** All middleware of the route, made one. */
-  admit(scope: Scope, inner: (scope: Scope) => Promise<void>): Promise<void>;
+  admit(scope: ConnectionScope, inner: (scope: ConnectionScope) => Promise<void>): Promise<void>;
 }
 
 /** A connection as its carrier knows it. */
 export interface RunnerClient {
-  readonly scope: Omit<Scope, "connection">;
+  readonly handshake: Handshake;
+  /** What the client sent, without the framework's part of it. */
+  readonly auth: Scope["auth"];
+  readonly params: object;
   readonly link: ClientLink;
   /** What a client that carries positions hands over; undefined for a stock client. */
   readonly claims: Claims | undefined;
-  /** The controller of `scope.closed`. */
-  readonly closed: AbortController;
   /** Shared by all clients of its address. */
   readonly allowances: Allowances;
 }
 
+const NONE: readonly never[] = [];
+
 export class Runner implements Member, ConsumerVerbs, IntakeHost {
   readonly channel: string;
-  /** Resolves when `disconnect` has run and nothing is left. */
-  readonly finished: Promise<void>;
-  /** Resolves when it is open, with true, or has ended before. */
-  readonly whenOpen: Promise<boolean>;
   readonly codec: FrameCodec;
   readonly #context: RunnerContext;
   readonly #route: RunnerRoute;
   readonly #client: RunnerClient;
   readonly #intake: Intake;
-  readonly #outbox: Outbox;
+  /** Until its client is let in. */
+  #outbox: Outbox | undefined;
   readonly #events: EventBudget;
   /** Of its user. */
   #place: UserPlace | undefined;
   readonly #startedAt = performance.now();
   #state: "connecting" | "open" | "closing" | "closed" = "connecting";
-  #scope: Scope;
+  readonly #source: ScopeSource;
+  #scope: ConnectionScope;
+  #face: ScopeConnection | undefined;
   #user: string | undefined;
   #info = "";
   #consumer: Consumer | undefined;
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
-  #connecting: Promise<unknown> = Promise.resolve();
+  #connecting: Promise<unknown> | undefined;
   /** Of the middleware that stays with the connection. */
-  readonly #arounds: Around[] = [];
-  readonly #refreshes: Refresh[] = [];
-  #keys: readonly string[] = [];
+  #arounds: readonly Around[] = NONE;
+  #refreshes: readonly Refresh[] = NONE;
+  #keys: readonly string[] = NONE;
   /** What ends the hearing of signals. */
-  readonly #ears = new Set<() => void>();
+  #ears: Set<() => void> | undefined;
   /** The message of a group's history whose handler runs, and how many events it has sent. */
   #handling: { readonly position: Position; readonly group: string; parts: number } | undefined;
-  #settleOpen: (isOpen: boolean) => void = () => {};
-  #finish: () => void = () => {};
-  #giveUp: () => void = () => {};
-  /** Resolves when what hangs is not waited for any more. */
-  readonly #givenUp: Promise<void>;
+  /** What waits for it to open, to be admitted, to end, or to be given up; made when somebody waits. */
+  #whenOpen: Promise<boolean> | undefined;
+  #settleOpen: ((isOpen: boolean) => void) | undefined;
+  #endAdmission: (() => void) | undefined;
+  #finished: Promise<void> | undefined;
+  #finish: (() => void) | undefined;
+  #isGivenUp = false;
+  #giveUp: (() => void) | undefined;
 
   constructor(context: RunnerContext, route: RunnerRoute, client: RunnerClient) {
     this.#context = context;
     this.#route = route;
     this.#client = client;
-    this.#scope = { ...client.scope, connection: this.#connectionFace() };
-    this.channel = channelName(context.layer.node, client.scope.id);
+    this.#source = new ScopeSource(client.handshake, client.auth, client.params, this);
+    this.#scope = new ConnectionScope(this.#source);
+    this.channel = channelName(context.layer.node, this.#source.id);
     this.#events = new EventBudget(client.link.events);
     this.#events.add("eventsPerSecondPerAddress", client.allowances.events);
     const { facts, limits, tally } = context;
@@ -163,15 +172,24 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#intake = new Intake(this, route.handlers, this.#events, facts, limits, tally, timings);
     this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
     this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
-    this.whenOpen = new Promise((resolve) => {
-      this.#settleOpen = resolve;
-    });
-    this.finished = new Promise((resolve) => {
+  }
+
+  /** Resolves when `disconnect` has run and nothing is left. */
+  get finished(): Promise<void> {
+    if (this.#state === "closed") return Promise.resolve();
+    this.#finished ??= new Promise((resolve) => {
       this.#finish = resolve;
     });
-    this.#givenUp = new Promise((resolve) => {
-      this.#giveUp = resolve;
+    return this.#finished;
+  }
+
+  /** Resolves when it is open, with true, or has ended before. */
+  get whenOpen(): Promise<boolean> {
+    if (this.#state !== "connecting") return Promise.resolve(this.#state === "open");
+    this.#whenOpen ??= new Promise((resolve) => {
+      this.#settleOpen = resolve;
     });
+    return this.#whenOpen;
   }
 
   get scope(): Scope {
@@ -223,9 +241,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   opened(): void {
     if (this.#state !== "connecting") return;
     this.#state = "open";
-    this.#outbox.open();
+    this.#outbox?.open();
+    this.#outbox = undefined;
     this.#intake.open();
-    this.#settleOpen(true);
+    this.#settleOpen?.(true);
     const { connected } = this.#context.facts;
     if (!connected.hasReceivers) return;
     connected.announce({ ...this.fact, tookMs: performance.now() - this.#startedAt }, this.sender);
@@ -268,7 +287,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   /** Waits no longer for hooks and handlers that still run. The connection must have been ended. */
   abandon(): void {
-    this.#giveUp();
+    this.#isGivenUp = true;
+    this.#endAdmission?.();
+    this.#giveUp?.();
   }
 
   /** As if its process had been killed: nothing runs any more, and nobody is told. For the test kit. */
@@ -276,11 +297,11 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     if (this.#state === "closed") return;
     this.#reason ??= { kind: "transport", code: 4001, message: "the node was killed" };
     this.#state = "closed";
-    this.#outbox.discard();
-    this.#settleOpen(false);
-    for (const end of this.#ears) end();
-    this.#giveUp();
-    this.#finish();
+    this.#outbox = Outbox.closed;
+    this.#settleOpen?.(false);
+    for (const end of this.#ears ?? NONE) end();
+    this.abandon();
+    this.#over();
     // After whoever carries it has learnt that nobody answers any more.
     void this.finished.then(() => this.#intake.end(false));
   }
@@ -288,6 +309,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- what the layer calls ---------------------------------------------------------------------
 
   write(frame: Frame): void {
+    if (this.#outbox === undefined) return this.#client.link.write(frame);
     if (this.#outbox.write(frame) || this.#state !== "connecting") return;
     const message = "too much to send before the client was let in";
     this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
@@ -371,6 +393,11 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   // ---- what middleware that stays calls, and what calls it ----------------------------------------
 
+  get face(): ScopeConnection {
+    this.#face ??= this.#connectionFace();
+    return this.#face;
+  }
+
   #connectionFace(): ScopeConnection {
     const { closeKeyed, sit, userId } = this.#context;
     const runner = this;
@@ -381,12 +408,16 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       close: (code, reason) => this.close(code, reason),
       change: (changes) => this.#change(changes),
       tell: (event, payload) => this.tell(event, payload),
-      around: (around) => void this.#arounds.push(around),
-      onRefresh: (refresh) => void this.#refreshes.push(refresh),
+      around: (around) => {
+        this.#arounds = [...this.#arounds, around];
+      },
+      onRefresh: (refresh) => {
+        this.#refreshes = [...this.#refreshes, refresh];
+      },
       key: (key, instead) => this.#changeKeys(key, instead),
       unkey: (key) => this.#changeKeys(undefined, key),
       closeKeyed,
-      sit: (of, room, seats) => sit(of, room, seats, this.#client.closed.signal),
+      sit: (of, room, seats) => sit(of, room, seats, this.#source.closed),
       userId,
       failed: (error) => this.#announceFailure("middleware", error),
     };
@@ -405,7 +436,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     }
     if (this.#reason !== undefined) throw new ConnectionClosed("the connection has ended");
     const { layer, userId, userInfo } = this.#context;
-    const scope = withChanges(this.#scope, changes);
+    const scope = this.#scope.with(changes);
     const user = userId(scope.user);
     if (user === this.#user) {
       this.#scope = scope;
@@ -524,8 +555,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     });
     const end = () => {
       disconnect();
-      this.#ears.delete(end);
+      this.#ears?.delete(end);
     };
+    this.#ears ??= new Set();
     this.#ears.add(end);
     return end;
   }
@@ -583,9 +615,6 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     const timer = setTimeout(() => {
       this.#end({ kind: "denied", code: CloseCode.connectTimeout, message: "connect took too long" });
     }, this.#context.limits.connectTimeoutMs);
-    const ended = new Promise<void>((resolve) => {
-      this.#client.closed.signal.addEventListener("abort", () => resolve(), { once: true });
-    });
     const admission = this.#route.admit(this.#scope, (scope) => {
       // Begun a moment later, so that an end from within `connect` already finds it to wait for.
       const connecting = Promise.resolve().then(() => this.#connect(scope));
@@ -593,15 +622,20 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       return connecting;
     });
     try {
-      await Promise.race([admission, ended, this.#givenUp]);
+      await new Promise<void>((resolve, reject) => {
+        this.#endAdmission = resolve;
+        admission.then(resolve, reject);
+      });
+      if (this.#reason === undefined) this.#connecting = undefined;
     } catch (error) {
       this.#end(this.#denialOf(error));
     } finally {
       clearTimeout(timer);
+      this.#endAdmission = undefined;
     }
   }
 
-  async #connect(scope: Scope): Promise<void> {
+  async #connect(scope: ConnectionScope): Promise<void> {
     this.#checkConnecting();
     this.#scope = scope;
     const { userId, userInfo, users, layer } = this.#context;
@@ -736,9 +770,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#reason = reason;
     const wasOpen = this.#state === "open";
     this.#state = "closing";
-    if (!wasOpen) this.#outbox.discard();
-    this.#settleOpen(false);
-    for (const end of this.#ears) end();
+    if (!wasOpen) this.#outbox = Outbox.closed;
+    this.#settleOpen?.(false);
+    for (const end of this.#ears ?? NONE) end();
     this.#context.layer.detach(this.channel, reason.kind === "stopping");
     this.#place?.leave();
     if (reason.kind === "limit") {
@@ -748,7 +782,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#intake.end(wasOpen && (reason.kind === "client" || reason.kind === "transport"));
     // Not at once: it may be in the middle of a delivery to others, and this runs code of the application.
     queueMicrotask(() => {
-      this.#client.closed.abort(reason);
+      this.#source.end(reason);
+      this.#endAdmission?.();
       void this.#finishUp(reason, wasOpen);
     });
   }
@@ -769,17 +804,23 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       const lastedMs = performance.now() - this.#startedAt;
       facts.disconnected.announce({ ...this.fact, reason, wasOpen, lastedMs }, this.sender);
     }
-    this.#finish();
+    this.#over();
+  }
+
+  #over(): void {
+    this.#context.finished(this);
+    this.#finish?.();
   }
 
   /** Waits for what runs still, `closeTimeoutMs` at most, and says whether it ended. */
   async #inTime(work: Promise<unknown>): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), this.#context.limits.closeTimeoutMs);
+    const isGivenUp = new Promise<boolean>((resolve) => {
+      this.#giveUp = () => resolve(false);
+      timer = setTimeout(this.#giveUp, this.#context.limits.closeTimeoutMs);
     });
-    const done = work.then(() => true);
-    const isDone = await Promise.race([done, timeout, this.#givenUp.then(() => false)]);
+    if (this.#isGivenUp) this.#giveUp?.();
+    const isDone = await Promise.race([work.then(() => true), isGivenUp]);
     clearTimeout(timer);
     return isDone;
   }

@@ -19,7 +19,8 @@ export interface LocalChannelsOptions {
 /** A membership: first asked for, then (once the topic is open) held. */
 interface Membership {
   held: boolean;
-  joined: Promise<void>;
+  /** While it is asked for. */
+  joined: Promise<void> | undefined;
 }
 
 interface Attached {
@@ -107,11 +108,12 @@ export class LocalChannels {
   groupAdd(group: string, channel: string): Promise<void> {
     const attached = this.#find(channel);
     const known = attached.groups.get(group);
-    if (known !== undefined) return known.joined;
-    const membership: Membership = { held: false, joined: Promise.resolve() };
+    if (known !== undefined) return known.joined ?? Promise.resolve();
+    const membership: Membership = { held: false, joined: undefined };
     attached.groups.set(group, membership);
-    membership.joined = this.#join(group, attached, membership);
-    return membership.joined;
+    const joined = this.#join(group, attached, membership);
+    membership.joined = joined;
+    return joined;
   }
 
   groupDiscard(group: string, channel: string): void {
@@ -176,6 +178,7 @@ export class LocalChannels {
       return subscriptions.release(groupTopic(group));
     }
     membership.held = true;
+    membership.joined = undefined;
     presence?.joined(group, member);
     if (logged === undefined) fanOut.add(group, member);
     else logged.join(group, member, claim);

@@ -6,6 +6,29 @@ export interface Seat {
   leave(): void;
 }
 
+/** Who sits here in one room. */
+interface Room {
+  readonly name: string;
+  readonly taken: Set<TakenSeat>;
+}
+
+class TakenSeat implements Seat {
+  readonly room: Room;
+  /** In the store, if there is one. */
+  readonly name: string;
+  readonly #seats: Seats;
+
+  constructor(seats: Seats, room: Room, name: string) {
+    this.#seats = seats;
+    this.room = room;
+    this.name = name;
+  }
+
+  leave(): void {
+    this.#seats.giveBack(this);
+  }
+}
+
 /** How long a seat in a shared store is held by a node that says nothing. */
 const HOLD_MS = 60_000;
 const KEEP_MS = 20_000;
@@ -19,8 +42,7 @@ const AT_ONCE = 100;
 export class Seats {
   readonly #node: string;
   readonly #store: LimitStore | undefined;
-  /** Who sits here, by room: objects that know no more than themselves, with a store their names in it. */
-  readonly #rooms = new Map<string, Map<object, string>>();
+  readonly #rooms = new Map<string, Room>();
   /** What is being given back to the store. */
   readonly #leaving = new Set<Promise<void>>();
   #taken = 0;
@@ -42,17 +64,18 @@ export class Seats {
    * @returns undefined: none was left
    */
   async take(room: string, seats: number): Promise<Seat | undefined> {
-    const taken = this.#rooms.get(room) ?? new Map<object, string>();
-    if (taken.size >= seats) return undefined;
+    const here = this.#rooms.get(room) ?? { name: room, taken: new Set<TakenSeat>() };
+    if (here.taken.size >= seats) return undefined;
     this.#taken += 1;
-    const key = {};
     const name = this.#store === undefined ? "" : `${this.#node}.${this.#taken}`;
-    this.#rooms.set(room, taken.set(key, name));
+    const seat = new TakenSeat(this, here, name);
+    here.taken.add(seat);
+    this.#rooms.set(room, here);
     if (this.#store !== undefined && !(await this.#sit(this.#store, room, name, seats))) {
-      this.#forget(room, key);
+      this.#forget(seat);
       return undefined;
     }
-    return { leave: () => this.#leave(room, key, name) };
+    return seat;
   }
 
   /** Gives all back that are taken still. Never rejects. */
@@ -60,7 +83,9 @@ export class Seats {
     const seats = this.#all;
     this.abandon();
     for (let i = 0; i < seats.length; i += AT_ONCE) {
-      const left = seats.slice(i, i + AT_ONCE).map(async ({ room, name }) => this.#store?.leave(room, name));
+      const left = seats
+        .slice(i, i + AT_ONCE)
+        .map(async ({ room, name }) => this.#store?.leave(room.name, name));
       // Where it cannot be reached they end by themselves.
       if ((await Promise.allSettled(left)).every(({ status }) => status === "rejected")) break;
     }
@@ -78,10 +103,8 @@ export class Seats {
     this.#keeping = undefined;
   }
 
-  get #all(): readonly { readonly room: string; readonly key: object; readonly name: string }[] {
-    return [...this.#rooms].flatMap(([room, taken]) =>
-      [...taken].map(([key, name]) => ({ room, key, name })),
-    );
+  get #all(): readonly TakenSeat[] {
+    return [...this.#rooms.values()].flatMap(({ taken }) => [...taken]);
   }
 
   #sit(store: LimitStore, room: string, name: string, seats: number): Promise<boolean> {
@@ -89,18 +112,20 @@ export class Seats {
     return store.sit(room, name, seats, HOLD_MS).catch(() => true);
   }
 
-  #leave(room: string, key: object, name: string): void {
-    if (!this.#forget(room, key) || this.#store === undefined) return;
+  /** What a seat does that is left. */
+  giveBack(seat: TakenSeat): void {
+    if (!this.#forget(seat) || this.#store === undefined) return;
     // Otherwise it ends by itself.
-    const leaving = this.#store.leave(room, name).catch(() => {});
+    const leaving = this.#store.leave(seat.room.name, seat.name).catch(() => {});
     this.#leaving.add(leaving);
     void leaving.then(() => this.#leaving.delete(leaving));
   }
 
-  #forget(room: string, key: object): boolean {
-    const taken = this.#rooms.get(room);
-    if (!taken?.delete(key)) return false;
-    if (taken.size === 0) this.#rooms.delete(room);
+  #forget(seat: TakenSeat): boolean {
+    const { name, taken } = seat.room;
+    // Of a room that was abandoned nobody knows any more.
+    if (this.#rooms.get(name)?.taken !== taken || !taken.delete(seat)) return false;
+    if (taken.size === 0) this.#rooms.delete(name);
     if (this.#rooms.size === 0) this.#rest();
     return true;
   }
@@ -108,11 +133,12 @@ export class Seats {
   /** Also those that the store did not take in while it could not be reached. */
   async #keep(store: LimitStore): Promise<void> {
     const seats = this.#all;
-    const keep = async ({ room, key, name }: (typeof seats)[number]) => {
+    const keep = async (seat: TakenSeat) => {
+      const { room, name } = seat;
       // Given back since: it would be held for nobody.
-      if (!this.#rooms.get(room)?.has(key)) return;
+      if (!room.taken.has(seat)) return;
       // Who is in stays in, however many there are by now.
-      await store.sit(room, name, Number.MAX_SAFE_INTEGER, HOLD_MS);
+      await store.sit(room.name, name, Number.MAX_SAFE_INTEGER, HOLD_MS);
     };
     for (let i = 0; i < seats.length; i += AT_ONCE) {
       await Promise.allSettled(seats.slice(i, i + AT_ONCE).map(keep));

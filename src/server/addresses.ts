@@ -1,9 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { addressKey } from "../address-key.ts";
-import type { Seats } from "../layer/seats.ts";
+import type { Seat, Seats } from "../layer/seats.ts";
 import type { Allowances, RefillingBudget } from "../types.ts";
 
 interface Entry {
+  readonly key: string;
   connections: number;
   readonly allowances: Allowances<RefillingBudget>;
 }
@@ -13,6 +14,35 @@ export interface AddressPlace {
   readonly allowances: Allowances;
   /** Idempotent. */
   leave(): void;
+}
+
+interface Reserved {
+  readonly place: AddressPlace;
+  /** Hears that the request's connection has closed. */
+  readonly gone: () => void;
+}
+
+class TakenPlace implements AddressPlace {
+  readonly #addresses: Addresses;
+  readonly #entry: Entry;
+  #seat: Seat | undefined;
+
+  constructor(addresses: Addresses, entry: Entry, seat: Seat) {
+    this.#addresses = addresses;
+    this.#entry = entry;
+    this.#seat = seat;
+  }
+
+  get allowances(): Allowances {
+    return this.#entry.allowances;
+  }
+
+  leave(): void {
+    if (this.#seat === undefined) return;
+    this.#seat.leave();
+    this.#seat = undefined;
+    this.#addresses.left(this.#entry);
+  }
 }
 
 /** How many addresses without a connection are remembered before the idle ones are let go. */
@@ -25,7 +55,7 @@ export class Addresses {
   readonly #seats: Seats;
   readonly #allow: (address: string) => Allowances<RefillingBudget>;
   /** Of those that were let in and are no connection yet. */
-  readonly #reserved = new WeakMap<IncomingMessage, AddressPlace>();
+  readonly #reserved = new WeakMap<IncomingMessage, Reserved>();
   #sweepAt = SWEEP_AT;
 
   /** @param allow - makes what a new address has */
@@ -45,19 +75,17 @@ export class Addresses {
     const seat = await this.#seats.take(`connections:address:${key}`, this.#limit);
     if (seat === undefined) return undefined;
     if (this.#entries.size >= this.#sweepAt) this.#sweep();
-    const entry = this.#entries.get(key) ?? { connections: 0, allowances: this.#allow(key) };
+    const entry = this.#entries.get(key) ?? { key, connections: 0, allowances: this.#allow(key) };
     this.#entries.set(key, entry);
     entry.connections += 1;
-    let left = false;
-    const leave = () => {
-      if (left) return;
-      left = true;
-      seat.leave();
-      entry.connections -= 1;
-      // One that has spent its allowance is remembered, or coming back would refill it.
-      if (isUnspent(entry)) this.#entries.delete(key);
-    };
-    return { allowances: entry.allowances, leave };
+    return new TakenPlace(this, entry, seat);
+  }
+
+  /** What a place does that is left. */
+  left(entry: Entry): void {
+    entry.connections -= 1;
+    // One that has spent its allowance is remembered, or coming back would refill it.
+    if (isUnspent(entry)) this.#entries.delete(entry.key);
   }
 
   /**
@@ -69,17 +97,20 @@ export class Addresses {
   async reserve(request: IncomingMessage, address: string): Promise<boolean> {
     const place = await this.enter(address);
     if (place === undefined) return false;
-    this.#reserved.set(request, place);
+    const gone = () => this.release(request);
+    this.#reserved.set(request, { place, gone });
     // It may have gone while others were asked.
     if (request.socket.destroyed) this.release(request);
-    else request.socket.once("close", () => this.release(request));
+    else request.socket.on("close", gone);
     return true;
   }
 
   claim(request: IncomingMessage): AddressPlace | undefined {
-    const place = this.#reserved.get(request);
+    const reserved = this.#reserved.get(request);
+    if (reserved === undefined) return undefined;
     this.#reserved.delete(request);
-    return place;
+    request.socket.off("close", reserved.gone);
+    return reserved.place;
   }
 
   release(request: IncomingMessage): void {

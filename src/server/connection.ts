@@ -13,6 +13,7 @@ import {
   waitingPackets,
 } from "./engine-internals.ts";
 import type { SocketFrame } from "./frames.ts";
+import type { RequestLine } from "./scope.ts";
 import type { Sequence, Turn } from "./turn.ts";
 
 /** Of one client: more leaves before the end of the turn. */
@@ -30,6 +31,16 @@ export interface ConnectionLimits {
   readonly maxAgeMs: number;
 }
 
+/** What all connections of a carrier share. */
+export interface ConnectionOwner {
+  readonly limits: ConnectionLimits;
+  readonly turn: Turn;
+  /** Its client has sent something, which nothing has read yet. */
+  heard(connection: Connection): void;
+  /** Its transport is gone. */
+  ended(connection: Connection, description: unknown): void;
+}
+
 interface Packet {
   readonly data?: unknown;
   readonly options?: { readonly wsPreEncodedFrame?: readonly Buffer[] };
@@ -45,15 +56,16 @@ export class Connection {
   readonly events: Budget;
   readonly allowances: Allowances;
   readonly remoteAddress: string;
+  /** The one it began with. */
+  readonly request: RequestLine;
   readonly #conn: EngineSocket;
-  readonly #limits: ConnectionLimits;
+  readonly #owner: ConnectionOwner;
   readonly #runners = new Map<string, Runner>();
   /** Routes that end with "come back later", and how to end each without the others. */
-  readonly #leaving = new Map<string, () => void>();
+  #leaving: Map<string, () => void> | undefined;
   /** Bytes in Engine.IO's buffer `#buffer`. */
   #waitingBytes = 0;
   #buffer: unknown;
-  readonly #turn: Turn;
   /** What leaves at the end of this turn; everything else that is sent makes it leave first. */
   #outgoing: Sequence | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
@@ -62,14 +74,14 @@ export class Connection {
 
   constructor(
     conn: EngineSocket,
+    request: RequestLine,
     remoteAddress: string,
     budgets: { readonly events: Budget; readonly allowances: Allowances },
-    limits: ConnectionLimits,
-    turn: Turn,
+    owner: ConnectionOwner,
   ) {
     this.#conn = conn;
-    this.#turn = turn;
-    this.#limits = limits;
+    this.#owner = owner;
+    this.request = request;
     this.remoteAddress = remoteAddress;
     this.events = budgets.events;
     this.allowances = budgets.allowances;
@@ -78,10 +90,14 @@ export class Connection {
       this.#count(packet);
     });
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
-    conn.once("close", (reason: string) => this.#lost(reason));
+    conn.on("close", (reason: string, description: unknown) => {
+      this.#lost(reason);
+      owner.ended(this, description);
+    });
+    conn.prependListener("data", () => owner.heard(this));
     onUpgradeFailed(conn, () => this.#expectPoll());
     this.#idle();
-    this.#forgetAge = atAge(limits.maxAgeMs, () => this.close(AGED));
+    this.#forgetAge = atAge(owner.limits.maxAgeMs, () => this.close(AGED));
   }
 
   get isOpen(): boolean {
@@ -101,7 +117,7 @@ export class Connection {
 
   /** To the client, in order with all that Socket.IO and Engine.IO send it. */
   write(frame: SocketFrame): void {
-    this.#outgoing = (this.#outgoing ?? this.#turn.begin(this)).with(frame);
+    this.#outgoing = (this.#outgoing ?? this.#owner.turn.begin(this)).with(frame);
     if (this.#outgoing.bytes >= MAX_OUTGOING_BYTES) this.flush();
   }
 
@@ -116,7 +132,7 @@ export class Connection {
   }
 
   #wrote(bytes: number): void {
-    const { tally } = this.#turn;
+    const { tally } = this.#owner.turn;
     tally.writes += 1;
     tally.writtenBytes += bytes;
   }
@@ -128,7 +144,7 @@ export class Connection {
   /** Spends one of the client's events on opening a route; a flood of that ends the connection. */
   takeEvent(): boolean {
     if (this.events.take()) return true;
-    if (this.events.refusals > this.#limits.floodEvents) this.close(FLOOD);
+    if (this.events.refusals > this.#owner.limits.floodEvents) this.close(FLOOD);
     return false;
   }
 
@@ -145,6 +161,7 @@ export class Connection {
 
   add(namespace: string, runner: Runner): void {
     clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
     this.#runners.set(namespace, runner);
   }
 
@@ -157,7 +174,7 @@ export class Connection {
 
   #idle(): void {
     clearTimeout(this.#idleTimer);
-    this.#idleTimer = setTimeout(() => this.#conn.close(), this.#limits.idleTimeoutMs);
+    this.#idleTimer = setTimeout(() => this.#conn.close(), this.#owner.limits.idleTimeoutMs);
   }
 
   /**
@@ -166,13 +183,14 @@ export class Connection {
    * otherwise this route alone.
    */
   leave(namespace: string, disconnect: () => void): void {
+    this.#leaving ??= new Map();
     this.#leaving.set(namespace, disconnect);
     if (this.#leaving.size === 1) queueMicrotask(() => this.#leaveTogether());
   }
 
   #leaveTogether(): void {
-    const leaving = [...this.#leaving.values()];
-    this.#leaving.clear();
+    const leaving = [...(this.#leaving?.values() ?? [])];
+    this.#leaving = undefined;
     const isLeft = [...this.#runners.values()].every((runner) => runner.reason !== undefined);
     if (isLeft) this.#conn.close();
     else for (const disconnect of leaving) disconnect();
@@ -181,7 +199,7 @@ export class Connection {
   /** A client that vanished in its upgrade has no poll open whose end would tell; so it must poll again. */
   #expectPoll(): void {
     clearTimeout(this.#pollTimer);
-    this.#pollTimer = setTimeout(() => cut(this.#conn), this.#limits.pollTimeoutMs);
+    this.#pollTimer = setTimeout(() => cut(this.#conn), this.#owner.limits.pollTimeoutMs);
     onNextPoll(this.#conn, () => clearTimeout(this.#pollTimer));
   }
 
@@ -193,7 +211,7 @@ export class Connection {
       this.#waitingBytes = 0;
     }
     this.#waitingBytes += sizeOf(packet);
-    if (this.#waitingBytes + bufferedBytes(this.#conn) > this.#limits.maxWaitingBytes) this.#cut();
+    if (this.#waitingBytes + bufferedBytes(this.#conn) > this.#owner.limits.maxWaitingBytes) this.#cut();
   }
 
   #cut(): void {

@@ -36,11 +36,13 @@ export async function spread(
  * together; never if it is 0. The returned function calls it off.
  */
 export function atAge(maxAgeMs: number, end: () => void): () => void {
-  if (maxAgeMs === 0) return () => {};
+  if (maxAgeMs === 0) return nothing;
   const dueMs = Math.min(maxAgeMs * (0.9 + Math.random() * 0.2), 2_147_483_647);
   const timer = setTimeout(end, dueMs);
   return () => clearTimeout(timer);
 }
+
+const nothing = () => {};
 
 function shuffled<T>(list: readonly T[]): readonly T[] {
   const drawn = list.map((item) => ({ item, lot: Math.random() }));

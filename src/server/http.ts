@@ -1,11 +1,11 @@
 /** The HTTP side: `http` routes behind their middleware, and how errors look in JSON. */
 import type { ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
-import { type Application, createScope } from "../application.ts";
-import { withChanges } from "../compose.ts";
+import type { Application } from "../application.ts";
 import { ConnectionDenied, isForClient, statusOf, verdictOf } from "../errors.ts";
 import { connectionLost } from "../reasons.ts";
-import type { Handshake, Scope } from "../types.ts";
+import { ConnectionScope, ScopeSource } from "../scope.ts";
+import type { DisconnectReason, Handshake, Scope, ScopeConnection } from "../types.ts";
 import { isGone, onGone } from "./gone.ts";
 import { handshakeOf } from "./scope.ts";
 
@@ -15,10 +15,14 @@ import { handshakeOf } from "./scope.ts";
  */
 export function closedOf(response: ServerResponse): AbortSignal {
   const closed = new AbortController();
-  const close = () => closed.abort(connectionLost("answered, or the client has left"));
-  if (response.closed || isGone(response)) close();
-  else onGone(response, close);
+  onLeft(response, (reason) => closed.abort(reason));
   return closed.signal;
+}
+
+function onLeft(response: ServerResponse, hear: (reason: DisconnectReason) => void): void {
+  const tell = () => hear(connectionLost("answered, or the client has left"));
+  if (response.closed || isGone(response)) tell();
+  else onGone(response, tell);
 }
 
 /** Answers `{ error: { code, message, closeCode? } }`, or ends the answer if it has begun. */
@@ -51,30 +55,31 @@ export function requestScope(
   params: object,
   request: Request,
   response: Response,
-): Scope {
-  const scope: Scope = {
-    ...createScope(handshake, params, closedOf(response)),
-    connection: {
-      get scope() {
-        return (response.locals.scope as Scope | undefined) ?? scope;
-      },
-      ...(handshake.protocol === "http" ? { http: { request, response } } : {}),
-      close: (code, reason) => sendError(response, new ConnectionDenied(code, reason)),
-      change: async (changes) => {
-        response.locals.scope = withChanges((response.locals.scope as Scope | undefined) ?? scope, changes);
-      },
-      tell: () => {},
-      around: () => {},
-      onRefresh: () => {},
-      key: () => {},
-      unkey: () => {},
-      closeKeyed: (key, code, reason) => app.closeKeyed(key, code, reason),
-      // The stream that a POST of `sse` belongs to has a seat already.
-      sit: async (of, room, seats) => handshake.protocol !== "http" || app.sit(of, room, seats, scope.closed),
-      userId: (user) => app.userId(user),
-      failed: (error) => app.signals.failed.announce({ hook: "middleware", error }),
+): ConnectionScope {
+  const current = () => (response.locals.scope as ConnectionScope | undefined) ?? scope;
+  const face: ScopeConnection = {
+    get scope() {
+      return current();
     },
+    ...(handshake.protocol === "http" ? { http: { request, response } } : {}),
+    close: (code, reason) => sendError(response, new ConnectionDenied(code, reason)),
+    change: async (changes) => {
+      response.locals.scope = current().with(changes);
+    },
+    tell: () => {},
+    around: () => {},
+    onRefresh: () => {},
+    key: () => {},
+    unkey: () => {},
+    closeKeyed: (key, code, reason) => app.closeKeyed(key, code, reason),
+    // The stream that a POST of `sse` belongs to has a seat already.
+    sit: async (of, room, seats) => handshake.protocol !== "http" || app.sit(of, room, seats, scope.closed),
+    userId: (user) => app.userId(user),
+    failed: (error) => app.signals.failed.announce({ hook: "middleware", error }),
   };
+  const source = new ScopeSource(handshake, handshake.auth, params, { face });
+  onLeft(response, (reason) => source.end(reason));
+  const scope = new ConnectionScope(source);
   return scope;
 }
 

@@ -1,5 +1,5 @@
 /** What a request says about its client, in the form that the application takes. */
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import type { Handshake, Protocol } from "../types.ts";
 
@@ -10,16 +10,58 @@ export function handshakeOf(
   auth: Handshake["auth"],
   trustedProxies: number,
 ): Handshake {
-  const { pathname, searchParams } = parseUrl(request.url);
-  return {
-    protocol,
-    namespace: namespace ?? pathname,
-    path: pathname,
-    query: searchParams,
-    headers: request.headers,
-    auth,
-    remoteAddress: clientAddress(request, trustedProxies),
-  };
+  const address = clientAddress(request, trustedProxies);
+  return new RequestHandshake(requestLine(request), protocol, namespace, auth, address);
+}
+
+/** What stays of a request whose connection stays. */
+export interface RequestLine {
+  readonly path: string;
+  /** After the `?`. */
+  readonly search: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
+export function requestLine({ url, headers }: IncomingMessage): RequestLine {
+  // Not `new URL(url, base)`: "//host/x" would be taken for another host.
+  const [path = "/", search = ""] = (url ?? "/").split(/\?(.*)/s);
+  return { path, search, headers };
+}
+
+export class RequestHandshake implements Handshake {
+  readonly protocol: Protocol;
+  readonly namespace: string;
+  readonly auth: Handshake["auth"];
+  readonly remoteAddress: string;
+  readonly #line: RequestLine;
+  #query: URLSearchParams | undefined;
+
+  constructor(
+    line: RequestLine,
+    protocol: Protocol,
+    namespace: string | undefined,
+    auth: Handshake["auth"],
+    remoteAddress: string,
+  ) {
+    this.protocol = protocol;
+    this.namespace = namespace ?? line.path;
+    this.#line = line;
+    this.auth = auth;
+    this.remoteAddress = remoteAddress;
+  }
+
+  get path(): string {
+    return this.#line.path;
+  }
+
+  get headers(): Handshake["headers"] {
+    return this.#line.headers;
+  }
+
+  get query(): URLSearchParams {
+    this.#query ??= new URLSearchParams(this.#line.search);
+    return this.#query;
+  }
 }
 
 /**
@@ -34,10 +76,4 @@ export function clientAddress(request: IncomingMessage, trustedProxies: number):
   const client = hops.at(-1 - trustedProxies) ?? hops[0] ?? direct;
   // With fewer hops than proxies it may be the client's own text.
   return isIP(client) === 0 ? direct : client;
-}
-
-function parseUrl(url: string | undefined): { pathname: string; searchParams: URLSearchParams } {
-  // Not `new URL(url, base)`: "//host/x" would be taken for another host.
-  const [pathname = "/", query = ""] = (url ?? "/").split(/\?(.*)/s);
-  return { pathname, searchParams: new URLSearchParams(query) };
 }

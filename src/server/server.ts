@@ -303,13 +303,16 @@ export class Server {
   }
 
   #watchSockets(): void {
+    const [sockets, unused] = [this.#sockets, this.#unused];
+    // One for all of them.
+    function forget(this: NetSocket): void {
+      sockets.delete(this);
+      unused.delete(this);
+    }
     this.#http.on("connection", (socket: NetSocket) => {
-      this.#sockets.add(socket);
-      this.#unused.add(socket);
-      socket.once("close", () => {
-        this.#sockets.delete(socket);
-        this.#unused.delete(socket);
-      });
+      sockets.add(socket);
+      unused.add(socket);
+      socket.on("close", forget);
     });
   }
 

@@ -15,19 +15,21 @@ import { ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { CLIENT_LEFT, connectionLost, STOPPING } from "../reasons.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
-import type { Addresses } from "./addresses.ts";
-import { Connection } from "./connection.ts";
+import type { Addresses, AddressPlace } from "./addresses.ts";
+import { Connection, type ConnectionLimits, type ConnectionOwner } from "./connection.ts";
 import type { Carrier } from "./draining.ts";
 import {
   clientsOf,
   type EngineSocket,
   endAcknowledgements,
   isPayloadTooLarge,
+  letGoOfHandshake,
+  letGoOfRequest,
   onEvents,
   refuseSilently,
 } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
-import { clientAddress, handshakeOf } from "./scope.ts";
+import { clientAddress, RequestHandshake, requestLine } from "./scope.ts";
 import { Turn } from "./turn.ts";
 
 const MAX_PENDING_ASKS = 100;
@@ -56,7 +58,7 @@ class SocketLink implements ClientLink<SocketFrame> {
   readonly events: Budget;
   readonly #socket: Socket;
   readonly #connection: Connection;
-  readonly #asks = new Set<(error: Error) => void>();
+  #asks: Set<(error: Error) => void> | undefined;
 
   constructor(socket: Socket, connection: Connection) {
     this.#socket = socket;
@@ -76,13 +78,15 @@ class SocketLink implements ClientLink<SocketFrame> {
   }
 
   ask(event: string, payload: unknown, timeoutMs: number): Promise<unknown> {
-    if (this.#asks.size >= MAX_PENDING_ASKS) {
+    this.#asks ??= new Set();
+    const asks = this.#asks;
+    if (asks.size >= MAX_PENDING_ASKS) {
       return Promise.reject(new RateLimited(`${MAX_PENDING_ASKS} questions wait for this client already`));
     }
     return new Promise((resolve, reject) => {
-      this.#asks.add(reject);
+      asks.add(reject);
       this.#socket.timeout(timeoutMs).emit(event, payload, (error: Error | null, answer: unknown) => {
-        this.#asks.delete(reject);
+        asks.delete(reject);
         if (error === null) resolve(answer);
         else reject(new AskTimeout(`the client did not answer "${event}" within ${timeoutMs} ms`));
       });
@@ -105,6 +109,7 @@ class SocketLink implements ClientLink<SocketFrame> {
 
   /** The socket is gone: nobody will answer any more. */
   ended(): void {
+    if (this.#asks === undefined) return;
     const gone = new ConnectionClosed("the connection ended before the client answered");
     for (const reject of this.#asks) reject(gone);
     this.#asks.clear();
@@ -113,13 +118,15 @@ class SocketLink implements ClientLink<SocketFrame> {
 }
 
 /** Serves all routes through one dynamic parent namespace, and closes `/` unless it is routed. */
-export class SocketCarrier implements Carrier {
+export class SocketCarrier implements Carrier, ConnectionOwner {
   readonly #io: IoServer;
   readonly #app: Application;
   readonly #addresses: Addresses;
   readonly #settings: ServerSettings;
+  readonly limits: ConnectionLimits;
+  readonly turn: Turn;
   readonly #connections = new WeakMap<EngineSocket, Connection>();
-  readonly #turn: Turn;
+  readonly #places = new WeakMap<Connection, AddressPlace>();
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
   #speaking: Connection | undefined;
   readonly #connecting = new WeakMap<Runner, Socket>();
@@ -130,7 +137,15 @@ export class SocketCarrier implements Carrier {
     this.#app = app;
     this.#addresses = addresses;
     this.#settings = settings;
-    this.#turn = new Turn(app.tally);
+    const { connectTimeoutMs, limits } = app.settings;
+    this.limits = {
+      maxWaitingBytes: limits.maxWaitingBytes,
+      floodEvents: limits.floodEvents,
+      idleTimeoutMs: connectTimeoutMs,
+      pollTimeoutMs: Math.min(settings.pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
+      maxAgeMs: settings.maxAgeMs,
+    };
+    this.turn = new Turn(app.tally);
     const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
       namespace.use(
@@ -162,9 +177,14 @@ export class SocketCarrier implements Carrier {
     const { name } = socket.nsp;
     this.#checkRoom(connection, name);
     const auth = socket.handshake.auth as Readonly<Record<string, unknown>>;
-    const { trustedProxies } = this.#settings;
     const link = new SocketLink(socket, connection);
-    const handshake = handshakeOf(socket.request, "socket.io", name, auth, trustedProxies);
+    const handshake = new RequestHandshake(
+      connection.request,
+      "socket.io",
+      name,
+      auth,
+      connection.remoteAddress,
+    );
     const runner = this.#app.connect("socket", handshake, link, connection.allowances);
     connection.add(name, runner);
     this.#admitted.set(socket, { link, runner });
@@ -214,6 +234,8 @@ export class SocketCarrier implements Carrier {
     const admitted = this.#admitted.get(socket);
     if (admitted === undefined) return void socket.disconnect(true);
     const { link, runner } = admitted;
+    this.#connecting.delete(runner);
+    letGoOfHandshake(socket);
     socket.on("disconnect", (reason) => {
       this.#connectionOf(socket.conn).remove(socket.nsp.name, runner);
       link.ended();
@@ -236,34 +258,32 @@ export class SocketCarrier implements Carrier {
   #connectionOf(conn: EngineSocket): Connection {
     const known = this.#connections.get(conn);
     if (known !== undefined) return known;
-    const { trustedProxies, pingTimeoutMs, maxAgeMs } = this.#settings;
-    const { connectTimeoutMs, limits } = this.#app.settings;
-    const address = clientAddress(conn.request, trustedProxies);
-    const place = this.#addresses.claim(conn.request);
+    const { request } = conn;
+    const address = clientAddress(request, this.#settings.trustedProxies);
+    const place = this.#addresses.claim(request);
     const allowances = place?.allowances ?? this.#app.allowances();
-    conn.once("close", (_reason: string, description: unknown) => {
-      place?.leave();
-      if (!isPayloadTooLarge(description)) return;
-      this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress: address });
-    });
     const connection = new Connection(
       conn,
+      requestLine(request),
       address,
       { events: this.#app.eventBudget(), allowances },
-      {
-        maxWaitingBytes: limits.maxWaitingBytes,
-        floodEvents: limits.floodEvents,
-        idleTimeoutMs: connectTimeoutMs,
-        pollTimeoutMs: Math.min(pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
-        maxAgeMs,
-      },
-      this.#turn,
+      this,
     );
+    letGoOfRequest(conn);
     this.#connections.set(conn, connection);
-    conn.prependListener("data", () => {
-      this.#speaking = connection;
-    });
+    if (place !== undefined) this.#places.set(connection, place);
     return connection;
+  }
+
+  heard(connection: Connection): void {
+    this.#speaking = connection;
+  }
+
+  ended(connection: Connection, description: unknown): void {
+    this.#places.get(connection)?.leave();
+    if (!isPayloadTooLarge(description)) return;
+    const { remoteAddress } = connection;
+    this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress });
   }
 }
 

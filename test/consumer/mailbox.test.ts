@@ -5,9 +5,11 @@ import { Mailbox } from "../../src/consumer/mailbox.ts";
 function make(capacity = 10, concurrency = 1) {
   const started: string[] = [];
   const ends = new Map<string, () => void>();
-  const mailbox = new Mailbox<string>(capacity, concurrency, (item) => {
-    started.push(item);
-    return new Promise((resolve) => ends.set(item, resolve));
+  const mailbox = new Mailbox<string>(capacity, concurrency, {
+    run(item) {
+      started.push(item);
+      return new Promise((resolve) => ends.set(item, resolve));
+    },
   });
   const end = async (item: string) => {
     ends.get(item)?.();
@@ -94,8 +96,10 @@ describe("a mailbox", () => {
 
   test("gives the event loop its turn when there is very much to do", async () => {
     let handled = 0;
-    const mailbox = new Mailbox<number>(1_000, 1, async () => {
-      handled += 1;
+    const mailbox = new Mailbox<number>(1_000, 1, {
+      async run() {
+        handled += 1;
+      },
     });
     mailbox.open();
     for (let i = 0; i < 1_000; i++) mailbox.post(i);
@@ -111,11 +115,13 @@ describe("a mailbox", () => {
 
   test("runs what is done at once in order and one after another, and still gives the event loop its turn", async () => {
     const handled: number[] = [];
-    const mailbox = new Mailbox<number>(1_000, 1, (item) => {
-      // Posting within a handler must not run anything within it.
-      if (item === 0) mailbox.post(999);
-      handled.push(item);
-      return undefined;
+    const mailbox = new Mailbox<number>(1_000, 1, {
+      run(item) {
+        // Posting within a handler must not run anything within it.
+        if (item === 0) mailbox.post(999);
+        handled.push(item);
+        return undefined;
+      },
     });
     mailbox.open();
     for (let i = 0; i < 999; i++) mailbox.post(i);
@@ -132,10 +138,12 @@ describe("a mailbox", () => {
 
   test("mixes what is done at once with what takes its time, in order", async () => {
     const log: string[] = [];
-    const mailbox = new Mailbox<string>(10, 1, (item) => {
-      log.push(item);
-      if (item.startsWith("now")) return undefined;
-      return turn().then(() => void log.push(`${item} done`));
+    const mailbox = new Mailbox<string>(10, 1, {
+      run(item) {
+        log.push(item);
+        if (item.startsWith("now")) return undefined;
+        return turn().then(() => void log.push(`${item} done`));
+      },
     });
     mailbox.open();
     for (const item of ["now 1", "later 2", "now 3", "later 4"]) mailbox.post(item);
