@@ -68,6 +68,8 @@ export class Connection {
   #buffer: unknown;
   /** What leaves at the end of this turn; everything else that is sent makes it leave first. */
   #outgoing: Sequence | undefined;
+  /** Questions that the client may still answer. */
+  #unanswered = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #pollTimer: NodeJS.Timeout | undefined;
   readonly #forgetAge: () => void;
@@ -94,7 +96,10 @@ export class Connection {
       this.#lost(reason);
       owner.ended(this, description);
     });
-    conn.prependListener("data", () => owner.heard(this));
+    conn.prependListener("data", (packet: unknown) => {
+      owner.heard(this);
+      if (isAcknowledgement(packet)) this.#answered();
+    });
     onUpgradeFailed(conn, () => this.#expectPoll());
     this.#idle();
     this.#forgetAge = atAge(owner.limits.maxAgeMs, () => this.close(AGED));
@@ -146,6 +151,17 @@ export class Connection {
     if (this.events.take()) return true;
     if (this.events.refusals > this.#owner.limits.floodEvents) this.close(FLOOD);
     return false;
+  }
+
+  /** The client was asked something. */
+  asked(): void {
+    this.#unanswered += 1;
+  }
+
+  /** It has answered; an answer to nothing counts as an event. */
+  #answered(): void {
+    if (this.#unanswered > 0) this.#unanswered -= 1;
+    else this.takeEvent();
   }
 
   /** Ends all routes for that reason, and the transport after what they say last. */
@@ -233,6 +249,11 @@ export class Connection {
     this.#runners.clear();
     for (const runner of runners) runner.lost(reason);
   }
+}
+
+/** Of Socket.IO, plain or with attachments. */
+function isAcknowledgement(packet: unknown): boolean {
+  return typeof packet === "string" && (packet.startsWith("3") || packet.startsWith("6"));
 }
 
 function sizeOf({ data, options }: Packet): number {

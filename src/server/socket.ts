@@ -85,6 +85,7 @@ class SocketLink implements ClientLink<SocketFrame> {
     }
     return new Promise((resolve, reject) => {
       asks.add(reject);
+      this.#connection.asked();
       this.#socket.timeout(timeoutMs).emit(event, payload, (error: Error | null, answer: unknown) => {
         asks.delete(reject);
         if (error === null) resolve(answer);
