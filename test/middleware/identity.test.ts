@@ -13,6 +13,7 @@ import {
   mark,
   peer,
   peerNow,
+  RateLimited,
   route,
   type Scope,
 } from "sluice";
@@ -251,6 +252,31 @@ test("while nobody can say who it is, whoever is in stays in", async () => {
   expect(await client.emit("who")).toEqual({ id: "ann" });
 });
 
+test("nobody is nobody, whether undefined or null", async () => {
+  const none: Middleware = (_scope, next) => next({ user: null });
+  const app = made({ middleware: [none, requireUser()] });
+  expect(await entry(app)).toEqual({ accepted: false, code: 4401, reason: "log in first" });
+});
+
+test("credentials that could not be looked at change nothing: the old ones still count", async () => {
+  let asked = 0;
+  const byKey = authenticate(
+    ({ auth }: Scope) => {
+      asked += 1;
+      if (auth.key === "slow") throw new RateLimited("too many logins");
+      return auth.key === "old" ? { id: "ann" } : undefined;
+    },
+    { recheckMs: 10 },
+  );
+  const client = await enter(made({ middleware: [byKey] }), { key: "old" });
+  expect(await client.emit("sluice.auth", { key: "slow" })).toMatchObject({
+    error: { code: "rate_limited" },
+  });
+  const before = asked;
+  await until(() => asked > before + 2, "it is asked again");
+  expect(await client.emit("who")).toEqual({ id: "ann" });
+});
+
 test("other credentials of the same user are taken in band, and asked with from then on", async () => {
   const keys = new Map([
     ["old", { id: "ann" }],
@@ -336,6 +362,7 @@ test("only what this application has signed is a signed cookie", async () => {
     foreign: signed("a.b", "a secret of somebody else who is evil"),
     changed: signed("a.b").replace("a.b", "a.c"),
     short: signed("a.b").slice(0, -3),
+    prefix: signed("a.b").replace("s%3A", "x%3A"),
     __proto__: signed("x"),
   };
   const cookie = Object.entries(jar)

@@ -1,5 +1,5 @@
 /** Sessions that Express and connections share, in memory and in Redis, on one node and on two. */
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { RedisStore } from "connect-redis";
 import { createClient } from "redis";
 import {
@@ -14,6 +14,7 @@ import {
   sse,
 } from "sluice";
 import {
+  type AuthenticateOptions,
   authenticate,
   login,
   logout,
@@ -26,6 +27,8 @@ import {
   sessionUser,
 } from "sluice/middleware";
 import { RedisBackplane } from "sluice/redis";
+import type { ServerOptions } from "sluice/server";
+import type { Socket } from "socket.io-client";
 import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { Browser, SECRET } from "./browser.ts";
@@ -151,15 +154,20 @@ function routes(): ApplicationOptions["routes"] {
 async function node(
   given: Partial<SessionOptions> = {},
   more: Partial<ApplicationOptions> = {},
+  asked: AuthenticateOptions = {},
+  server: ServerOptions = {},
 ): Promise<Live> {
   const sessions = session<Values>({ secret: SECRET, ...given });
   const part = given.store instanceof RedisSessions ? [given.store as ApplicationPart] : [];
-  const live = await serve({
-    ...more,
-    middleware: [sessions, authenticate(sessionUser(findUser))],
-    parts: part,
-    routes: routes(),
-  });
+  const live = await serve(
+    {
+      ...more,
+      middleware: [sessions, authenticate(sessionUser(findUser), asked)],
+      parts: part,
+      routes: routes(),
+    },
+    server,
+  );
   live.server.express.get("/page", sessions.express, (request, response) => {
     const data = request.session as unknown as Partial<Values>;
     data.visits = (data.visits ?? 0) + 1;
@@ -404,6 +412,33 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
   );
 });
 
+test("a ticket is good for a minute, and no longer than its session; its cookie is as secure as its way", async () => {
+  const live = await node({}, {}, {}, { trustedProxies: 1 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const { cookie } = browser;
+  const log = async (): Promise<{ ticket: string; socket: Socket }> => {
+    const socket = await browser.open("/shop");
+    return { socket, ...((await socket.emitWithAck("login", "ann")) as { ticket: string }) };
+  };
+  const adopt = (ticket: string) =>
+    fetch(`${live.url}/session`, {
+      method: "POST",
+      headers: { cookie, "sluice-session": ticket, "x-forwarded-proto": "https" },
+    });
+  const [used, late, ended] = [await log(), await log(), await log()];
+  const answer = await adopt(used.ticket);
+  expect([answer.status, answer.headers.get("set-cookie")]).toEqual([
+    204,
+    expect.stringContaining("; Secure"),
+  ]);
+  await ended.socket.emitWithAck("destroy");
+  expect((await adopt(ended.ticket)).status).toBe(403);
+  const clock = jest.spyOn(Date, "now").mockReturnValue(Date.now() + 60_001);
+  atEnd(() => clock.mockRestore());
+  expect((await adopt(late.ticket)).status).toBe(403);
+});
+
 test("a stream has the session of its cookie, and ends with it", async () => {
   const live = await node();
   const browser = new Browser(live);
@@ -482,6 +517,16 @@ test("a handler gives no new id to a session of whose end its node has not heard
   expect(await store.read(renewed.at(-1) as string)).toBeUndefined();
 });
 
+test("asked again, whose session is gone is told to come back, though its node was told nothing", async () => {
+  const store = new MemorySessions();
+  const live = await node({ store }, {}, { recheckMs: 10 });
+  const browser = new Browser(live);
+  const { id } = (await (await browser.fetch("/login/ann")).json()) as { id: string };
+  const close = heard(await browser.open("/members"), "sluice.close");
+  await store.remove(id);
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
 test("who has no session and ends it all the same fills no store", async () => {
   const store = new MemorySessions();
   const live = await node({ store });
@@ -500,6 +545,10 @@ redisTest("a store says whether it has removed something, and notes nothing else
     await store.write("a", "{}", 60_000);
     expect(await store.read("a")).toBe("{}");
     expect([await store.remove("a"), await store.remove("a")]).toEqual([true, false]);
+    // Who only uses it shortens nothing, either.
+    await store.extend("a", 1);
+    await store.write("b", "{}", 5);
+    while ((await store.read("b")) !== undefined);
     await store.write("a", "{}", 60_000);
     expect(await store.read("a")).toBeUndefined();
   }
