@@ -1,4 +1,5 @@
 /** Sessions that Express and connections share, in memory and in Redis, on one node and on two. */
+import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { RedisStore } from "connect-redis";
 import { createClient } from "redis";
@@ -16,6 +17,7 @@ import {
 import {
   type AuthenticateOptions,
   authenticate,
+  type ExpressSessionStore,
   login,
   logout,
   MemorySessions,
@@ -29,6 +31,7 @@ import {
 import { RedisBackplane } from "sluice/redis";
 import type { ServerOptions } from "sluice/server";
 import type { Socket } from "socket.io-client";
+import { signatureOf } from "../../src/middleware/signatures.ts";
 import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { Browser, SECRET } from "./browser.ts";
@@ -100,6 +103,8 @@ class Shop extends Consumer {
           renewed.push(own.id);
         }
         return "renewed";
+      case "id":
+        return own.id;
       case "destroy":
         await own.destroy();
         return "destroyed";
@@ -239,9 +244,10 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
     const written = slow.emitWithAck("slow", { from: "slow", slow: 1 });
     await begun;
     expect(await quick.emitWithAck("set", { from: "quick", quick: 1 })).toBe("set");
+    expect(await quick.emitWithAck("visit")).toBe(2);
     open();
     expect(await written).toBe("set");
-    expect(await quick.emitWithAck("show")).toMatchObject({ visits: 1, from: "slow", slow: 1, quick: 1 });
+    expect(await quick.emitWithAck("show")).toMatchObject({ visits: 2, from: "slow", slow: 1, quick: 1 });
   });
 
   formTest(
@@ -398,8 +404,13 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
       const stranger = new Browser(one);
       expect((await stranger.fetch("/session", { method: "POST", headers })).status).toBe(403);
       const forged = { "sluice-session": `${ticket.slice(0, -1)}${ticket.endsWith("A") ? "B" : "A"}` };
-      const back = { headers: { cookie: planted, ...forged }, method: "POST" };
-      expect((await fetch(`${one.url}/session`, back)).status).toBe(403);
+      const body = ticket.slice(0, ticket.lastIndexOf("."));
+      // Whatever else was signed by the same secret is no ticket.
+      const other = createHmac("sha256", SECRET).update(body).digest("base64url");
+      for (const shown of [forged, { "sluice-session": `${body}.${other}` }]) {
+        const back = { headers: { cookie: planted, ...shown }, method: "POST" };
+        expect((await fetch(`${one.url}/session`, back)).status).toBe(403);
+      }
       const own = await fetch(`${one.url}/session`, {
         method: "POST",
         headers: { cookie: planted, ...headers },
@@ -527,6 +538,28 @@ test("asked again, whose session is gone is told to come back, though its node w
   expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
 });
 
+test("an id that was never given, or has ended, is nobody's again", async () => {
+  const live = await node();
+  const cookie = `connect.sid=${encodeURIComponent(`s:planted.${signatureOf("planted", SECRET)}`)}`;
+  const socket = await connected(live.client("/shop", { extraHeaders: { cookie } }));
+  const id = await socket.emitWithAck("id");
+  expect(id).toHaveLength(32);
+  expect(id).not.toBe("planted");
+});
+
+test("a new id takes nothing along that it is not told to; and a session has a bound", async () => {
+  const live = await node({ maxBytes: 1_000 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  expect(await socket.emitWithAck("set", { long: "x".repeat(1_000) })).toMatchObject({
+    error: { code: "message_too_large" },
+  });
+  expect(await socket.emitWithAck("show")).toEqual({ visits: 1 });
+  await socket.emitWithAck("regenerate");
+  expect(await socket.emitWithAck("show")).toEqual({});
+});
+
 test("who has no session and ends it all the same fills no store", async () => {
   const store = new MemorySessions();
   const live = await node({ store });
@@ -602,6 +635,37 @@ redisTest("a store of express-session, connect-redis here, works as well", async
   const told = heard(socket, "sluice.close");
   await browser.fetch("/logout");
   expect(await told).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
+test("a session in such a store lives on while a connection uses it", async () => {
+  const kept = new Map<string, string>();
+  const touched: number[] = [];
+  const store = {
+    get: (id, callback) => callback(null, JSON.parse(kept.get(id) ?? "null") as never),
+    set: (id, data, callback) => {
+      kept.set(id, JSON.stringify(data));
+      callback?.();
+    },
+    destroy: (id, callback) => {
+      kept.delete(id);
+      callback?.();
+    },
+    touch: (_id, data: { readonly cookie: { readonly expires: Date } }, callback) => {
+      touched.push(data.cookie.expires.getTime());
+      callback?.();
+    },
+    // What express-session asks of each besides.
+    on: () => {},
+  } satisfies ExpressSessionStore & { on(): void };
+  const lifeMs = 1_000;
+  const live = await node({ store: store as ExpressSessionStore, cookie: { maxAge: lifeMs } });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const [text = ""] = kept.values();
+  const { cookie } = JSON.parse(text) as { readonly cookie: { readonly expires: string } };
+  const socket = await browser.open("/shop");
+  while (touched.length === 0) await socket.emitWithAck("show");
+  expect(touched[0]).toBeGreaterThan(Date.parse(cookie.expires));
 });
 
 redisTest("without Redis a hook is refused with what is worth another try", async () => {
