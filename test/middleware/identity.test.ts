@@ -29,7 +29,7 @@ import {
 } from "sluice/middleware";
 import { TestClient, type TestClientOptions } from "sluice/testing";
 import { signatureOf } from "../../src/middleware/signatures.ts";
-import { atEnd, connected, heard, serve, until } from "../server/live-server.ts";
+import { atEnd, connected, gate, heard, serve, until } from "../server/live-server.ts";
 import { SECRET } from "./browser.ts";
 
 interface User {
@@ -144,6 +144,13 @@ test("on every channel layer a user's connections end, and a layer's own policie
   for (const client of [room, archive]) await expect(client).toBeClosedWith(4401, "out");
 });
 
+test("only a plain yes lets anybody join", async () => {
+  for (const answer of ["yes", 1, {}, undefined, Promise.resolve("yes")]) {
+    const app = made({ groups: { "chat.*": { mayJoin: () => answer as boolean } } });
+    expect(await entry(app, { auth: { join: ["chat.a"] } })).toMatchObject({ accepted: false, code: 4403 });
+  }
+});
+
 test("mayJoin must be a function", () => {
   const groups = { "chat.*": { mayJoin: "everybody" as never } };
   expect(() => made({ groups })).toThrow(/groups\["chat.\*"\].mayJoin must be a function/);
@@ -256,6 +263,27 @@ test("nobody is nobody, whether undefined or null", async () => {
   const none: Middleware = (_scope, next) => next({ user: null });
   const app = made({ middleware: [none, requireUser()] });
   expect(await entry(app)).toEqual({ accepted: false, code: 4401, reason: "log in first" });
+});
+
+test("credentials are looked at one after the other", async () => {
+  const { passed, open } = gate();
+  const looking = gate();
+  const byKey = authenticate(async ({ auth }: Scope) => {
+    if (auth.key === "slow") {
+      looking.open();
+      await passed;
+    }
+    return { id: "ann" };
+  });
+  const client = await enter(made({ middleware: [byKey] }), { key: "old" });
+  const slow = client.emit("sluice.auth", { key: "slow" });
+  await looking.passed;
+  expect(await client.emit("sluice.auth", { key: "next" })).toMatchObject({
+    error: { code: "rate_limited" },
+  });
+  open();
+  expect(await slow).toEqual({});
+  expect(await client.emit("sluice.auth", { key: "next" })).toEqual({});
 });
 
 test("credentials that could not be looked at change nothing: the old ones still count", async () => {

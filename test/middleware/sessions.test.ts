@@ -140,6 +140,14 @@ function routes(): ApplicationOptions["routes"] {
       await login(scope, { id: scope.params.id });
       response.json(sessionOf(scope as never).data);
     }),
+    http("/new", async (_request, response) => {
+      const own = sessionOf(scopeOf(response.locals) as never);
+      const seen = [own.isNew];
+      own.data.visits = 1;
+      seen.push(own.isNew);
+      await own.save();
+      response.json([...seen, own.isNew]);
+    }),
     http("/renew", async (_request, response) => {
       const own = sessionOf(scopeOf(response.locals) as never);
       began();
@@ -536,6 +544,12 @@ test("asked again, whose session is gone is told to come back, though its node w
   const close = heard(await browser.open("/members"), "sluice.close");
   await store.remove(id);
   expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
+test("a session of a request is new until it is saved, whatever is in it", async () => {
+  const browser = new Browser(await node());
+  expect(await (await browser.fetch("/new")).json()).toEqual([true, true, false]);
+  expect(await (await browser.fetch("/new")).json()).toEqual([false, false, false]);
 });
 
 test("an id that was never given, or has ended, is nobody's again", async () => {

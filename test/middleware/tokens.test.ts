@@ -409,6 +409,7 @@ test("a token for longer than a timer can count lasts as long as it says", async
   await client.emit("sluice.auth", { token: await token({ endsInS: 60 }) });
   await jest.advanceTimersByTimeAsync(2 ** 31);
   expect(await client.emit("who")).toEqual(["ann", null]);
+  expect(client.received).toEqual([]);
   await jest.advanceTimersByTimeAsync(4_000_000_000 - 2 ** 31);
   expect(await client.closed()).toEqual({ code: 4510, reason: "the token has expired" });
   jest.useRealTimers();
