@@ -702,6 +702,11 @@ test("a store in memory forgets what has ended, and the oldest beyond its bound"
   expect(store.size).toBe(3);
   expect(await store.read("d")).toBe("{}");
   expect(await store.read("a")).toBeUndefined();
+  // Whose time is up goes first.
+  await store.write("short", "{}", 0);
+  expect(await store.read("c")).toBe("{}");
+  await store.write("e", "{}", 60_000);
+  expect(await Promise.all(["c", "d", "e"].map((id) => store.read(id)))).toEqual(["{}", "{}", "{}"]);
   await store.remove("d");
   await store.write("d", "{}", 60_000);
   expect(await store.swap("d", "{}", "{}", 60_000)).toBe(false);
