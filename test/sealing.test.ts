@@ -76,6 +76,10 @@ test("never twice the same, but by sealSame, whoever does it", () => {
   expect(one.sealSame("text", PLACE)).toBe(new Sealer([OLD]).sealSame("text", PLACE));
   expect(one.sealSame("text", PLACE)).not.toBe(one.sealSame("text.", PLACE));
   expect(one.sealSame("text", PLACE)).not.toBe(one.sealSame("text", [...PLACE, "x"]));
+  // Two that share a nonce would give away the key of their tags.
+  const nonceOf = (place: readonly string[]) =>
+    Buffer.from(one.sealSame("text", place).slice(2), "base64").subarray(4, 16).toString("hex");
+  expect(nonceOf(PLACE)).not.toBe(nonceOf([...PLACE, "x"]));
 });
 
 test("texts of more processes than are remembered are opened all the same", () => {

@@ -152,7 +152,6 @@ class TokenRules {
       issuer: [issuer].flat(),
       algorithms: [...algorithms],
       clockTolerance: clockToleranceMs / 1_000,
-      requiredClaims: ["sub", "exp"],
     };
   }
 

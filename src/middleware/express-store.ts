@@ -72,11 +72,14 @@ export class ForeignStore implements SessionStore {
     return true;
   }
 
-  async extend(id: string): Promise<void> {
+  async extend(id: string, ttlMs: number): Promise<void> {
     const text = await this.read(id);
     if (text === undefined || this.#store.touch === undefined) return;
+    const session = JSON.parse(text) as SessionData;
+    // By which stores know for how long.
+    if (session.cookie.expires) session.cookie.expires = new Date(Date.now() + ttlMs);
     await new Promise<void>((resolve) => {
-      this.#store.touch?.(id, JSON.parse(text) as SessionData, () => resolve());
+      this.#store.touch?.(id, session, () => resolve());
     });
   }
 

@@ -39,6 +39,8 @@ interface Entry {
 export class MemorySessions implements SessionStore {
   readonly #entries = new Map<string, Entry>();
   readonly #maxSessions: number;
+  /** Writes beyond the bound since the last look for those whose time is up. */
+  #unswept = 0;
 
   constructor({ maxSessions = 100_000 }: MemorySessionsOptions = {}) {
     this.#maxSessions = maxSessions;
@@ -82,13 +84,21 @@ export class MemorySessions implements SessionStore {
     return undefined;
   }
 
+  /** Not at each write: whoever writes many would have all looked through as often. */
+  #sweep(): void {
+    this.#unswept += 1;
+    if (this.#unswept < this.#maxSessions / 100) return;
+    this.#unswept = 0;
+    const now = Date.now();
+    for (const [id, { endsAt }] of this.#entries) if (endsAt <= now) this.#entries.delete(id);
+  }
+
   /** The oldest come first, so whoever is dropped was not written for the longest. */
   #put(id: string, text: string | undefined, ttlMs: number): void {
     this.#entries.delete(id);
     this.#entries.set(id, { text, endsAt: Date.now() + ttlMs });
     if (this.#entries.size <= this.#maxSessions) return;
-    const now = Date.now();
-    for (const [key, { endsAt }] of this.#entries) if (endsAt <= now) this.#entries.delete(key);
+    this.#sweep();
     for (const key of this.#entries.keys()) {
       if (this.#entries.size <= this.#maxSessions) break;
       this.#entries.delete(key);

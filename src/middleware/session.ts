@@ -208,9 +208,13 @@ async function requestSession(
       return checked() as unknown as Record<string, unknown>;
     },
     get isNew() {
-      return Object.keys(checked()).every((key) => key === "cookie");
+      checked();
+      return !isStored;
     },
-    save: () => done((callback) => checked().save(callback)),
+    async save() {
+      await done((callback) => checked().save(callback));
+      isStored = true;
+    },
     reload: () => done((callback) => checked().reload(callback)),
     async regenerate({ keepData = false } = {}) {
       const id = request.sessionID;

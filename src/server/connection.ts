@@ -64,6 +64,8 @@ export class Connection {
   #buffer: unknown;
   /** What leaves at the end of this turn; everything else that is sent makes it leave first. */
   #outgoing: Sequence | undefined;
+  /** Questions that the client may still answer. */
+  #unanswered = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #pollTimer: NodeJS.Timeout | undefined;
   readonly #forgetAge: () => void;
@@ -132,6 +134,17 @@ export class Connection {
     if (this.events.take()) return true;
     if (this.events.refusals > this.#owner.limits.floodEvents) this.close(FLOOD);
     return false;
+  }
+
+  /** The client was asked something. */
+  asked(): void {
+    this.#unanswered += 1;
+  }
+
+  /** It has answered; an answer to nothing counts as an event. */
+  answered(): void {
+    if (this.#unanswered > 0) this.#unanswered -= 1;
+    else this.takeEvent();
   }
 
   /** Ends all routes for that reason, and the transport after what they say last. */

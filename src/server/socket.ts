@@ -86,6 +86,7 @@ class SocketLink implements ClientLink<SocketFrame> {
     }
     return new Promise((resolve, reject) => {
       asks.add(reject);
+      this.#connection.asked();
       this.#socket.timeout(timeoutMs).emit(event, payload, (error: Error | null, answer: unknown) => {
         asks.delete(reject);
         if (error === null) resolve(answer);
@@ -281,8 +282,9 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   #listeners() {
     const carrier = this;
     return {
-      data(this: EngineSocket): void {
+      data(this: EngineSocket, packet: unknown): void {
         carrier.#speaking = this;
+        if (isAcknowledgement(packet)) carrier.#connectionOf(this).answered();
       },
       packetCreate(this: EngineSocket, packet: Packet): void {
         carrier.#connectionOf(this).created(packet);
@@ -298,6 +300,11 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       },
     };
   }
+}
+
+/** Of Socket.IO, plain or with attachments. */
+function isAcknowledgement(packet: unknown): boolean {
+  return typeof packet === "string" && (packet.startsWith("3") || packet.startsWith("6"));
 }
 
 /** What is kept with a socket. */

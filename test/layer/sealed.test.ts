@@ -5,7 +5,7 @@ import { MemoryPresence, MemoryPresenceHub } from "sluice/presence";
 import { backplaneExam, historyExam, presenceExam } from "sluice/testing";
 import { createFacts, type UnopenedFact } from "../../src/facts.ts";
 import { SealedBackplane } from "../../src/layer/sealed-backplane.ts";
-import { SealedHistory } from "../../src/layer/sealed-history.ts";
+import { openedInfo, SealedHistory, sealedInfo } from "../../src/layer/sealed-history.ts";
 import { SealedPresence } from "../../src/layer/sealed-presence.ts";
 import { Seal, Sealer } from "../../src/sealing.ts";
 import { KEYS } from "../some-keys.ts";
@@ -19,6 +19,19 @@ facts.unopened.connect((fact) => void unopened.push(fact));
 function seal(carrier: UnopenedFact["carrier"], keys: readonly string[] = KEYS): Seal {
   return new Seal(new Sealer(keys), facts, carrier, "exam");
 }
+
+test("what is known of a user opens for that user in that group, and for nobody else", () => {
+  const presence = seal("presence");
+  const sealed = sealedInfo(presence, "room", "ann", '{"role":"admin"}');
+  expect(openedInfo(presence, "room", "ann", sealed)).toBe('{"role":"admin"}');
+  for (const [group, user] of [
+    ["room", "bob"],
+    ["hall", "ann"],
+  ] as const) {
+    expect(openedInfo(presence, group, user, sealed)).toBe("");
+  }
+  expect(unopened.splice(0).map(({ reason }) => reason)).toEqual(["altered", "altered"]);
+});
 
 describe("an encrypted backplane", () => {
   const make = () => {

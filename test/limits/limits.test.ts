@@ -222,6 +222,10 @@ describe("new connections", () => {
     const flood = await Promise.all(Array.from({ length: 50 }, () => from("192.0.2.1")));
     expect(flood.filter((status) => status === 200).length).toBeLessThanOrEqual(6);
     expect(await from("192.0.2.2")).toBe(200);
+    // Whoever has one address of IPv6 has a whole network of them.
+    const hosts = Array.from({ length: 50 }, (_, i) => from(`2001:db8::${i + 1}`));
+    const taken = (await Promise.all(hosts)).filter((status) => status === 200);
+    expect(taken.length).toBeLessThanOrEqual(6);
   });
 });
 

@@ -13,6 +13,7 @@ import {
   mark,
   peer,
   peerNow,
+  RateLimited,
   route,
   type Scope,
 } from "sluice";
@@ -28,7 +29,7 @@ import {
 } from "sluice/middleware";
 import { TestClient, type TestClientOptions } from "sluice/testing";
 import { signatureOf } from "../../src/middleware/signatures.ts";
-import { atEnd, connected, heard, serve, until } from "../server/live-server.ts";
+import { atEnd, connected, gate, heard, serve, until } from "../server/live-server.ts";
 import { SECRET } from "./browser.ts";
 
 interface User {
@@ -143,6 +144,13 @@ test("on every channel layer a user's connections end, and a layer's own policie
   for (const client of [room, archive]) await expect(client).toBeClosedWith(4401, "out");
 });
 
+test("only a plain yes lets anybody join", async () => {
+  for (const answer of ["yes", 1, {}, undefined, Promise.resolve("yes")]) {
+    const app = made({ groups: { "chat.*": { mayJoin: () => answer as boolean } } });
+    expect(await entry(app, { auth: { join: ["chat.a"] } })).toMatchObject({ accepted: false, code: 4403 });
+  }
+});
+
 test("mayJoin must be a function", () => {
   const groups = { "chat.*": { mayJoin: "everybody" as never } };
   expect(() => made({ groups })).toThrow(/groups\["chat.\*"\].mayJoin must be a function/);
@@ -251,6 +259,52 @@ test("while nobody can say who it is, whoever is in stays in", async () => {
   expect(await client.emit("who")).toEqual({ id: "ann" });
 });
 
+test("nobody is nobody, whether undefined or null", async () => {
+  const none: Middleware = (_scope, next) => next({ user: null });
+  const app = made({ middleware: [none, requireUser()] });
+  expect(await entry(app)).toEqual({ accepted: false, code: 4401, reason: "log in first" });
+});
+
+test("credentials are looked at one after the other", async () => {
+  const { passed, open } = gate();
+  const looking = gate();
+  const byKey = authenticate(async ({ auth }: Scope) => {
+    if (auth.key === "slow") {
+      looking.open();
+      await passed;
+    }
+    return { id: "ann" };
+  });
+  const client = await enter(made({ middleware: [byKey] }), { key: "old" });
+  const slow = client.emit("sluice.auth", { key: "slow" });
+  await looking.passed;
+  expect(await client.emit("sluice.auth", { key: "next" })).toMatchObject({
+    error: { code: "rate_limited" },
+  });
+  open();
+  expect(await slow).toEqual({});
+  expect(await client.emit("sluice.auth", { key: "next" })).toEqual({});
+});
+
+test("credentials that could not be looked at change nothing: the old ones still count", async () => {
+  let asked = 0;
+  const byKey = authenticate(
+    ({ auth }: Scope) => {
+      asked += 1;
+      if (auth.key === "slow") throw new RateLimited("too many logins");
+      return auth.key === "old" ? { id: "ann" } : undefined;
+    },
+    { recheckMs: 10 },
+  );
+  const client = await enter(made({ middleware: [byKey] }), { key: "old" });
+  expect(await client.emit("sluice.auth", { key: "slow" })).toMatchObject({
+    error: { code: "rate_limited" },
+  });
+  const before = asked;
+  await until(() => asked > before + 2, "it is asked again");
+  expect(await client.emit("who")).toEqual({ id: "ann" });
+});
+
 test("other credentials of the same user are taken in band, and asked with from then on", async () => {
   const keys = new Map([
     ["old", { id: "ann" }],
@@ -336,6 +390,7 @@ test("only what this application has signed is a signed cookie", async () => {
     foreign: signed("a.b", "a secret of somebody else who is evil"),
     changed: signed("a.b").replace("a.b", "a.c"),
     short: signed("a.b").slice(0, -3),
+    prefix: signed("a.b").replace("s%3A", "x%3A"),
     __proto__: signed("x"),
   };
   const cookie = Object.entries(jar)

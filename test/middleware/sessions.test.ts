@@ -1,5 +1,6 @@
 /** Sessions that Express and connections share, in memory and in Redis, on one node and on two. */
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { createHmac } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { RedisStore } from "connect-redis";
 import { createClient } from "redis";
 import {
@@ -14,7 +15,9 @@ import {
   sse,
 } from "sluice";
 import {
+  type AuthenticateOptions,
   authenticate,
+  type ExpressSessionStore,
   login,
   logout,
   MemorySessions,
@@ -26,6 +29,9 @@ import {
   sessionUser,
 } from "sluice/middleware";
 import { RedisBackplane } from "sluice/redis";
+import type { ServerOptions } from "sluice/server";
+import type { Socket } from "socket.io-client";
+import { signatureOf } from "../../src/middleware/signatures.ts";
 import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { Browser, SECRET } from "./browser.ts";
@@ -97,6 +103,8 @@ class Shop extends Consumer {
           renewed.push(own.id);
         }
         return "renewed";
+      case "id":
+        return own.id;
       case "destroy":
         await own.destroy();
         return "destroyed";
@@ -132,6 +140,14 @@ function routes(): ApplicationOptions["routes"] {
       await login(scope, { id: scope.params.id });
       response.json(sessionOf(scope as never).data);
     }),
+    http("/new", async (_request, response) => {
+      const own = sessionOf(scopeOf(response.locals) as never);
+      const seen = [own.isNew];
+      own.data.visits = 1;
+      seen.push(own.isNew);
+      await own.save();
+      response.json([...seen, own.isNew]);
+    }),
     http("/renew", async (_request, response) => {
       const own = sessionOf(scopeOf(response.locals) as never);
       began();
@@ -151,15 +167,20 @@ function routes(): ApplicationOptions["routes"] {
 async function node(
   given: Partial<SessionOptions> = {},
   more: Partial<ApplicationOptions> = {},
+  asked: AuthenticateOptions = {},
+  server: ServerOptions = {},
 ): Promise<Live> {
   const sessions = session<Values>({ secret: SECRET, ...given });
   const part = given.store instanceof RedisSessions ? [given.store as ApplicationPart] : [];
-  const live = await serve({
-    ...more,
-    middleware: [sessions, authenticate(sessionUser(findUser))],
-    parts: part,
-    routes: routes(),
-  });
+  const live = await serve(
+    {
+      ...more,
+      middleware: [sessions, authenticate(sessionUser(findUser), asked)],
+      parts: part,
+      routes: routes(),
+    },
+    server,
+  );
   live.server.express.get("/page", sessions.express, (request, response) => {
     const data = request.session as unknown as Partial<Values>;
     data.visits = (data.visits ?? 0) + 1;
@@ -231,9 +252,10 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
     const written = slow.emitWithAck("slow", { from: "slow", slow: 1 });
     await begun;
     expect(await quick.emitWithAck("set", { from: "quick", quick: 1 })).toBe("set");
+    expect(await quick.emitWithAck("visit")).toBe(2);
     open();
     expect(await written).toBe("set");
-    expect(await quick.emitWithAck("show")).toMatchObject({ visits: 1, from: "slow", slow: 1, quick: 1 });
+    expect(await quick.emitWithAck("show")).toMatchObject({ visits: 2, from: "slow", slow: 1, quick: 1 });
   });
 
   formTest(
@@ -390,8 +412,13 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
       const stranger = new Browser(one);
       expect((await stranger.fetch("/session", { method: "POST", headers })).status).toBe(403);
       const forged = { "sluice-session": `${ticket.slice(0, -1)}${ticket.endsWith("A") ? "B" : "A"}` };
-      const back = { headers: { cookie: planted, ...forged }, method: "POST" };
-      expect((await fetch(`${one.url}/session`, back)).status).toBe(403);
+      const body = ticket.slice(0, ticket.lastIndexOf("."));
+      // Whatever else was signed by the same secret is no ticket.
+      const other = createHmac("sha256", SECRET).update(body).digest("base64url");
+      for (const shown of [forged, { "sluice-session": `${body}.${other}` }]) {
+        const back = { headers: { cookie: planted, ...shown }, method: "POST" };
+        expect((await fetch(`${one.url}/session`, back)).status).toBe(403);
+      }
       const own = await fetch(`${one.url}/session`, {
         method: "POST",
         headers: { cookie: planted, ...headers },
@@ -402,6 +429,33 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
       expect(await who.json()).toEqual({ id: "ann" });
     },
   );
+});
+
+test("a ticket is good for a minute, and no longer than its session; its cookie is as secure as its way", async () => {
+  const live = await node({}, {}, {}, { trustedProxies: 1 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const { cookie } = browser;
+  const log = async (): Promise<{ ticket: string; socket: Socket }> => {
+    const socket = await browser.open("/shop");
+    return { socket, ...((await socket.emitWithAck("login", "ann")) as { ticket: string }) };
+  };
+  const adopt = (ticket: string) =>
+    fetch(`${live.url}/session`, {
+      method: "POST",
+      headers: { cookie, "sluice-session": ticket, "x-forwarded-proto": "https" },
+    });
+  const [used, late, ended] = [await log(), await log(), await log()];
+  const answer = await adopt(used.ticket);
+  expect([answer.status, answer.headers.get("set-cookie")]).toEqual([
+    204,
+    expect.stringContaining("; Secure"),
+  ]);
+  await ended.socket.emitWithAck("destroy");
+  expect((await adopt(ended.ticket)).status).toBe(403);
+  const clock = jest.spyOn(Date, "now").mockReturnValue(Date.now() + 60_001);
+  atEnd(() => clock.mockRestore());
+  expect((await adopt(late.ticket)).status).toBe(403);
 });
 
 test("a stream has the session of its cookie, and ends with it", async () => {
@@ -482,6 +536,44 @@ test("a handler gives no new id to a session of whose end its node has not heard
   expect(await store.read(renewed.at(-1) as string)).toBeUndefined();
 });
 
+test("asked again, whose session is gone is told to come back, though its node was told nothing", async () => {
+  const store = new MemorySessions();
+  const live = await node({ store }, {}, { recheckMs: 10 });
+  const browser = new Browser(live);
+  const { id } = (await (await browser.fetch("/login/ann")).json()) as { id: string };
+  const close = heard(await browser.open("/members"), "sluice.close");
+  await store.remove(id);
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
+test("a session of a request is new until it is saved, whatever is in it", async () => {
+  const browser = new Browser(await node());
+  expect(await (await browser.fetch("/new")).json()).toEqual([true, true, false]);
+  expect(await (await browser.fetch("/new")).json()).toEqual([false, false, false]);
+});
+
+test("an id that was never given, or has ended, is nobody's again", async () => {
+  const live = await node();
+  const cookie = `connect.sid=${encodeURIComponent(`s:planted.${signatureOf("planted", SECRET)}`)}`;
+  const socket = await connected(live.client("/shop", { extraHeaders: { cookie } }));
+  const id = await socket.emitWithAck("id");
+  expect(id).toHaveLength(32);
+  expect(id).not.toBe("planted");
+});
+
+test("a new id takes nothing along that it is not told to; and a session has a bound", async () => {
+  const live = await node({ maxBytes: 1_000 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  expect(await socket.emitWithAck("set", { long: "x".repeat(1_000) })).toMatchObject({
+    error: { code: "message_too_large" },
+  });
+  expect(await socket.emitWithAck("show")).toEqual({ visits: 1 });
+  await socket.emitWithAck("regenerate");
+  expect(await socket.emitWithAck("show")).toEqual({});
+});
+
 test("who has no session and ends it all the same fills no store", async () => {
   const store = new MemorySessions();
   const live = await node({ store });
@@ -500,6 +592,10 @@ redisTest("a store says whether it has removed something, and notes nothing else
     await store.write("a", "{}", 60_000);
     expect(await store.read("a")).toBe("{}");
     expect([await store.remove("a"), await store.remove("a")]).toEqual([true, false]);
+    // Who only uses it shortens nothing, either.
+    await store.extend("a", 1);
+    await store.write("b", "{}", 5);
+    while ((await store.read("b")) !== undefined);
     await store.write("a", "{}", 60_000);
     expect(await store.read("a")).toBeUndefined();
   }
@@ -555,6 +651,37 @@ redisTest("a store of express-session, connect-redis here, works as well", async
   expect(await told).toEqual([{ code: 4510, reason: "the session has ended" }]);
 });
 
+test("a session in such a store lives on while a connection uses it", async () => {
+  const kept = new Map<string, string>();
+  const touched: number[] = [];
+  const store = {
+    get: (id, callback) => callback(null, JSON.parse(kept.get(id) ?? "null") as never),
+    set: (id, data, callback) => {
+      kept.set(id, JSON.stringify(data));
+      callback?.();
+    },
+    destroy: (id, callback) => {
+      kept.delete(id);
+      callback?.();
+    },
+    touch: (_id, data: { readonly cookie: { readonly expires: Date } }, callback) => {
+      touched.push(data.cookie.expires.getTime());
+      callback?.();
+    },
+    // What express-session asks of each besides.
+    on: () => {},
+  } satisfies ExpressSessionStore & { on(): void };
+  const lifeMs = 1_000;
+  const live = await node({ store: store as ExpressSessionStore, cookie: { maxAge: lifeMs } });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const [text = ""] = kept.values();
+  const { cookie } = JSON.parse(text) as { readonly cookie: { readonly expires: string } };
+  const socket = await browser.open("/shop");
+  while (touched.length === 0) await socket.emitWithAck("show");
+  expect(touched[0]).toBeGreaterThan(Date.parse(cookie.expires));
+});
+
 redisTest("without Redis a hook is refused with what is worth another try", async () => {
   const own = await RedisServer.start();
   atEnd(() => own.close());
@@ -575,6 +702,11 @@ test("a store in memory forgets what has ended, and the oldest beyond its bound"
   expect(store.size).toBe(3);
   expect(await store.read("d")).toBe("{}");
   expect(await store.read("a")).toBeUndefined();
+  // Whose time is up goes first.
+  await store.write("short", "{}", 0);
+  expect(await store.read("c")).toBe("{}");
+  await store.write("e", "{}", 60_000);
+  expect(await Promise.all(["c", "d", "e"].map((id) => store.read(id)))).toEqual(["{}", "{}", "{}"]);
   await store.remove("d");
   await store.write("d", "{}", 60_000);
   expect(await store.swap("d", "{}", "{}", 60_000)).toBe(false);

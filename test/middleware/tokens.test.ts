@@ -3,9 +3,9 @@ import { createHmac, createPublicKey, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { expect, test } from "@jest/globals";
+import { expect, jest, test } from "@jest/globals";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from "jose";
-import { Consumer, createLogger, http, logSignals, route, sse } from "sluice";
+import { Consumer, createApplication, createLogger, http, logSignals, route, sse } from "sluice";
 import { useToken } from "sluice/client";
 import {
   type BearerTokenOptions,
@@ -16,6 +16,7 @@ import {
   type TokenUser,
 } from "sluice/middleware";
 import { RedisBackplane } from "sluice/redis";
+import { TestClient } from "sluice/testing";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { SECRET } from "./browser.ts";
@@ -117,6 +118,7 @@ test("a token that is no good is refused, with the right code, and what is said 
     ["without algorithm, other letters", forged({ alg: "nOnE", typ: "JWT" }, claims, () => ""), 4401],
     ["without end", forged({ alg: "HS256" }, { ...claims, exp: undefined }, hs256(SECRET)), 4401],
     ["of nobody", forged({ alg: "HS256" }, { ...claims, sub: undefined }, hs256(SECRET)), 4401],
+    ["of an empty name", forged({ alg: "HS256" }, { ...claims, sub: "" }, hs256(SECRET)), 4401],
     ["of a number", forged({ alg: "HS256" }, { ...claims, sub: 7 }, hs256(SECRET)), 4401],
     ["with critical extras", forged({ alg: "HS256", crit: ["x"], x: 1 }, claims, hs256(SECRET)), 4401],
     [
@@ -138,6 +140,27 @@ test("a token that is no good is refused, with the right code, and what is said 
     expect(data.reason).not.toContain("eyJ");
   }
   expect(await (await enter(room, good)).emitWithAck("who")).toEqual(["ann", null]);
+});
+
+test("what is shown as a token but is none is refused, whatever a header says", async () => {
+  const room = await live();
+  const extraHeaders = { authorization: `Bearer ${await token()}` };
+  expect((await connected(room.client("/room", { extraHeaders }))).connected).toBe(true);
+  const refusal = await refusalOf(room.client("/room", { extraHeaders, auth: { token: 7 } }));
+  expect(refusal.data).toEqual({ code: 4401, reason: "a token is text" });
+});
+
+test("of several secrets all are believed, and what one of them signed and has expired may be renewed", async () => {
+  const room = await live({
+    secret: [SECRET, "another secret that is long enough too"],
+    clockToleranceMs: 0,
+  });
+  const other = new TextEncoder().encode("another secret that is long enough too");
+  const sign = (given?: Given) => builder(given).setProtectedHeader({ alg: "HS256" }).sign(other);
+  expect(await (await enter(room, await sign())).emitWithAck("who")).toEqual(["ann", null]);
+  for (const expired of [await token({ endsInS: -10 }), await sign({ endsInS: -10 })]) {
+    expect(await refused(room, expired)).toEqual({ code: 4510, reason: "the token has expired" });
+  }
 });
 
 test("clocks may be a little apart", async () => {
@@ -243,17 +266,54 @@ test("a new key of the issuer is found; any number of unknown ones cost one fetc
   expect((await enter(patient, await sign("two", {}, next.privateKey))).connected).toBe(true);
 });
 
-test("an issuer that hangs, breaks or talks nonsense lets nobody in and nobody wait; keys that are known go on", async () => {
+/** Time stands still for what measures it; returns what lets it pass. */
+function stoppedClock(): (ms: number) => void {
+  const doNotFake = ["Date", "nextTick", "queueMicrotask", "setImmediate", "clearImmediate"] as const;
+  const timers = ["setTimeout", "clearTimeout", "setInterval", "clearInterval"] as const;
+  jest.useFakeTimers({ doNotFake: [...doNotFake, ...timers] });
+  atEnd(() => jest.useRealTimers());
+  return (ms) => jest.advanceTimersByTime(ms);
+}
+
+test("an issuer that has no keys is asked once a second, however many knock", async () => {
   const { state, jwksUrl, sign } = await issuer();
+  state.answer = (response) => void response.writeHead(500).end();
+  const room = await live({ jwksUrl });
+  const pass = stoppedClock();
+  for (let i = 0; i < 5; i++) expect(await refused(room, await sign())).toMatchObject({ code: 4503 });
+  expect(state.asked).toBe(1);
+  pass(1_000);
+  for (let i = 0; i < 5; i++) expect(await refused(room, await sign())).toMatchObject({ code: 4503 });
+  expect(state.asked).toBe(2);
+});
+
+test("a key that the issuer has withdrawn is believed no longer than keys are kept", async () => {
+  const { jwksUrl, sign, keys } = await issuer();
+  const room = await live({ jwksUrl });
+  const pass = stoppedClock();
+  await enter(room, await sign());
+  const next = await generateKeyPair("RS256", { extractable: true });
+  keys.splice(0, 1, { ...(await exportJWK(next.publicKey)), kid: "two", alg: "RS256", use: "sig" });
+  pass(599_999);
+  await enter(room, await sign());
+  pass(1);
+  expect(await refused(room, await sign())).toMatchObject({ code: 4401 });
+});
+
+test("an issuer that hangs, breaks or talks nonsense lets nobody in and nobody wait; keys that are known go on", async () => {
+  const { state, jwksUrl, sign, keys } = await issuer();
   const good = state.answer;
   const answers: ((response: ServerResponse) => void)[] = [
     () => {},
     (response) => void response.destroy(),
     (response) => void response.writeHead(500).end(),
-    (response) => void response.writeHead(302, { location: jwksUrl }).end(),
+    (response) => {
+      if (response.req.url !== "/jwks") return good(response);
+      response.writeHead(302, { location: "/elsewhere" }).end();
+    },
     (response) => void response.end("{"),
     (response) => void response.end(JSON.stringify({ keys: "none" })),
-    (response) => void response.end(" ".repeat(2_000_000)),
+    (response) => void response.end(JSON.stringify({ filler: "x".repeat(2_000_000), keys })),
   ];
   for (const answer of answers) {
     const room = await live({ jwksUrl, jwks: { timeoutMs: 100 } });
@@ -306,6 +366,54 @@ test("a new token goes on in the same connection, with what it says; nobody else
     error: { code: "connection_denied" },
   });
   expect(await close).toEqual([{ code: 4403, reason: "this token is somebody else's" }]);
+});
+
+test("a user of another issuer is somebody else, though by the same name", async () => {
+  const room = await live({ issuer: [RULES.issuer, "https://other.example"] });
+  const socket = await enter(room, await token());
+  const close = heard(socket, "sluice.close");
+  const other = await token({ iss: "https://other.example" });
+  expect(await socket.emitWithAck("sluice.auth", { token: other })).toMatchObject({
+    error: { code: "connection_denied" },
+  });
+  expect(await close).toEqual([{ code: 4403, reason: "this token is somebody else's" }]);
+});
+
+test("what is asked again is about the token shown last, for as long as the longest counts", async () => {
+  const asked: unknown[] = [];
+  const isRevoked = ({ jti }: { readonly jti?: string }) => {
+    asked.push(jti);
+    return false;
+  };
+  const room = await live({ recheckMs: 10, isRevoked });
+  const socket = await enter(room, await token({ jti: "first" }));
+  const shorter = { token: await token({ jti: "second", endsInS: 60 }) };
+  const { expiresInMs } = await socket.emitWithAck("sluice.auth", shorter);
+  expect(expiresInMs).toBeGreaterThan(500_000);
+  const before = asked.length;
+  await until(() => asked.length > before + 2, "it is asked again");
+  expect(asked.slice(-2)).toEqual(["second", "second"]);
+});
+
+test("a token for longer than a timer can count lasts as long as it says", async () => {
+  const app = createApplication({
+    middleware: [bearerToken({ ...RULES, secret: SECRET, clockToleranceMs: 0 })],
+    routes: [route("/room", Room)],
+  });
+  const shown = await token({ endsInS: 4_000_000 });
+  jest.useFakeTimers({ doNotFake: ["nextTick", "queueMicrotask", "setImmediate"] });
+  atEnd(() => jest.useRealTimers());
+  const client = new TestClient(app, "/room", { auth: { token: shown } });
+  expect(await client.connect()).toEqual({ accepted: true });
+  // One that ends sooner takes nothing away.
+  await client.emit("sluice.auth", { token: await token({ endsInS: 60 }) });
+  await jest.advanceTimersByTimeAsync(2 ** 31);
+  expect(await client.emit("who")).toEqual(["ann", null]);
+  expect(client.received).toEqual([]);
+  await jest.advanceTimersByTimeAsync(4_000_000_000 - 2 ** 31);
+  expect(await client.closed()).toEqual({ code: 4510, reason: "the token has expired" });
+  jest.useRealTimers();
+  await app.stop();
 });
 
 test("where nobody takes new credentials they are refused", async () => {
@@ -429,6 +537,14 @@ test("a good token of a user who is nobody any more, or somebody else, ends the 
   const close = heard(third, "sluice.close");
   isGone = true;
   expect(await close).toEqual([{ code: 4401, reason: "log in again" }]);
+});
+
+test("a token that does not say when it was issued was issued before", async () => {
+  const revocations = new MemoryRevocations();
+  await revocations.revokeUser({ closeUser: async () => {} }, "ann");
+  const { iat: _, ...timeless } = { ...claims, iat: 0 };
+  expect(await revocations.isRevoked(timeless)).toBe(true);
+  expect(await revocations.isRevoked({ ...timeless, iat: Math.floor(Date.now() / 1_000) + 1 })).toBe(false);
 });
 
 redisTest("revoked on one node, out on all, and refused on all", async () => {

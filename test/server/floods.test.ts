@@ -68,6 +68,31 @@ test("10,000 events at once are rate_limited and then cut with 4429; others keep
   expect(flooder.connected).toBe(false);
 });
 
+test("answers that nobody asked for count as events; those to questions do not", async () => {
+  class Asking extends Echo {
+    override async receive(_event: string, times: unknown): Promise<unknown> {
+      for (let i = 0; i < Number(times); i++) await this.ask("again", i);
+      return "asked";
+    }
+  }
+  const live = await serve({
+    routes: [route("/echo", Asking)],
+    limits: { eventsPerSecond: 1, floodEvents: 2 },
+  });
+  const client = await connected(live.client("/echo"));
+  client.on("again", (_number: number, answer: () => void) => answer());
+  expect(await client.emitWithAck("ask", 20)).toBe("asked");
+  for (const packet of ["43/echo,1[]", '461-/echo,1[{"_placeholder":true,"num":0}]']) {
+    const raw = await live.raw();
+    await raw.enter("/echo");
+    for (let i = 0; i < 10; i++) {
+      raw.send(packet);
+      if (packet.startsWith("46")) raw.send(Buffer.from("x"));
+    }
+    expect(await raw.hears('42/echo,["sluice.close"')).toContain('"code":4429');
+  }
+});
+
 test("a client that stops before it is cut is heard again", async () => {
   const live = await serve({
     routes: [route("/echo", Echo)],
