@@ -26,7 +26,8 @@ import {
   sessionUser,
 } from "sluice/middleware";
 import { RedisBackplane } from "sluice/redis";
-import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
+import { type RedisPlace, redisKinds, redisSentinel } from "../redis/redis-kinds.ts";
+import { until as eventually, hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { Browser, SECRET } from "./browser.ts";
 
@@ -175,14 +176,14 @@ async function node(
   return live;
 }
 
-let redis: RedisServer;
+const places = new Map<string, RedisPlace>();
 let prefixes = 0;
 beforeAll(async () => {
-  if (hasRedis) redis = await RedisServer.start();
-});
-afterAll(() => redis?.close());
+  if (!hasRedis) return;
+  for (const [kind, start] of redisKinds) places.set(kind, await start());
+}, 60_000);
+afterAll(() => Promise.all([...places.values()].map((place) => place.close())));
 
-const redisSessions = (prefix: string) => new RedisSessions({ url: redis.url, prefix });
 const prefixed = () => `test-${++prefixes}`;
 
 type Make = () => Promise<[Live, Live]>;
@@ -195,16 +196,15 @@ const forms: [string, typeof test, Make][] = [
       return [one, one];
     },
   ],
-  [
-    "in Redis, on two nodes",
+  ...redisKinds.map(([kind]): [string, typeof test, Make] => [
+    `${kind}, on two nodes`,
     redisTest,
     async () => {
-      const prefix = prefixed();
-      const make = () =>
-        node({ store: redisSessions(prefix) }, { backplane: new RedisBackplane({ url: redis.url, prefix }) });
+      const at = { ...places.get(kind)?.options, prefix: prefixed() };
+      const make = () => node({ store: new RedisSessions(at) }, { backplane: new RedisBackplane(at) });
       return [await make(), await make()];
     },
-  ],
+  ]),
 ];
 
 describe.each(forms)("sessions %s", (_name, formTest, make) => {
@@ -541,6 +541,7 @@ test("a cookie without signature, or with a wrong one, is no session", async () 
 });
 
 redisTest("a store of express-session, connect-redis here, works as well", async () => {
+  const [redis] = (places.get("in Redis") as RedisPlace).servers as [RedisServer];
   const client = createClient({ url: redis.url });
   await client.connect();
   atEnd(() => client.destroy());
@@ -554,6 +555,39 @@ redisTest("a store of express-session, connect-redis here, works as well", async
   await browser.fetch("/logout");
   expect(await told).toEqual([{ code: 4510, reason: "the session has ended" }]);
 });
+
+redisTest("after a failover sessions are there, and what was destroyed stays so", async () => {
+  const place = await redisSentinel();
+  atEnd(() => place.close());
+  const [master, replica] = place.servers as [RedisServer, RedisServer];
+  const store = new RedisSessions({ ...place.options, commandTimeoutMs: 300, connectTimeoutMs: 1_000 });
+  const live = await node({ store });
+  const [browser, leaver] = [new Browser(live), new Browser(live)];
+  await browser.fetch("/page");
+  await leaver.fetch("/page");
+  const { cookie } = leaver;
+  const socket = await browser.open("/shop");
+  expect(await socket.emitWithAck("visit")).toBe(2);
+  await leaver.fetch("/logout");
+  // What the replica does not have yet is lost with the master.
+  await eventually(async () => (await copied(master, place)) === 1);
+  await master.end();
+  expect(replica.pid).toBeGreaterThan(0);
+  await eventually(async () => (await socket.emitWithAck("show")).visits === 2);
+  expect(await socket.emitWithAck("visit")).toBe(3);
+  const answer = await fetch(`${live.url}/page`, { headers: { cookie } });
+  expect(await answer.json()).toEqual({ visits: 1 });
+});
+
+/** How many replicas have all that was written. */
+async function copied({ port }: RedisServer, { options: { password = "" } }: RedisPlace): Promise<unknown> {
+  const client = await createClient({ socket: { port }, password }).connect();
+  // It waits for what was written by the same connection.
+  await client.set("last", "1");
+  const count = await client.sendCommand(["WAIT", "1", "1000"]);
+  client.destroy();
+  return count;
+}
 
 redisTest("without Redis a hook is refused with what is worth another try", async () => {
   const own = await RedisServer.start();
