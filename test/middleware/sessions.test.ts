@@ -186,22 +186,23 @@ afterAll(() => Promise.all([...places.values()].map((place) => place.close())));
 
 const prefixed = () => `test-${++prefixes}`;
 
-type Make = () => Promise<[Live, Live]>;
+type Make = (given?: Partial<SessionOptions>) => Promise<[Live, Live]>;
 const forms: [string, typeof test, Make][] = [
   [
     "in memory",
     test,
-    async () => {
-      const one = await node();
+    async (given) => {
+      const one = await node(given);
       return [one, one];
     },
   ],
   ...redisKinds.map(([kind]): [string, typeof test, Make] => [
     `${kind}, on two nodes`,
     redisTest,
-    async () => {
+    async (given) => {
       const at = { ...places.get(kind)?.options, prefix: prefixed() };
-      const make = () => node({ store: new RedisSessions(at) }, { backplane: new RedisBackplane(at) });
+      const make = () =>
+        node({ ...given, store: new RedisSessions(at) }, { backplane: new RedisBackplane(at) });
       return [await make(), await make()];
     },
   ]),
@@ -402,6 +403,74 @@ describe.each(forms)("sessions %s", (_name, formTest, make) => {
       expect(await who.json()).toEqual({ id: "ann" });
     },
   );
+});
+
+describe.each(forms)("sessions %s", (_name, formTest, make) => {
+  formTest("whose time is up end all connections that have them, though these do nothing", async () => {
+    const [one, two] = await make({ ttlMs: 1_500 });
+    const browser = new Browser(one);
+    await browser.fetch("/page");
+    const tabs = [await browser.open("/shop"), await new Browser(two, browser).open("/shop")];
+    const told = tabs.map((socket) => heard(socket, "sluice.close"));
+    for (const close of told) expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+    expect(await (await browser.open("/shop")).emitWithAck("show")).toEqual({});
+  });
+});
+
+/** Sessions that end when the test says so. */
+class Lasting extends MemorySessions {
+  hasEnded = false;
+  reads = 0;
+
+  override async read(id: string): Promise<string | undefined> {
+    this.reads += 1;
+    return this.hasEnded ? undefined : super.read(id);
+  }
+
+  override write(id: string, text: string): Promise<void> {
+    return super.write(id, text, 60_000);
+  }
+
+  override async swap(...args: Parameters<MemorySessions["swap"]>): Promise<boolean> {
+    return !this.hasEnded && super.swap(...args);
+  }
+
+  /** How often it is asked while nobody does anything. */
+  async looks(count: number): Promise<void> {
+    const before = this.reads;
+    await until(() => this.reads >= before + count, "it is looked for");
+  }
+}
+
+test("a connection that does nothing stays as long as its session does", async () => {
+  const store = new Lasting();
+  const live = await node({ store, ttlMs: 500 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  await store.looks(5);
+  expect(socket.connected).toBe(true);
+  const close = heard(socket, "sluice.close");
+  store.hasEnded = true;
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
+test("a handler that runs when its session's time is up is told so, and its client as well", async () => {
+  const store = new Lasting();
+  const live = await node({ store, ttlMs: 500 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  const { begun, open } = slowly();
+  const answer = socket.emitWithAck("slow", { visits: 99 });
+  await begun;
+  store.hasEnded = true;
+  await store.looks(2);
+  expect(socket.connected).toBe(true);
+  const close = heard(socket, "sluice.close");
+  open();
+  expect(await answer).toMatchObject({ error: { code: "connection_denied" } });
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
 });
 
 test("a stream has the session of its cookie, and ends with it", async () => {
