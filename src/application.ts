@@ -10,7 +10,7 @@ import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { LimitStore } from "./layer/limit-store.ts";
 import { Seats } from "./layer/seats.ts";
 import { SharedBucket } from "./layer/shared-bucket.ts";
-import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers } from "./layers.ts";
+import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers, samePlaces } from "./layers.ts";
 import type { AddedBy, Complete } from "./marks.ts";
 import { nearest, printable } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
@@ -177,6 +177,7 @@ export class Application {
     const sealer = faults.collect(
       () => new Sealer(typeof encryptionKeys === "string" ? [encryptionKeys] : encryptionKeys),
     );
+    if (sealer?.hasKeys) faults.list.push(...samePlaces(plans));
     if (settings === undefined || router === undefined || !sealer || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;

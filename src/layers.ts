@@ -75,6 +75,28 @@ export function planLayers(
   return plans;
 }
 
+/**
+ * What is encrypted is bound to its prefix, not to the server that it lies on: with one prefix, whoever can write to
+ * both could take it from one layer to the other.
+ */
+export function samePlaces(plans: ReadonlyMap<string, Plan>): readonly string[] {
+  const taken = new Map<string, string>();
+  return [...plans].flatMap(([name, { backplane, history, presence }]) =>
+    Object.entries({ backplane, history: history?.store, presence: presence?.store }).flatMap(
+      ([what, { prefix } = {}]) => {
+        if (prefix === undefined) return [];
+        const place = `${what} ${prefix}`;
+        const other = taken.get(place);
+        taken.set(place, name);
+        if (other === undefined) return [];
+        return [
+          `the layers "${other}" and "${name}" have a ${what} with the prefix "${prefix}" each; with encryptionKeys give them different prefixes, or what is encrypted for one opens in the other`,
+        ];
+      },
+    ),
+  );
+}
+
 export function createLayers(
   plans: ReadonlyMap<string, Plan>,
   { node, facts, limits, clock, tally, ...sealing }: LayersContext,

@@ -5,10 +5,12 @@ import {
   Consumer,
   createApplication,
   MemoryBackplane,
+  MemoryHub,
   route,
 } from "sluice";
 import { TestClient, TestCluster } from "sluice/testing";
 import { troubles } from "./layer/troubles.ts";
+import { KEYS } from "./some-keys.ts";
 
 class Main extends Consumer {
   static override readonly groups = ["room"];
@@ -95,6 +97,26 @@ test.each([
   [{ layers: { archive: { groups: { "x y": {} } } } }, /x y/],
 ])("%j is refused at the start", (options, words) => {
   expect(() => createApplication({ routes, ...options } as never)).toThrow(words);
+});
+
+test("what is encrypted for one layer must not open in another, wherever their carriers are", () => {
+  class Prefixed extends MemoryBackplane {
+    readonly prefix: string;
+    constructor(prefix: string) {
+      super(new MemoryHub());
+      this.prefix = prefix;
+    }
+  }
+  const made = (prefix: string, encryptionKeys: readonly string[]) => () =>
+    createApplication({
+      routes,
+      backplane: new Prefixed("shop"),
+      layers: { archive: { backplane: new Prefixed(prefix) } },
+      encryptionKeys,
+    });
+  expect(made("shop", [KEYS[0]])).toThrow(/"archive" and "default" .* prefix "shop".*different prefixes/);
+  made("shop", [])();
+  made("shop-archive", [KEYS[0]])();
 });
 
 test("two layers cannot stand on the same backplane", () => {

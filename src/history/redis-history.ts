@@ -1,16 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import {
-  type Appended,
-  type AppendOptions,
-  ConfigurationError,
-  Faults,
-  type Given,
-  type HistoryStore,
-  type LogEntry,
-  type LogSlice,
-  type Position,
-  resolveOptions,
-} from "../index.ts";
+import type { Appended, AppendOptions, Given, HistoryStore, LogEntry, LogSlice, Position } from "../index.ts";
 import {
   APPEND_COMMANDS,
   APPEND_FUNCTION,
@@ -21,6 +10,7 @@ import {
   RedisLogs,
   type RedisOptions,
   RedisScript,
+  readOptions,
 } from "../redis/index.ts";
 import {
   type LogKeys,
@@ -108,9 +98,13 @@ export class RedisHistory implements HistoryStore {
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(options: RedisHistoryOptions = {}) {
-    const { settings, commands } = checked(options);
+    const own = { defaults: redisHistoryDefaults, purpose: "a history" };
+    const { made, settings } = readOptions(options, own, (others, { prefix }) => {
+      const rights = { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
+      return new RedisCommands(others, {}, rights);
+    });
     this.#settings = settings;
-    this.#commands = commands;
+    this.#commands = made;
     this.#register = this.#registerAt(registerKeys(settings.prefix), settings.maxGroups);
     this.logs = new RedisLogs({
       positionTtlMs: settings.positionTtlMs,
@@ -233,27 +227,6 @@ export class RedisHistory implements HistoryStore {
 }
 
 /** Braces would make another hash tag. */
-const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
-
-function checked(options: RedisHistoryOptions): { settings: RedisHistorySettings; commands: RedisCommands } {
-  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisHistoryDefaults, name);
-  const entries = Object.entries(options);
-  const faults = new Faults();
-  const settings = faults.collect(() =>
-    resolveOptions(redisHistoryDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
-  );
-  const prefix = settings?.prefix ?? "";
-  if (settings !== undefined && !PREFIX.test(prefix)) {
-    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for a history");
-  }
-  const others = Object.fromEntries(entries.filter((entry) => !isOurs(entry)));
-  const rights = { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
-  const commands = faults.collect(() => new RedisCommands(others, {}, rights));
-  if (settings === undefined || commands === undefined || faults.list.length > 0) {
-    throw new ConfigurationError(faults.list);
-  }
-  return { settings, commands };
-}
 
 function appendedOf(group: string, answer: unknown): Appended {
   const [epoch, offset, id, at, isKnown] = isList(answer) ? answer : [];

@@ -1,14 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
+import type { Given, LimitStore, Rate, Taken } from "../index.ts";
 import {
-  ConfigurationError,
-  Faults,
-  type Given,
-  type LimitStore,
-  type Rate,
-  resolveOptions,
-  type Taken,
-} from "../index.ts";
-import { RedisCommands, type RedisCommandsSettings, type RedisOptions, RedisScript } from "../redis/index.ts";
+  RedisCommands,
+  type RedisCommandsSettings,
+  type RedisOptions,
+  RedisScript,
+  readOptions,
+} from "../redis/index.ts";
 
 export const redisLimitsDefaults = {
   /** Begins every key. Applications that share a Redis need different ones. */
@@ -79,9 +77,13 @@ export class RedisLimits implements LimitStore {
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(options: RedisLimitsOptions = {}) {
-    const { prefix, commands } = checked(options);
-    this.#prefix = prefix;
-    this.#commands = commands;
+    const own = { defaults: redisLimitsDefaults, purpose: "limits" };
+    const { made, settings } = readOptions(options, own, (others, { prefix }) => {
+      const rights = { names: `resetkeys ~${prefix}:limits:*`, commands: COMMANDS };
+      return new RedisCommands(others, {}, rights);
+    });
+    this.#prefix = settings.prefix;
+    this.#commands = made;
   }
 
   /** @throws ConfigurationError when Redis cannot be used, with what to do */
@@ -123,26 +125,6 @@ export class RedisLimits implements LimitStore {
     await this.sit(name, "rehearsal", 1, REHEARSAL_MS);
     await this.leave(name, "rehearsal");
   }
-}
-
-const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
-
-function checked(options: RedisLimitsOptions): { prefix: string; commands: RedisCommands } {
-  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisLimitsDefaults, name);
-  const entries = Object.entries(options);
-  const faults = new Faults();
-  const settings = faults.collect(() =>
-    resolveOptions(redisLimitsDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
-  );
-  const prefix = settings?.prefix ?? "";
-  if (settings !== undefined && !PREFIX.test(prefix)) {
-    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for limits");
-  }
-  const others = Object.fromEntries(entries.filter((entry) => !isOurs(entry)));
-  const rights = { names: `resetkeys ~${prefix}:limits:*`, commands: COMMANDS };
-  const commands = faults.collect(() => new RedisCommands(others, {}, rights));
-  if (commands === undefined || faults.list.length > 0) throw new ConfigurationError(faults.list);
-  return { prefix, commands };
 }
 
 function strange(): Error {

@@ -1,6 +1,6 @@
 /** Users whose tokens count no longer, although they have not expired. */
 import { type Application, type ApplicationPart, CloseCode, type Given, type PartContext } from "../index.ts";
-import { RedisCommands, type RedisCommandsSettings, type RedisOptions } from "../redis/index.ts";
+import { RedisCommands, type RedisCommandsSettings, type RedisOptions, readOptions } from "../redis/index.ts";
 import { checkDuration, revokedBefore } from "./authenticate.ts";
 import type { TokenClaims } from "./bearer-token.ts";
 
@@ -57,13 +57,17 @@ export class MemoryRevocations implements Revocations {
   };
 }
 
+export const redisRevocationsDefaults = {
+  /** Begins every key. Applications that share a Redis need different ones. */
+  prefix: "sluice",
+  keepMs: DAY_MS,
+};
+
 export interface RedisRevocationsOptions
   extends RevocationOptions,
     RedisOptions,
-    Given<RedisCommandsSettings> {
-  /** Begins every key. Default `sluice`. */
-  readonly prefix?: string;
-}
+    Given<RedisCommandsSettings>,
+    Given<Omit<typeof redisRevocationsDefaults, "keepMs">> {}
 
 /** In Redis, for all nodes. Give it to the application as one of its `parts`. With Redis down nobody comes in by token. */
 export class RedisRevocations implements Revocations, ApplicationPart {
@@ -72,12 +76,15 @@ export class RedisRevocations implements Revocations, ApplicationPart {
   readonly #prefix: string;
 
   /** @throws ConfigurationError that lists every fault of the options */
-  constructor({ prefix = "sluice", keepMs = DAY_MS, ...redis }: RedisRevocationsOptions) {
-    checkDuration("keepMs", keepMs);
-    this.#prefix = prefix;
-    this.#keepMs = keepMs;
-    const rights = { names: `resetkeys ~${prefix}.revoked.*`, commands: ["get", "set"] };
-    this.#commands = new RedisCommands(redis, {}, rights);
+  constructor(options: RedisRevocationsOptions = {}) {
+    const own = { defaults: redisRevocationsDefaults, purpose: "revocations" };
+    const { made, settings } = readOptions(options, own, (others, { prefix }) => {
+      const rights = { names: `resetkeys ~${prefix}.revoked.*`, commands: ["get", "set"] };
+      return new RedisCommands(others, {}, rights);
+    });
+    this.#prefix = settings.prefix;
+    this.#keepMs = settings.keepMs;
+    this.#commands = made;
   }
 
   /** @throws ConfigurationError when Redis cannot be used, with what to do */

@@ -1,5 +1,11 @@
 import type { ApplicationPart, Given, PartContext } from "../index.ts";
-import { RedisCommands, type RedisCommandsSettings, type RedisOptions, RedisScript } from "../redis/index.ts";
+import {
+  RedisCommands,
+  type RedisCommandsSettings,
+  type RedisOptions,
+  RedisScript,
+  readOptions,
+} from "../redis/index.ts";
 import { REMOVED_MS, type SessionStore } from "./session-store.ts";
 
 /** What was removed is known by an empty text, which no session is. */
@@ -15,10 +21,15 @@ const EXTEND = new RedisScript(`
   if redis.call('GET', KEYS[1]) == '' then return 0 end
   return redis.call('PEXPIRE', KEYS[1], ARGV[1])`);
 
-export interface RedisSessionsOptions extends RedisOptions, Given<RedisCommandsSettings> {
-  /** Begins every key. Default `sluice`. */
-  readonly prefix?: string;
-}
+export const redisSessionsDefaults = {
+  /** Begins every key. Applications that share a Redis need different ones. */
+  prefix: "sluice",
+};
+
+export interface RedisSessionsOptions
+  extends RedisOptions,
+    Given<RedisCommandsSettings>,
+    Given<typeof redisSessionsDefaults> {}
 
 /**
  * Sessions in Redis: one server, Sentinel or a cluster. Give it to the application as one of its `parts`,
@@ -35,10 +46,14 @@ export class RedisSessions implements SessionStore, ApplicationPart {
   readonly #prefix: string;
 
   /** @throws ConfigurationError that lists every fault of the options */
-  constructor({ prefix = "sluice", ...redis }: RedisSessionsOptions) {
-    this.#prefix = prefix;
-    const rights = { names: `resetkeys ~${prefix}.session.*`, commands: ["get", "set", "pexpire"] };
-    this.#commands = new RedisCommands(redis, {}, rights);
+  constructor(options: RedisSessionsOptions = {}) {
+    const own = { defaults: redisSessionsDefaults, purpose: "sessions" };
+    const { made, settings } = readOptions(options, own, (others, { prefix }) => {
+      const rights = { names: `resetkeys ~${prefix}.session.*`, commands: ["get", "set", "pexpire"] };
+      return new RedisCommands(others, {}, rights);
+    });
+    this.#prefix = settings.prefix;
+    this.#commands = made;
   }
 
   /** @throws ConfigurationError when Redis cannot be used, with what to do */

@@ -55,6 +55,10 @@ export interface SessionTerms {
 }
 
 const MAX_ROUNDS = 20;
+/** How often in its life a session is looked for that is not used. */
+const LOOKS = 10;
+const MIN_LOOK_MS = 50;
+const MAX_LOOK_MS = 24 * 3_600_000;
 export const SESSION_ENDED = "the session has ended";
 
 type Record_ = { cookie?: { originalMaxAge?: number | null; expires?: unknown } } & Record<string, unknown>;
@@ -94,6 +98,7 @@ export class SocketSession implements Session {
     if (text !== undefined) session.#take(text);
     else session.#begin();
     scope.connection.key(sessionKey(session.#id));
+    session.#watch();
     return session;
   }
 
@@ -198,8 +203,8 @@ export class SocketSession implements Session {
 
   /** Lets a session that is used but not changed live on; not at each hook. */
   async keepAlive(): Promise<void> {
-    const { store, ttlMs } = this.#terms;
-    const lifeMs = this.#cookie?.originalMaxAge ?? ttlMs;
+    const { store } = this.#terms;
+    const lifeMs = this.#lifeMs;
     if (this.#text === undefined || Date.now() - this.#extendedAt < lifeMs / 10) return;
     this.#extendedAt = Date.now();
     await store.extend(this.#id, lifeMs);
@@ -208,6 +213,29 @@ export class SocketSession implements Session {
   /** When the answer of whatever runs has gone out. */
   leaveSoon(): void {
     setImmediate(() => this.#scope.connection.close(CloseCode.expired, SESSION_ENDED));
+  }
+
+  /** Nobody tells that its time is up; and who only listens would never ask. */
+  #watch(): void {
+    const { closed } = this.#scope;
+    if (closed.aborted) return;
+    const everyMs = Math.min(Math.max(this.#lifeMs / LOOKS, MIN_LOOK_MS), MAX_LOOK_MS);
+    const timer = setInterval(() => void this.#look().catch(() => {}), everyMs);
+    closed.addEventListener("abort", () => clearInterval(timer), { once: true });
+  }
+
+  async #look(): Promise<void> {
+    const id = this.#id;
+    if (this.#text === undefined || this.#isGone) return;
+    const text = await this.#terms.store.read(id);
+    // What runs finds out by itself when it saves, and then its client is told.
+    if (text !== undefined || id !== this.#id || this.running > 0 || this.#isGone) return;
+    this.#isGone = true;
+    this.#scope.connection.close(CloseCode.expired, SESSION_ENDED);
+  }
+
+  get #lifeMs(): number {
+    return this.#cookie?.originalMaxAge ?? this.#terms.ttlMs;
   }
 
   async #closeOthers(id: string): Promise<void> {

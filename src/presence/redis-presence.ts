@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import {
   ConfigurationError,
-  Faults,
   type Given,
   LayerUnavailable,
   type Position,
@@ -10,7 +9,6 @@ import {
   type PresenceListener,
   type PresenceLog,
   type PresenceStore,
-  resolveOptions,
   type Statement,
   type StoredUser,
 } from "../index.ts";
@@ -21,6 +19,7 @@ import {
   type RedisCommandsSettings,
   RedisLogs,
   type RedisOptions,
+  readOptions,
 } from "../redis/index.ts";
 import { BURY, CHANGE, LEAVE, LIST, NOTE, REMOVE, RENEW, STRANGERS, TOUCH } from "./redis-scripts.ts";
 
@@ -105,12 +104,17 @@ export class RedisPresence implements PresenceStore {
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(options: RedisPresenceOptions = {}) {
-    const { settings, commands } = checked(options, {
-      down: () => this.#down(),
-      up: () => void this.#renew(),
+    const own = { defaults: redisPresenceDefaults, purpose: "presence", faultsOf };
+    const { made, settings } = readOptions(options, own, (others, { prefix }) => {
+      const commands = [...new Set([...COMMANDS, ...APPEND_COMMANDS])];
+      const listener = { down: () => this.#down(), up: () => void this.#renew() };
+      return new RedisCommands({ ...QUIET_HEARTBEAT, ...others }, listener, {
+        names: `resetkeys ~${prefix}:*`,
+        commands,
+      });
     });
     this.#settings = settings;
-    this.#commands = commands;
+    this.#commands = made;
   }
 
   get prefix(): string {
@@ -508,7 +512,6 @@ export class RedisPresence implements PresenceStore {
 }
 
 /** Braces would make another hash tag. */
-const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
 const LEASES_PER_TTL = 10;
 /** A lease that is renewed is heartbeat enough. */
 const QUIET_HEARTBEAT = { heartbeatMs: 10_000 };
@@ -528,37 +531,20 @@ function checkedLogs(logs: unknown): RedisLogs {
   throw new ConfigurationError([ONE_PLACE]);
 }
 
-function checked(
-  options: RedisPresenceOptions,
-  listener: { down(): void; up(): void },
-): { settings: RedisPresenceSettings; commands: RedisCommands } {
-  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisPresenceDefaults, name);
-  const entries = Object.entries(options);
-  const faults = new Faults();
-  const settings = faults.collect(() =>
-    resolveOptions(redisPresenceDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
-  );
-  if (settings !== undefined && !PREFIX.test(settings.prefix)) {
-    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for presence");
-  }
-  if (settings !== undefined && settings.renewMs * 2 > settings.leaseMs) {
-    faults.list.push(
-      `redis.leaseMs (${settings.leaseMs}) must be at least twice redis.renewMs (${settings.renewMs}), or a node is given up when one renewal is late`,
+/** Of settings of which each by itself is right. */
+function faultsOf({ renewMs, leaseMs, orphanTtlMs }: RedisPresenceSettings): readonly string[] {
+  const faults: string[] = [];
+  if (renewMs * 2 > leaseMs) {
+    faults.push(
+      `redis.leaseMs (${leaseMs}) must be at least twice redis.renewMs (${renewMs}), or a node is given up when one renewal is late`,
     );
   }
-  if (settings !== undefined && settings.leaseMs * LEASES_PER_TTL > settings.orphanTtlMs) {
-    faults.list.push(
-      `redis.orphanTtlMs (${settings.orphanTtlMs}) must be at least ${LEASES_PER_TTL} times redis.leaseMs (${settings.leaseMs}), or what is in use expires`,
+  if (leaseMs * LEASES_PER_TTL > orphanTtlMs) {
+    faults.push(
+      `redis.orphanTtlMs (${orphanTtlMs}) must be at least ${LEASES_PER_TTL} times redis.leaseMs (${leaseMs}), or what is in use expires`,
     );
   }
-  const others = { ...QUIET_HEARTBEAT, ...Object.fromEntries(entries.filter((entry) => !isOurs(entry))) };
-  const needed = new Set([...COMMANDS, ...APPEND_COMMANDS]);
-  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: [...needed] };
-  const commands = faults.collect(() => new RedisCommands(others, listener, rights));
-  if (settings === undefined || commands === undefined || faults.list.length > 0) {
-    throw new ConfigurationError(faults.list);
-  }
-  return { settings, commands };
+  return faults;
 }
 
 function changeOf(group: string, answer: unknown): PresenceChange | "full" | undefined {

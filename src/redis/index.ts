@@ -7,6 +7,7 @@ export {
   groupKeys,
   RedisLogs,
 } from "./log-scripts.ts";
+export { type OwnOptions, readOptions } from "./own-options.ts";
 export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
 export {
   type CommandsListener,

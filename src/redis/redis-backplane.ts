@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { ConfigurationError, Faults, LayerUnavailable } from "../errors.ts";
-import { type Given, resolveOptions } from "../options.ts";
+import { LayerUnavailable } from "../errors.ts";
+import type { Given } from "../options.ts";
 import type { BackplaneReadings } from "../readings.ts";
 import { Spread } from "../tally.ts";
 import type { Backplane, BackplaneListener } from "../types.ts";
@@ -8,6 +8,7 @@ import { within } from "../within.ts";
 import { Kept, MAX_BACKOFF_MS } from "./kept.ts";
 import { Holes } from "./numbering.ts";
 import { type Batch, Outgoing } from "./outgoing.ts";
+import { readOptions } from "./own-options.ts";
 import { isRefusal, type RedisRights, reasonOf, startFault } from "./redis-faults.ts";
 import { RedisLink } from "./redis-link.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
@@ -66,7 +67,11 @@ export class RedisBackplane implements Backplane {
 
   /** @throws ConfigurationError that lists every fault of the options */
   constructor(options: RedisBackplaneOptions = {}) {
-    const { target, settings } = checked(options);
+    const { made: target, settings } = readOptions(
+      options,
+      { defaults: redisBackplaneDefaults },
+      redisTarget,
+    );
     this.#target = target;
     this.#settings = settings;
     this.#outgoing = new Outgoing(settings.limits, {
@@ -249,27 +254,6 @@ function rightsOf({ prefix }: RedisBackplaneSettings): RedisRights {
     names: `&${prefix}#*`,
     commands: ["spublish", "ssubscribe", "sunsubscribe"],
   };
-}
-
-const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
-
-function checked(options: RedisBackplaneOptions): { target: RedisTarget; settings: RedisBackplaneSettings } {
-  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisBackplaneDefaults, name);
-  const entries = Object.entries(options);
-  const faults = new Faults();
-  const target = faults.collect(() =>
-    redisTarget(Object.fromEntries(entries.filter((entry) => !isOurs(entry))) as RedisOptions),
-  );
-  const settings = faults.collect(() =>
-    resolveOptions(redisBackplaneDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
-  );
-  if (settings !== undefined && !PREFIX.test(settings.prefix)) {
-    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : -");
-  }
-  if (target === undefined || settings === undefined || faults.list.length > 0) {
-    throw new ConfigurationError(faults.list);
-  }
-  return { target, settings };
 }
 
 function isTextList(value: unknown): value is readonly string[] {

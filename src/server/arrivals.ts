@@ -17,15 +17,25 @@ import { clientAddress } from "./scope.ts";
 /** @returns a function that ends it */
 export function watchArrivals(
   http: HttpServer,
-  { rootPath, trustedProxies }: Pick<ServerSettings, "rootPath" | "trustedProxies">,
-  { answered }: Pick<Facts, "answered">,
+  { path: ioPath, rootPath, trustedProxies }: Pick<ServerSettings, "path" | "rootPath" | "trustedProxies">,
+  { answered, limited }: Pick<Facts, "answered" | "limited">,
 ): () => void {
+  const isPacket = ({ url = "", method }: IncomingMessage) =>
+    method === "POST" && url.startsWith(ioPath.replace(/\/?$/, "/"));
   const arrive = (request: IncomingMessage, response: unknown) => {
     const { url = "/", method = "GET" } = request;
     if (rootPath !== "" && isBelow(rootPath, url)) {
       request.url = url.slice(rootPath.length).replace(/^(?!\/)/, "/");
     }
-    if (!answered.hasReceivers || !isResponse(response)) return;
+    if (!isResponse(response)) return;
+    if (limited.hasReceivers && isPacket(request)) {
+      const remoteAddress = clientAddress(request, trustedProxies);
+      // Engine.IO tells nobody else.
+      onGone(response, () => {
+        if (response.statusCode === 413) limited.announce({ limit: "maxPayloadBytes", remoteAddress });
+      });
+    }
+    if (!answered.hasReceivers) return;
     const startedAt = performance.now();
     // It cannot be asked any more once the connection has gone.
     const remoteAddress = clientAddress(request, trustedProxies);

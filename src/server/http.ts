@@ -7,7 +7,7 @@ import { connectionLost } from "../reasons.ts";
 import { ConnectionScope, ScopeSource } from "../scope.ts";
 import type { DisconnectReason, Handshake, Scope, ScopeConnection } from "../types.ts";
 import { isGone, onGone } from "./gone.ts";
-import { handshakeOf } from "./scope.ts";
+import { clientAddress, handshakeOf } from "./scope.ts";
 
 /**
  * Aborts when the client has left, or the answer is complete. For Express routes of your own; in an `http` route
@@ -43,6 +43,8 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
     try {
       await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
     } catch (error) {
+      const isOfParser = typeof (error as { type?: unknown } | undefined)?.type === "string";
+      if (isOfParser && refuseBody(app, error, request, response, trustedProxies)) return;
       fail(app, response, error);
     }
   };
@@ -87,15 +89,28 @@ const UNREADABLE = { code: "bad_request", message: "the request could not be rea
 const TOO_LARGE = { code: "message_too_large", message: "the request is larger than this server takes" };
 
 /** The last resort of the Express app: a stack never reaches a client. */
-export function lastErrors(app: Application): ErrorRequestHandler {
-  return (error: unknown, _request: Request, response: Response, _next: unknown) => {
-    const status = (error as { status?: unknown } | undefined)?.status;
-    if (typeof status === "number" && status >= 400 && status < 500 && !response.headersSent) {
-      // Express's own parsers say so: malformed JSON, a body too large.
-      return void response.status(status).json({ error: status === 413 ? TOO_LARGE : UNREADABLE });
-    }
-    fail(app, response, error);
+export function lastErrors(app: Application, trustedProxies: number): ErrorRequestHandler {
+  return (error: unknown, request: Request, response: Response, _next: unknown) => {
+    if (!refuseBody(app, error, request, response, trustedProxies)) fail(app, response, error);
   };
+}
+
+/** Answers what Express' own parsers say: malformed JSON, a body too large. Says whether it was that. */
+export function refuseBody(
+  app: Application,
+  error: unknown,
+  request: Request,
+  response: Response,
+  trustedProxies: number,
+): boolean {
+  const { status, type } = (error ?? {}) as { readonly status?: unknown; readonly type?: unknown };
+  if (typeof status !== "number" || status < 400 || status >= 500 || response.headersSent) return false;
+  if (type === "entity.too.large") {
+    const remoteAddress = clientAddress(request, trustedProxies);
+    app.signals.limited.announce({ limit: "maxPayloadBytes", namespace: request.path, remoteAddress });
+  }
+  response.status(status).json({ error: status === 413 ? TOO_LARGE : UNREADABLE });
+  return true;
 }
 
 async function handle(

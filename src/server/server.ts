@@ -192,7 +192,7 @@ export class Server {
   async #open(): Promise<Listening> {
     this.#takeRequests();
     await this.app.start();
-    this.express.use(lastErrors(this.app));
+    this.express.use(lastErrors(this.app, this.settings.trustedProxies));
     this.#io = this.#createIo();
     this.#watchUpgrades();
     this.#io.engine.use(refuseWhen(() => this.#isLeaving));

@@ -30,7 +30,7 @@ import type { Addresses } from "./addresses.ts";
 import type { HandshakeHeaders } from "./arrivals.ts";
 import { atAge, type Carrier } from "./draining.ts";
 import { isGone, onGone } from "./gone.ts";
-import { fail, requestScope, sendError } from "./http.ts";
+import { fail, refuseBody, requestScope, sendError } from "./http.ts";
 import { handshakeOf } from "./scope.ts";
 import { isSilent, newsIn, type PlaceNews, StreamPlaces } from "./stream-places.ts";
 
@@ -160,8 +160,9 @@ export class StreamCarrier implements Carrier {
       if (request.method === "GET") return this.#get(request, response);
       if (request.method === "POST") {
         return json(request, response, (error) => {
-          if (error) next(error);
-          else void this.#post(match, request, response);
+          if (!error) void this.#post(match, request, response);
+          // Not left to the handlers of others, who would not tell.
+          else if (!refuseBody(app, error, request, response, settings.trustedProxies)) next(error);
         });
       }
       return void response.status(405).set("Allow", "GET, POST, OPTIONS").end();

@@ -1,10 +1,11 @@
 /** Where the Redis of a broker is, what it must be like, and what one must be allowed there. */
-import { ConfigurationError, Faults, type Given, resolveOptions } from "../index.ts";
+import { ConfigurationError, Faults, type Given } from "../index.ts";
 import {
   RedisCommands,
   type RedisCommandsSettings,
   type RedisOptions,
   type RedisRights,
+  readOptions,
   redisTarget,
 } from "../redis/index.ts";
 
@@ -27,7 +28,6 @@ export interface RedisBrokerOptions
     Given<RedisCommandsSettings>,
     Given<RedisBrokerSettings> {}
 
-const PREFIX = /^[A-Za-z0-9._:-]{1,60}$/;
 /** Its own and those of its scripts. */
 const COMMANDS = [
   ...["info", "time", "get", "set", "del", "exists", "incr", "pttl", "pexpire", "persist", "rename"],
@@ -88,41 +88,40 @@ export function checked(
   options: RedisBrokerOptions,
   listener: { down(reason: string): void; up(): void },
 ): { settings: RedisBrokerSettings; place: RedisOptions; commands: RedisCommands } {
-  const isOurs = ([name]: [string, unknown]) => Object.hasOwn(redisBrokerDefaults, name);
-  const isForCommands = ([name]: [string, unknown]) =>
-    ["connectTimeoutMs", "commandTimeoutMs", "heartbeatMs", "maxUnderWay"].includes(name);
-  const entries = Object.entries(options);
-  const others = entries.filter((entry) => !isOurs(entry));
-  const place: RedisOptions = Object.fromEntries(others.filter((entry) => !isForCommands(entry)));
-  const faults = new Faults();
-  const settings = faults.collect(() =>
-    resolveOptions(redisBrokerDefaults, Object.fromEntries(entries.filter(isOurs)), "redis"),
-  );
-  if (settings !== undefined && !PREFIX.test(settings.prefix)) {
-    faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for tasks");
-  }
-  if (settings !== undefined && settings.checkMs * 2 > settings.lockMs) {
-    faults.list.push(
-      `redis.lockMs (${settings.lockMs}) must be at least twice redis.checkMs (${settings.checkMs}), or a job is given up when its worker is late once`,
+  const own = { defaults: redisBrokerDefaults, purpose: "tasks", faultsOf };
+  const { made, settings } = readOptions(options, own, (others, { prefix }) => {
+    const isForCommands = ([name]: [string, unknown]) =>
+      ["connectTimeoutMs", "commandTimeoutMs", "heartbeatMs", "maxUnderWay"].includes(name);
+    const place: RedisOptions = Object.fromEntries(
+      Object.entries(others).filter((entry) => !isForCommands(entry)),
     );
-  }
-  const at = faults.collect(() => redisTarget(place))?.at;
-  if (at?.kind === "sentinel" || at?.kind === "cluster") {
-    const what = at.kind === "cluster" ? "a Redis Cluster" : "Sentinel";
-    faults.list.push(
-      `tasks do not work with ${what}, which BullMQ cannot use by this client: give them a single Redis of their own (TASKS_REDIS_URL=redis://host:port)`,
-    );
-  }
-  const prefix = settings?.prefix;
-  const rights: RedisRights = {
-    names: `~${prefix}:tasks ~${prefix}:tasks:* ~${prefix}:tasks#* &${prefix}:tasks#*`,
-    commands: COMMANDS,
-  };
-  const commands = faults.collect(() => new RedisCommands(Object.fromEntries(others), listener, rights));
-  if (settings === undefined || commands === undefined || faults.list.length > 0) {
-    throw new ConfigurationError(faults.list);
-  }
-  return { settings, place, commands };
+    const rights: RedisRights = {
+      names: `~${prefix}:tasks ~${prefix}:tasks:* ~${prefix}:tasks#* &${prefix}:tasks#*`,
+      commands: COMMANDS,
+    };
+    const faults = new Faults();
+    faults.collect(() => checkPlace(place));
+    const commands = faults.collect(() => new RedisCommands(others, listener, rights));
+    if (commands === undefined || faults.list.length > 0) throw new ConfigurationError(faults.list);
+    return { place, commands };
+  });
+  return { settings, ...made };
+}
+
+function faultsOf({ checkMs, lockMs }: RedisBrokerSettings): readonly string[] {
+  if (checkMs * 2 <= lockMs) return [];
+  return [
+    `redis.lockMs (${lockMs}) must be at least twice redis.checkMs (${checkMs}), or a job is given up when its worker is late once`,
+  ];
+}
+
+function checkPlace(place: RedisOptions): void {
+  const { kind } = redisTarget(place).at;
+  if (kind !== "sentinel" && kind !== "cluster") return;
+  const what = kind === "cluster" ? "a Redis Cluster" : "Sentinel";
+  throw new ConfigurationError([
+    `tasks do not work with ${what}, which BullMQ cannot use by this client: give them a single Redis of their own (TASKS_REDIS_URL=redis://host:port)`,
+  ]);
 }
 
 /**

@@ -2,9 +2,11 @@
 import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import express from "express";
 import {
   type ApplicationOptions,
   Consumer,
+  http,
   LayerUnavailable,
   type LimitFact,
   type LimitStore,
@@ -490,6 +492,42 @@ test("a limit that is broken says which, in the fact", async () => {
     "newGroupsPerSecond bob",
     "namespacesPerConnection undefined",
     "maxPayloadBytes undefined",
+  ]);
+});
+
+test("a payload that is too large is told however it comes, with where it came from", async () => {
+  const live = await node({}, {}, { trustedProxies: 1, limits: { maxPayloadBytes: 1_000 } });
+  const large = "x".repeat(2_000);
+  const said = (address: string) => ({ "x-forwarded-for": address });
+  const raw = await live.raw({ headers: said("192.0.2.1") });
+  raw.send(large);
+  await raw.closed;
+  const polling = `${live.url}/socket.io/?EIO=4&transport=polling`;
+  const opened = await (await fetch(polling, { headers: said("192.0.2.2") })).text();
+  const { sid } = JSON.parse(opened.slice(1)) as { sid: string };
+  const post = { method: "POST", body: large, headers: said("192.0.2.2") };
+  expect((await fetch(`${polling}&sid=${sid}`, post)).status).toBe(413);
+  const stream = await EventStream.open(`${live.url}/events`, said("192.0.2.3"));
+  const { status, body } = await stream.post({ event: "say", payload: large });
+  expect([status, body]).toMatchObject([413, { error: { code: "message_too_large" } }]);
+  expect((await stream.post("{")).status).toBe(400);
+  await until(() => live.limited.length >= 3, "all were told");
+  expect(live.limited).toEqual([
+    { limit: "maxPayloadBytes", remoteAddress: "192.0.2.1" },
+    { limit: "maxPayloadBytes", remoteAddress: "192.0.2.2" },
+    { limit: "maxPayloadBytes", remoteAddress: "192.0.2.3", namespace: "/events" },
+  ]);
+});
+
+test("so is a body that a parser of the application's own finds too large", async () => {
+  const live = await node({}, { routes: [http("/form", express.json({ limit: 100 }))] });
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify("x".repeat(200));
+  const send = (body: string) => fetch(`${live.url}/form`, { method: "POST", headers, body });
+  expect((await send(body)).status).toBe(413);
+  expect((await send("{")).status).toBe(400);
+  expect(live.limited).toEqual([
+    { limit: "maxPayloadBytes", remoteAddress: "127.0.0.1", namespace: "/form" },
   ]);
 });
 

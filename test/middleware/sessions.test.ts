@@ -32,7 +32,8 @@ import { RedisBackplane } from "sluice/redis";
 import type { ServerOptions } from "sluice/server";
 import type { Socket } from "socket.io-client";
 import { signatureOf } from "../../src/middleware/signatures.ts";
-import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
+import { type RedisPlace, redisKinds, redisSentinel } from "../redis/redis-kinds.ts";
+import { until as eventually, hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { Browser, SECRET } from "./browser.ts";
 
@@ -196,36 +197,36 @@ async function node(
   return live;
 }
 
-let redis: RedisServer;
+const places = new Map<string, RedisPlace>();
 let prefixes = 0;
 beforeAll(async () => {
-  if (hasRedis) redis = await RedisServer.start();
-});
-afterAll(() => redis?.close());
+  if (!hasRedis) return;
+  for (const [kind, start] of redisKinds) places.set(kind, await start());
+}, 60_000);
+afterAll(() => Promise.all([...places.values()].map((place) => place.close())));
 
-const redisSessions = (prefix: string) => new RedisSessions({ url: redis.url, prefix });
 const prefixed = () => `test-${++prefixes}`;
 
-type Make = () => Promise<[Live, Live]>;
+type Make = (given?: Partial<SessionOptions>) => Promise<[Live, Live]>;
 const forms: [string, typeof test, Make][] = [
   [
     "in memory",
     test,
-    async () => {
-      const one = await node();
+    async (given) => {
+      const one = await node(given);
       return [one, one];
     },
   ],
-  [
-    "in Redis, on two nodes",
+  ...redisKinds.map(([kind]): [string, typeof test, Make] => [
+    `${kind}, on two nodes`,
     redisTest,
-    async () => {
-      const prefix = prefixed();
+    async (given) => {
+      const at = { ...places.get(kind)?.options, prefix: prefixed() };
       const make = () =>
-        node({ store: redisSessions(prefix) }, { backplane: new RedisBackplane({ url: redis.url, prefix }) });
+        node({ ...given, store: new RedisSessions(at) }, { backplane: new RedisBackplane(at) });
       return [await make(), await make()];
     },
-  ],
+  ]),
 ];
 
 describe.each(forms)("sessions %s", (_name, formTest, make) => {
@@ -458,6 +459,74 @@ test("a ticket is good for a minute, and no longer than its session; its cookie 
   expect((await adopt(late.ticket)).status).toBe(403);
 });
 
+describe.each(forms)("sessions %s", (_name, formTest, make) => {
+  formTest("whose time is up end all connections that have them, though these do nothing", async () => {
+    const [one, two] = await make({ ttlMs: 1_500 });
+    const browser = new Browser(one);
+    await browser.fetch("/page");
+    const tabs = [await browser.open("/shop"), await new Browser(two, browser).open("/shop")];
+    const told = tabs.map((socket) => heard(socket, "sluice.close"));
+    for (const close of told) expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+    expect(await (await browser.open("/shop")).emitWithAck("show")).toEqual({});
+  });
+});
+
+/** Sessions that end when the test says so. */
+class Lasting extends MemorySessions {
+  hasEnded = false;
+  reads = 0;
+
+  override async read(id: string): Promise<string | undefined> {
+    this.reads += 1;
+    return this.hasEnded ? undefined : super.read(id);
+  }
+
+  override write(id: string, text: string): Promise<void> {
+    return super.write(id, text, 60_000);
+  }
+
+  override async swap(...args: Parameters<MemorySessions["swap"]>): Promise<boolean> {
+    return !this.hasEnded && super.swap(...args);
+  }
+
+  /** How often it is asked while nobody does anything. */
+  async looks(count: number): Promise<void> {
+    const before = this.reads;
+    await until(() => this.reads >= before + count, "it is looked for");
+  }
+}
+
+test("a connection that does nothing stays as long as its session does", async () => {
+  const store = new Lasting();
+  const live = await node({ store, ttlMs: 500 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  await store.looks(5);
+  expect(socket.connected).toBe(true);
+  const close = heard(socket, "sluice.close");
+  store.hasEnded = true;
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
+test("a handler that runs when its session's time is up is told so, and its client as well", async () => {
+  const store = new Lasting();
+  const live = await node({ store, ttlMs: 500 });
+  const browser = new Browser(live);
+  await browser.fetch("/page");
+  const socket = await browser.open("/shop");
+  const { begun, open } = slowly();
+  const answer = socket.emitWithAck("slow", { visits: 99 });
+  await begun;
+  store.hasEnded = true;
+  await store.looks(2);
+  expect(socket.connected).toBe(true);
+  const close = heard(socket, "sluice.close");
+  open();
+  expect(await answer).toMatchObject({ error: { code: "connection_denied" } });
+  expect(await close).toEqual([{ code: 4510, reason: "the session has ended" }]);
+});
+
 test("a stream has the session of its cookie, and ends with it", async () => {
   const live = await node();
   const browser = new Browser(live);
@@ -637,6 +706,7 @@ test("a cookie without signature, or with a wrong one, is no session", async () 
 });
 
 redisTest("a store of express-session, connect-redis here, works as well", async () => {
+  const [redis] = (places.get("in Redis") as RedisPlace).servers as [RedisServer];
   const client = createClient({ url: redis.url });
   await client.connect();
   atEnd(() => client.destroy());
@@ -681,6 +751,39 @@ test("a session in such a store lives on while a connection uses it", async () =
   while (touched.length === 0) await socket.emitWithAck("show");
   expect(touched[0]).toBeGreaterThan(Date.parse(cookie.expires));
 });
+
+redisTest("after a failover sessions are there, and what was destroyed stays so", async () => {
+  const place = await redisSentinel();
+  atEnd(() => place.close());
+  const [master, replica] = place.servers as [RedisServer, RedisServer];
+  const store = new RedisSessions({ ...place.options, commandTimeoutMs: 300, connectTimeoutMs: 1_000 });
+  const live = await node({ store });
+  const [browser, leaver] = [new Browser(live), new Browser(live)];
+  await browser.fetch("/page");
+  await leaver.fetch("/page");
+  const { cookie } = leaver;
+  const socket = await browser.open("/shop");
+  expect(await socket.emitWithAck("visit")).toBe(2);
+  await leaver.fetch("/logout");
+  // What the replica does not have yet is lost with the master.
+  await eventually(async () => (await copied(master, place)) === 1);
+  await master.end();
+  expect(replica.pid).toBeGreaterThan(0);
+  await eventually(async () => (await socket.emitWithAck("show")).visits === 2);
+  expect(await socket.emitWithAck("visit")).toBe(3);
+  const answer = await fetch(`${live.url}/page`, { headers: { cookie } });
+  expect(await answer.json()).toEqual({ visits: 1 });
+});
+
+/** How many replicas have all that was written. */
+async function copied({ port }: RedisServer, { options: { password = "" } }: RedisPlace): Promise<unknown> {
+  const client = await createClient({ socket: { port }, password }).connect();
+  // It waits for what was written by the same connection.
+  await client.set("last", "1");
+  const count = await client.sendCommand(["WAIT", "1", "1000"]);
+  client.destroy();
+  return count;
+}
 
 redisTest("without Redis a hook is refused with what is worth another try", async () => {
   const own = await RedisServer.start();

@@ -3,7 +3,7 @@ import { createHmac, createPublicKey, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { expect, jest, test } from "@jest/globals";
+import { describe, expect, jest, test } from "@jest/globals";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from "jose";
 import { Consumer, createApplication, createLogger, http, logSignals, route, sse } from "sluice";
 import { useToken } from "sluice/client";
@@ -17,7 +17,8 @@ import {
 } from "sluice/middleware";
 import { RedisBackplane } from "sluice/redis";
 import { TestClient } from "sluice/testing";
-import { RedisServer, redisTest } from "../redis/redis-server.ts";
+import { redisKinds } from "../redis/redis-kinds.ts";
+import { redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, gate, heard, type Live, refusalOf, serve, until } from "../server/live-server.ts";
 import { SECRET } from "./browser.ts";
 
@@ -547,26 +548,28 @@ test("a token that does not say when it was issued was issued before", async () 
   expect(await revocations.isRevoked({ ...timeless, iat: Math.floor(Date.now() / 1_000) + 1 })).toBe(false);
 });
 
-redisTest("revoked on one node, out on all, and refused on all", async () => {
-  const redis = await RedisServer.start();
-  atEnd(() => redis.close());
-  const node = async () => {
-    const revocations = new RedisRevocations({ url: redis.url });
-    const room = await serve({
-      middleware: [bearerToken({ ...RULES, secret: SECRET, isRevoked: revocations.isRevoked })],
-      parts: [revocations],
-      backplane: new RedisBackplane({ url: redis.url }),
-      routes: [route("/room", Room)],
-    });
-    return { room, revocations };
-  };
-  const [one, two] = [await node(), await node()];
-  const ann = await token();
-  const sockets = [await enter(one.room, ann), await enter(two.room, ann)];
-  const closes = sockets.map((socket) => heard(socket, "sluice.close"));
-  await one.revocations.revokeUser(one.room.app, "ann");
-  for (const close of closes) expect(await close).toEqual([{ code: 4401, reason: "log in again" }]);
-  expect(await refused(two.room, ann)).toMatchObject({ code: 4401 });
+describe.each(redisKinds)("revoked %s", (_kind, start) => {
+  redisTest("on one node, out on all, and refused on all", async () => {
+    const redis = await start();
+    atEnd(() => redis.close());
+    const node = async () => {
+      const revocations = new RedisRevocations(redis.options);
+      const room = await serve({
+        middleware: [bearerToken({ ...RULES, secret: SECRET, isRevoked: revocations.isRevoked })],
+        parts: [revocations],
+        backplane: new RedisBackplane(redis.options),
+        routes: [route("/room", Room)],
+      });
+      return { room, revocations };
+    };
+    const [one, two] = [await node(), await node()];
+    const ann = await token();
+    const sockets = [await enter(one.room, ann), await enter(two.room, ann)];
+    const closes = sockets.map((socket) => heard(socket, "sluice.close"));
+    await one.revocations.revokeUser(one.room.app, "ann");
+    for (const close of closes) expect(await close).toEqual([{ code: 4401, reason: "log in again" }]);
+    expect(await refused(two.room, ann)).toMatchObject({ code: 4401 });
+  });
 });
 
 test("whether a user still counts is asked again at an interval; a failure of that is no answer", async () => {
