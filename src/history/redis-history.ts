@@ -20,6 +20,7 @@ import {
   type RedisCommandsSettings,
   RedisLogs,
   type RedisOptions,
+  type RedisRights,
   RedisScript,
 } from "../redis/index.ts";
 import {
@@ -82,6 +83,11 @@ return answer
 `);
 
 const COMMANDS = [...new Set([...APPEND_COMMANDS, "hmget", "xrange", "xrevrange", ...REGISTER_COMMANDS])];
+
+/** Beside those that all commands need. @internal */
+export function historyRights(prefix: string | undefined): RedisRights {
+  return { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
+}
 
 /** Long enough to be read again: of a log that is gone, a script reads no entries. */
 const REHEARSAL_TTL_MS = 1_000;
@@ -247,8 +253,7 @@ function checked(options: RedisHistoryOptions): { settings: RedisHistorySettings
     faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for a history");
   }
   const others = Object.fromEntries(entries.filter((entry) => !isOurs(entry)));
-  const rights = { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
-  const commands = faults.collect(() => new RedisCommands(others, {}, rights));
+  const commands = faults.collect(() => new RedisCommands(others, {}, historyRights(prefix)));
   if (settings === undefined || commands === undefined || faults.list.length > 0) {
     throw new ConfigurationError(faults.list);
   }

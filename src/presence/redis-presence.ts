@@ -21,6 +21,7 @@ import {
   type RedisCommandsSettings,
   RedisLogs,
   type RedisOptions,
+  type RedisRights,
 } from "../redis/index.ts";
 import { BURY, CHANGE, LEAVE, LIST, NOTE, REMOVE, RENEW, STRANGERS, TOUCH } from "./redis-scripts.ts";
 
@@ -523,6 +524,11 @@ function longestPauseMs(leaseMs: number): number {
   return Math.ceil(leaseMs / 2);
 }
 
+/** Beside those that all commands need. @internal */
+export function presenceRights(prefix: string | undefined): RedisRights {
+  return { names: `resetkeys ~${prefix}:*`, commands: [...new Set([...COMMANDS, ...APPEND_COMMANDS])] };
+}
+
 function checkedLogs(logs: unknown): RedisLogs {
   if (logs instanceof RedisLogs) return logs;
   throw new ConfigurationError([ONE_PLACE]);
@@ -552,9 +558,9 @@ function checked(
     );
   }
   const others = { ...QUIET_HEARTBEAT, ...Object.fromEntries(entries.filter((entry) => !isOurs(entry))) };
-  const needed = new Set([...COMMANDS, ...APPEND_COMMANDS]);
-  const rights = { names: `resetkeys ~${settings?.prefix}:*`, commands: [...needed] };
-  const commands = faults.collect(() => new RedisCommands(others, listener, rights));
+  const commands = faults.collect(
+    () => new RedisCommands(others, listener, presenceRights(settings?.prefix)),
+  );
   if (settings === undefined || commands === undefined || faults.list.length > 0) {
     throw new ConfigurationError(faults.list);
   }

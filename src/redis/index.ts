@@ -8,6 +8,7 @@ export {
   RedisLogs,
 } from "./log-scripts.ts";
 export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
+export { checkRedis, type RedisFinding, type RedisUse } from "./redis-check.ts";
 export {
   type CommandsListener,
   RedisCommands,

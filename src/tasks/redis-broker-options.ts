@@ -80,6 +80,14 @@ const COMMANDS = [
     "sunsubscribe",
   ],
 ];
+/** Beside those that all commands need. @internal */
+export function tasksRights(prefix: string | undefined): RedisRights {
+  return {
+    names: `~${prefix}:tasks ~${prefix}:tasks:* ~${prefix}:tasks#* &${prefix}:tasks#*`,
+    commands: COMMANDS,
+  };
+}
+
 /** Of Redis; Valkey says 7.2 for as long as it is compatible. */
 const OLDEST = 7;
 
@@ -114,11 +122,9 @@ export function checked(
     );
   }
   const prefix = settings?.prefix;
-  const rights: RedisRights = {
-    names: `~${prefix}:tasks ~${prefix}:tasks:* ~${prefix}:tasks#* &${prefix}:tasks#*`,
-    commands: COMMANDS,
-  };
-  const commands = faults.collect(() => new RedisCommands(Object.fromEntries(others), listener, rights));
+  const commands = faults.collect(
+    () => new RedisCommands(Object.fromEntries(others), listener, tasksRights(prefix)),
+  );
   if (settings === undefined || commands === undefined || faults.list.length > 0) {
     throw new ConfigurationError(faults.list);
   }
