@@ -8,7 +8,13 @@ import {
   resolveOptions,
   type Taken,
 } from "../index.ts";
-import { RedisCommands, type RedisCommandsSettings, type RedisOptions, RedisScript } from "../redis/index.ts";
+import {
+  RedisCommands,
+  type RedisCommandsSettings,
+  type RedisOptions,
+  type RedisRights,
+  RedisScript,
+} from "../redis/index.ts";
 
 export const redisLimitsDefaults = {
   /** Begins every key. Applications that share a Redis need different ones. */
@@ -139,10 +145,14 @@ function checked(options: RedisLimitsOptions): { prefix: string; commands: Redis
     faults.list.push("redis.prefix must be 1 to 60 ASCII letters, digits or any of . _ : - for limits");
   }
   const others = Object.fromEntries(entries.filter((entry) => !isOurs(entry)));
-  const rights = { names: `resetkeys ~${prefix}:limits:*`, commands: COMMANDS };
-  const commands = faults.collect(() => new RedisCommands(others, {}, rights));
+  const commands = faults.collect(() => new RedisCommands(others, {}, limitsRights(prefix)));
   if (commands === undefined || faults.list.length > 0) throw new ConfigurationError(faults.list);
   return { prefix, commands };
+}
+
+/** Beside those that all commands need. @internal */
+export function limitsRights(prefix: string): RedisRights {
+  return { names: `resetkeys ~${prefix}:limits:*`, commands: COMMANDS };
 }
 
 function strange(): Error {
