@@ -176,7 +176,7 @@ function hello(socket: Socket): Promise<Hello> {
   });
 }
 
-/** Resolves with the number, and fails when the connection is lost before. */
+/** Resolves when it has heard that number, perhaps before it was asked. */
 function told(socket: Socket, number: number, heard: readonly unknown[]): Promise<void> {
   return new Promise((resolve) => {
     const look = () => {

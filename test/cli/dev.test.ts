@@ -348,8 +348,8 @@ inBrowser("a page in Chromium stays as it is over an edit, and hears what the ne
   atEnd(() => browser.close());
   const page = await browser.newPage();
   await page.goto(await shop.url());
-  const log = page.locator("#log");
-  const shows = (text: string) => until2(async () => (await log.textContent()) === text, `it shows ${text}`);
+  const shows = (text: string) =>
+    page.waitForFunction(`document.querySelector("#log").textContent === ${JSON.stringify(text)}`);
   await page.waitForFunction("window.say");
   await page.evaluate("window.stays = true; say('hello')");
   await shows("one: hello\n");
@@ -359,11 +359,3 @@ inBrowser("a page in Chromium stays as it is over an edit, and hears what the ne
   await shows("one: hello\ntwo: still here\n");
   expect(await page.evaluate("window.stays")).toBe(true);
 });
-
-async function until2(holds: () => Promise<boolean>, what: string): Promise<void> {
-  const givenUpAt = performance.now() + 20_000;
-  while (!(await holds())) {
-    if (performance.now() > givenUpAt) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
