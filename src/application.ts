@@ -343,6 +343,11 @@ export class Application {
     return [...this.layers.values()].some((layer) => layer.isDegraded);
   }
 
+  /** What groups of the layer `default` keep, by their policies. @internal */
+  get needs(): PolicyTable["needs"] {
+    return (this.#contexts.get(DEFAULT_LAYER) as RunnerContext).policies.needs;
+  }
+
   /** Whether no consumer has anything to do. @internal */
   get isIdle(): boolean {
     for (const runner of this.#runners) if (!runner.isIdle) return false;

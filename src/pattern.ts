@@ -54,6 +54,14 @@ type OwnIn<S extends string> = S extends `:${infer Name}(${infer Converter})${""
     : { [K in Name]: Converter }
   : unknown;
 
+/** One parameter of a pattern, as it is declared. */
+export interface DeclaredParameter {
+  readonly name: string;
+  /** Of a converter: `str` where none is named. */
+  readonly converter: string;
+  readonly optional: boolean;
+}
+
 export type Params = Readonly<Record<string, unknown>>;
 
 type Part = { readonly literal: string } | Parameter;
@@ -74,6 +82,15 @@ export class Pattern {
   constructor(source: string, conversions: ConversionTable = builtInConversions) {
     this.source = source;
     this.#parts = parse(source, conversions);
+  }
+
+  /** In the order of the path. */
+  get parameters(): readonly DeclaredParameter[] {
+    return this.#parts.flatMap((part) => {
+      if ("literal" in part) return [];
+      const { param: name, conversion, optional } = part;
+      return [{ name, converter: conversion.name, optional }];
+    });
   }
 
   /** The parameters if `path` matches. Segments are percent-decoded; what cannot be decoded never matches. */

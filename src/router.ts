@@ -217,6 +217,8 @@ interface ResolvedBase {
   readonly pattern: string;
   readonly name: string | undefined;
   readonly matcher: Pattern;
+  /** The application's first, the route's own last. */
+  readonly middleware: readonly Middleware[];
   /** All middleware from the application's to the route's own, made one. */
   admit(scope: ConnectionScope, inner: (scope: ConnectionScope) => Promise<void>): Promise<void>;
 }
@@ -359,7 +361,8 @@ function flatten(
     if (missing !== undefined) faults.list.push(`"${pattern}": ${missing}`);
     if (matcher === undefined) return [];
     // An include's name alone names no route.
-    const base = { pattern, name: row.name && name, matcher, admit: compose(middleware, `"${pattern}"`) };
+    const admit = compose(middleware, `"${pattern}"`);
+    const base = { pattern, name: row.name && name, matcher, middleware, admit };
     if (row.kind === "http") {
       const methods = row.methods.map((method) => method.toUpperCase());
       return [{ ...base, kind: "http", handler: row.handler, methods }];

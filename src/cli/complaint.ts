@@ -14,6 +14,19 @@ export function exitCodeOf(error: unknown): number {
   return error instanceof UsageError ? 2 : 1;
 }
 
+/** A mistake in the syntax of a module: its stack does not say where it is. */
+export function isUnplaced(error: unknown): boolean {
+  return error instanceof SyntaxError && !/\bfile:|:\d+\b/.test(error.message);
+}
+
+/** Node knows where, and shows it only of what nobody catches; the program ends with 1. */
+export function showUncaught(error: unknown): undefined {
+  process.removeAllListeners("uncaughtException");
+  setImmediate(() => {
+    throw error;
+  });
+}
+
 /** By its code, too: a program may have a copy of the package of its own. */
 function isExpected(error: unknown): error is Error {
   if (error instanceof UsageError || error instanceof CrewFailed) return true;

@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
@@ -7,7 +6,9 @@ import type { PresenceStore } from "../layer/presence-store.ts";
 import type { Logger } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
+import type { AppFile } from "./app-file.ts";
 import type { TasksContext } from "./labour.ts";
+import { enableTypeScript, typeScriptFault } from "./typescript.ts";
 
 /** What `sluice start` has read from the command line and the environment, for a composition root. */
 export interface ComposeContext {
@@ -38,6 +39,8 @@ export interface ComposeContext {
   readonly secret: readonly string[];
   /** For `createApplication`: `SLUICE_ENCRYPTION_KEYS`; empty if it is not set. */
   readonly encryptionKeys: readonly string[];
+  /** For the part `canary({ key: canaryKey })` of `sluice/canary`: `CANARY_KEY`; undefined if it is not set. */
+  readonly canaryKey: string | undefined;
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */
   readonly serverOptions: Required<Pick<ServerOptions, "host" | "port">> &
     Pick<ServerOptions, "origins" | "trustedProxies" | "drainDelayMs" | "drainMs" | "stopTimeoutMs">;
@@ -58,47 +61,31 @@ export interface ComposeContext {
 export type Compose = (context: ComposeContext) => Server | Promise<Server>;
 
 /**
- * Finds the function `compose` of a module, named by its path from the current folder.
+ * Finds the function `compose` of an application's module.
  *
  * @throws ConfigurationError when there is none; what the module itself throws
  */
-export async function loadCompose(path: string): Promise<(context: ComposeContext) => Promise<Server>> {
-  const file = resolve(path);
-  const url = pathToFileURL(file).href;
+export async function loadCompose(app: AppFile): Promise<(context: ComposeContext) => Promise<Server>> {
+  await enableTypeScript(app);
   let module: { readonly compose?: unknown };
   try {
-    module = await import(url);
+    module = await import(pathToFileURL(app.path).href);
   } catch (error) {
-    throw whyNot(error, path, url) ?? error;
+    throw typeScriptFault(error) ?? error;
   }
   const { compose } = module;
   if (typeof compose !== "function") {
     throw new ConfigurationError([
-      `${path} exports no function "compose": write \`export function compose(context)\` that returns a server (createServer)`,
+      `${app.name} exports no function "compose": write \`export function compose(context)\` that returns a server (createServer)`,
     ]);
   }
   return async (context) => {
     const server: unknown = await compose(context);
     if (isServer(server)) return server;
-    throw new ConfigurationError([`"compose" of ${path} must return a server, as createServer makes one`]);
-  };
-}
-
-/** The two mistakes that are made with a path; anything else is the module's own affair. */
-function whyNot(error: unknown, path: string, url: string): ConfigurationError | undefined {
-  const { code, url: missing } = error as { code?: string; url?: string };
-  if (code === "ERR_MODULE_NOT_FOUND" && missing === url) {
-    return new ConfigurationError([`there is no module ${path}; name the file, from the folder you are in`]);
-  }
-  if (code === "ERR_UNSUPPORTED_DIR_IMPORT") {
-    return new ConfigurationError([`${path} is a folder; name the file in it`]);
-  }
-  if (code === "ERR_UNKNOWN_FILE_EXTENSION") {
-    return new ConfigurationError([
-      `this Node cannot run ${path}; name the JavaScript file that it builds to`,
+    throw new ConfigurationError([
+      `"compose" of ${app.name} must return a server, as createServer makes one`,
     ]);
-  }
-  return undefined;
+  };
 }
 
 /** By its looks: the module may have a copy of the package of its own. */

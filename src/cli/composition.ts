@@ -1,10 +1,12 @@
 import { ConfigurationError } from "../errors.ts";
+import type { HistoryStore } from "../layer/history-store.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
 import { MemoryLimits } from "../layer/memory-limits.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import { logSignals } from "../logger.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
+import type { AppFile } from "./app-file.ts";
 import {
   NoHistory,
   NoPresence,
@@ -19,7 +21,9 @@ import { Labour, type LabourOptions } from "./labour.ts";
 
 /** One process of an application. */
 export interface Part extends LabourOptions {
-  readonly module: string;
+  readonly app: AppFile;
+  /** Where no Redis is: keeps histories instead of a store of its own. */
+  readonly history?: HistoryStore;
   readonly where: { readonly host: string; readonly port: number };
 }
 
@@ -32,17 +36,21 @@ const STOP_MARGIN_MS = 3_000;
  * @param local - carries groups where no Redis does
  */
 export async function compose(part: Part, local: Backplane): Promise<{ server: Server; tasks: Labour }> {
-  const { module, environment, processes, where, logger } = part;
-  const composed = await loadCompose(module);
+  const { app, environment, processes, where, logger } = part;
+  const composed = await loadCompose(app);
   const backplane = (await redisBackplane(environment)) ?? local;
   const tasks = await Labour.of(part);
   const context: ComposeContext = {
     backplane,
-    history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
+    history:
+      (await redisHistory(environment)) ??
+      part.history ??
+      (processes > 1 ? new NoHistory() : new MemoryHistory()),
     presence: (await redisPresence(environment)) ?? (processes > 1 ? new NoPresence() : new MemoryPresence()),
     sharedLimits: (await redisLimits(environment)) ?? new MemoryLimits(),
     secret: environment.SLUICE_SECRET ?? [],
     encryptionKeys: environment.SLUICE_ENCRYPTION_KEYS ?? [],
+    canaryKey: environment.CANARY_KEY,
     tasks: tasks.options,
     serverOptions: { ...where, ...serverOptions(environment, processes) },
     logger,
@@ -51,7 +59,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   const server = await composed(context);
   if (context.encryptionKeys.length > 0 && !server.app.isEncrypted) {
     throw new ConfigurationError([
-      `SLUICE_ENCRYPTION_KEYS is set, but ${module} does not use it: give createApplication({ encryptionKeys }) what its compose is given`,
+      `SLUICE_ENCRYPTION_KEYS is set, but ${app.name} does not use it: give createApplication({ encryptionKeys }) what its compose is given`,
     ]);
   }
   logSignals(server.app.signals, logger);

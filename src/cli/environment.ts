@@ -73,6 +73,11 @@ export const VARIABLES = {
     "encrypt what travels through Redis and is kept there; the same on all nodes and workers, each made by `openssl rand -base64 32`; of several, by commas, the first encrypts and all decrypt",
     list,
   ),
+  CANARY_KEY: variable(
+    "",
+    "lets `sluice canary` in, if the application has the part `canary({ key })`; at least 16 characters",
+    text,
+  ),
   ORIGINS: variable(
     "",
     "pages of which other origins may connect, e.g. `https://a.example, *.b.example`",

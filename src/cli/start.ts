@@ -4,6 +4,7 @@ import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
 import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
+import type { AppFile } from "./app-file.ts";
 import { complain } from "./complaint.ts";
 import { compose, type Part, stopMsOf } from "./composition.ts";
 import { endOnBugs, endOnSignals } from "./ending.ts";
@@ -25,7 +26,7 @@ const CREW = "SLUICE_CREW";
  *
  * @throws ConfigurationError, CrewFailed
  */
-export async function start(module: string, options: StartOptions, environment: Environment): Promise<void> {
+export async function start(app: AppFile, options: StartOptions, environment: Environment): Promise<void> {
   const { HOST, PORT, PROCESSES, LOG_LEVEL } = environment;
   const processes = options.processes ?? PROCESSES ?? 1;
   const where = {
@@ -35,10 +36,10 @@ export async function start(module: string, options: StartOptions, environment: 
   const logger = createLogger(LOG_LEVEL);
   if (process.env[CREW] !== undefined && cluster.worker !== undefined) {
     const number = cluster.worker.id;
-    const part = { module, environment, processes, where, logger: logger.child({ process: number }) };
+    const part = { app, environment, processes, where, logger: logger.child({ process: number }) };
     return serveInCrew(number, part);
   }
-  if (processes === 1) return serveAlone({ module, environment, processes, where, logger });
+  if (processes === 1) return serveAlone({ app, environment, processes, where, logger });
   return leadCrew(where, processes, environment, logger);
 }
 

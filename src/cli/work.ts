@@ -1,6 +1,7 @@
 import { ConfigurationError } from "../errors.ts";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { createLogger } from "../logger.ts";
+import type { AppFile } from "./app-file.ts";
 import { compose, stopMsOf } from "./composition.ts";
 import { endOnBugs, endOnSignals } from "./ending.ts";
 import { type Environment, readQueues } from "./environment.ts";
@@ -23,7 +24,7 @@ export interface WorkOptions {
  * @throws ConfigurationError
  */
 export async function work(
-  module: string,
+  module: AppFile,
   { healthPort, ...options }: WorkOptions,
   environment: Environment,
 ): Promise<void> {
@@ -38,7 +39,7 @@ export async function work(
   endOnBugs(logger);
   // It never listens: that is for the nodes.
   const where = { host: "127.0.0.1", port: 0 };
-  const part = { module, environment, processes: 1, where, logger, ...options, queues };
+  const part = { app: module, environment, processes: 1, where, logger, ...options, queues };
   const { server, tasks } = await compose(part, new MemoryBackplane());
   const { app, settings } = server;
   const health = new HealthDoor(app);
@@ -53,7 +54,7 @@ export async function work(
   const found = tasksOf(app);
   if (found === undefined || Object.keys(found.queues).length === 0) {
     throw new ConfigurationError([
-      `${module} has no tasks to work on: give createApplication({ parts: [new Tasks({ ...tasks, tasks: [...] })] }) what its compose is given as \`tasks\``,
+      `${module.name} has no tasks to work on: give createApplication({ parts: [new Tasks({ ...tasks, tasks: [...] })] }) what its compose is given as \`tasks\``,
     ]);
   }
   const port = healthPort ?? HEALTH_PORT;

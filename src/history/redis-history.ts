@@ -9,6 +9,7 @@ import {
   type RedisCommandsSettings,
   RedisLogs,
   type RedisOptions,
+  type RedisRights,
   RedisScript,
   readOptions,
 } from "../redis/index.ts";
@@ -73,6 +74,11 @@ return answer
 
 const COMMANDS = [...new Set([...APPEND_COMMANDS, "hmget", "xrange", "xrevrange", ...REGISTER_COMMANDS])];
 
+/** Beside those that all commands need. @internal */
+export function historyRights(prefix: string): RedisRights {
+  return { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
+}
+
 /** Long enough to be read again: of a log that is gone, a script reads no entries. */
 const REHEARSAL_TTL_MS = 1_000;
 
@@ -100,8 +106,7 @@ export class RedisHistory implements HistoryStore {
   constructor(options: RedisHistoryOptions = {}) {
     const own = { defaults: redisHistoryDefaults, purpose: "a history" };
     const { made, settings } = readOptions(options, own, (others, { prefix }) => {
-      const rights = { names: `resetkeys ~${prefix}:*`, commands: COMMANDS };
-      return new RedisCommands(others, {}, rights);
+      return new RedisCommands(others, {}, historyRights(prefix));
     });
     this.#settings = settings;
     this.#commands = made;

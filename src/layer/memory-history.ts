@@ -43,6 +43,12 @@ interface Known {
   readonly until: number;
 }
 
+/** What {@link MemoryLogs} hold, as a structured clone takes it. */
+export interface LogsSnapshot {
+  readonly logs: readonly (readonly [group: string, log: Log])[];
+  readonly known: readonly (readonly [name: string, known: Known])[];
+}
+
 /** Nothing is looked for that is past its time more often than this; until then it only costs memory. */
 const SWEEP_MS = 10_000;
 /** What an entry costs beside its text, roughly. */
@@ -87,6 +93,21 @@ export class MemoryLogs {
     this.#logs.clear();
     this.#known.clear();
     this.#bytes = 0;
+  }
+
+  /** All of it, for another process; texts are not copied. @internal */
+  snapshot(): LogsSnapshot {
+    return { logs: [...this.#logs], known: [...this.#known] };
+  }
+
+  /** Goes on where another process has ended; what is here is forgotten. @internal */
+  restore({ logs, known }: LogsSnapshot): void {
+    this.clear();
+    for (const [group, log] of logs) {
+      this.#logs.set(group, log);
+      this.#bytes += log.bytes;
+    }
+    for (const [name, value] of known) this.#known.set(name, value);
   }
 
   /** @internal */

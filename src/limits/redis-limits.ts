@@ -4,6 +4,7 @@ import {
   RedisCommands,
   type RedisCommandsSettings,
   type RedisOptions,
+  type RedisRights,
   RedisScript,
   readOptions,
 } from "../redis/index.ts";
@@ -79,8 +80,7 @@ export class RedisLimits implements LimitStore {
   constructor(options: RedisLimitsOptions = {}) {
     const own = { defaults: redisLimitsDefaults, purpose: "limits" };
     const { made, settings } = readOptions(options, own, (others, { prefix }) => {
-      const rights = { names: `resetkeys ~${prefix}:limits:*`, commands: COMMANDS };
-      return new RedisCommands(others, {}, rights);
+      return new RedisCommands(others, {}, limitsRights(prefix));
     });
     this.#prefix = settings.prefix;
     this.#commands = made;
@@ -125,6 +125,11 @@ export class RedisLimits implements LimitStore {
     await this.sit(name, "rehearsal", 1, REHEARSAL_MS);
     await this.leave(name, "rehearsal");
   }
+}
+
+/** Beside those that all commands need. @internal */
+export function limitsRights(prefix: string): RedisRights {
+  return { names: `resetkeys ~${prefix}:limits:*`, commands: COMMANDS };
 }
 
 function strange(): Error {

@@ -19,6 +19,7 @@ import {
   type RedisCommandsSettings,
   RedisLogs,
   type RedisOptions,
+  type RedisRights,
   readOptions,
 } from "../redis/index.ts";
 import { BURY, CHANGE, LEAVE, LIST, NOTE, REMOVE, RENEW, STRANGERS, TOUCH } from "./redis-scripts.ts";
@@ -106,12 +107,8 @@ export class RedisPresence implements PresenceStore {
   constructor(options: RedisPresenceOptions = {}) {
     const own = { defaults: redisPresenceDefaults, purpose: "presence", faultsOf };
     const { made, settings } = readOptions(options, own, (others, { prefix }) => {
-      const commands = [...new Set([...COMMANDS, ...APPEND_COMMANDS])];
       const listener = { down: () => this.#down(), up: () => void this.#renew() };
-      return new RedisCommands({ ...QUIET_HEARTBEAT, ...others }, listener, {
-        names: `resetkeys ~${prefix}:*`,
-        commands,
-      });
+      return new RedisCommands({ ...QUIET_HEARTBEAT, ...others }, listener, presenceRights(prefix));
     });
     this.#settings = settings;
     this.#commands = made;
@@ -524,6 +521,11 @@ const COMMANDS = [
 /** Between renewals; after a longer one Redis was away, and nobody is judged. */
 function longestPauseMs(leaseMs: number): number {
   return Math.ceil(leaseMs / 2);
+}
+
+/** Beside those that all commands need. @internal */
+export function presenceRights(prefix: string): RedisRights {
+  return { names: `resetkeys ~${prefix}:*`, commands: [...new Set([...COMMANDS, ...APPEND_COMMANDS])] };
 }
 
 function checkedLogs(logs: unknown): RedisLogs {

@@ -1,3 +1,4 @@
+export { Colleague } from "./colleague.ts";
 export { Crew, CrewFailed, type CrewOptions } from "./crew.ts";
 export { FrontDoor, type FrontDoorOptions, type Host } from "./front-door.ts";
 export { Membership } from "./membership.ts";

@@ -9,6 +9,7 @@ export {
 } from "./log-scripts.ts";
 export { type OwnOptions, readOptions } from "./own-options.ts";
 export { RedisBackplane, type RedisBackplaneOptions } from "./redis-backplane.ts";
+export { checkRedis, type RedisFinding, type RedisUse } from "./redis-check.ts";
 export {
   type CommandsListener,
   RedisCommands,

@@ -89,7 +89,7 @@ export class RedisBackplane implements Backplane {
       make: (broken) => this.#connect(broken),
       up: (link, downMs) => this.#up(link, downMs),
       down: (reason) => this.#down(reason),
-      failed: (error) => this.#listener?.down(reasonOf(error, this.#target, rightsOf(this.#settings))),
+      failed: (error) => this.#listener?.down(reasonOf(error, this.#target, backplaneRights(this.#settings))),
     });
   }
 
@@ -103,7 +103,7 @@ export class RedisBackplane implements Backplane {
     try {
       await this.#kept.open();
     } catch (error) {
-      throw startFault(error, this.#target, rightsOf(this.#settings));
+      throw startFault(error, this.#target, backplaneRights(this.#settings));
     }
   }
 
@@ -249,7 +249,8 @@ export class RedisBackplane implements Backplane {
   }
 }
 
-function rightsOf({ prefix }: RedisBackplaneSettings): RedisRights {
+/** @internal */
+export function backplaneRights({ prefix }: Pick<RedisBackplaneSettings, "prefix">): RedisRights {
   return {
     names: `&${prefix}#*`,
     commands: ["spublish", "ssubscribe", "sunsubscribe"],

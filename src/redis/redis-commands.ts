@@ -18,6 +18,9 @@ export const redisCommandsDefaults = {
   maxUnderWay: 10_000,
 };
 
+/** What whoever uses {@link RedisCommands} needs beside its own. @internal */
+export const COMMON_COMMANDS: readonly string[] = ["ping", "evalsha", "eval"];
+
 export type RedisCommandsSettings = typeof redisCommandsDefaults;
 
 /** A Lua script, sent once to each server and known by its hash from then on. */
@@ -72,7 +75,7 @@ export class RedisCommands {
     this.#target = target;
     this.#settings = settings;
     this.#listener = listener;
-    this.#rights = { names, commands: ["ping", "evalsha", "eval", ...commands], inCluster };
+    this.#rights = { names, commands: [...COMMON_COMMANDS, ...commands], inCluster };
     this.#kept = new Kept({
       make: (broken) => CommandLink.open(this.#target, this.#settings, broken),
       up: (_link, downMs) => {

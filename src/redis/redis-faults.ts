@@ -41,6 +41,11 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof ErrorReply && !PASSING.test(error.message);
 }
 
+/** Whether Redis refuses a command because of who asks. */
+export function isRightLacking(error: unknown): boolean {
+  return error instanceof ErrorReply && NO_RIGHT.test(error.message);
+}
+
 /** Why something that needs Redis cannot begin. */
 export function startFault(error: unknown, target: RedisTarget, rights: RedisRights): ConfigurationError {
   return new ConfigurationError([reasonOf(error, target, rights)]);

@@ -80,6 +80,14 @@ const COMMANDS = [
     "sunsubscribe",
   ],
 ];
+/** Beside those that all commands need. @internal */
+export function tasksRights(prefix: string): RedisRights {
+  return {
+    names: `~${prefix}:tasks ~${prefix}:tasks:* ~${prefix}:tasks#* &${prefix}:tasks#*`,
+    commands: COMMANDS,
+  };
+}
+
 /** Of Redis; Valkey says 7.2 for as long as it is compatible. */
 const OLDEST = 7;
 
@@ -95,13 +103,9 @@ export function checked(
     const place: RedisOptions = Object.fromEntries(
       Object.entries(others).filter((entry) => !isForCommands(entry)),
     );
-    const rights: RedisRights = {
-      names: `~${prefix}:tasks ~${prefix}:tasks:* ~${prefix}:tasks#* &${prefix}:tasks#*`,
-      commands: COMMANDS,
-    };
     const faults = new Faults();
     faults.collect(() => checkPlace(place));
-    const commands = faults.collect(() => new RedisCommands(others, listener, rights));
+    const commands = faults.collect(() => new RedisCommands(others, listener, tasksRights(prefix)));
     if (commands === undefined || faults.list.length > 0) throw new ConfigurationError(faults.list);
     return { place, commands };
   });

@@ -18,15 +18,26 @@ test("--version prints the version of the package", async () => {
 test("help names each command, and help of a command names its options and variables", async () => {
   const { code, stdout } = await run(["--help"]);
   expect(code).toBe(0);
-  for (const command of ["start", "send", "emit"])
+  for (const command of [
+    "new",
+    "generate",
+    "dev",
+    "start",
+    "work",
+    "check",
+    "routes",
+    "canary",
+    "send",
+    "emit",
+  ])
     expect(stdout).toMatch(new RegExp(`^ {2}${command} `, "m"));
   const help = await run(["help", "start"]);
-  for (const word of ["MODULE", "--processes", "REDIS_URL"]) expect(help.stdout).toContain(word);
+  for (const word of ["APP", "--processes", "REDIS_URL", "Examples:"]) expect(help.stdout).toContain(word);
 });
 
 test.each([
   ["an unknown command", ["strat", "app.js"], "Did you mean start?"],
-  ["no module", ["start"], "missing required argument 'MODULE'"],
+  ["no application", ["start"], 'write "sluice": { "app": "app.js" } into package.json'],
   ["an unknown option", ["start", "app.js", "--prot", "1"], "Did you mean --port?"],
   ["a wrong port", ["start", "app.js", "--port", "70000"], "It must be a port from 0 to 65535."],
   ["no number of processes", ["start", "app.js", "--processes", "0"], "from 1 to 256"],
@@ -64,6 +75,13 @@ test("a module that imports what is not there shows where, for that is a bug of 
   expect(code).toBe(1);
   expect(stderr).toContain("not-there.js");
   expect(stderr).toMatch(/\n {4}at /);
+});
+
+test("a module that is no JavaScript is shown with the place", async () => {
+  const module = await application("export const compose = ;", "mistaken.js");
+  const { code, stderr } = await start(module).ended;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/mistaken\.js:1\nexport const compose = ;[\s\S]*SyntaxError/);
 });
 
 test("all that is wrong in the environment is said at once, without a stack", async () => {

@@ -1,8 +1,8 @@
 /** Real programs for tests: the built command line, and applications that it runs. All end with the test. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, mkdtemp, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, jest } from "@jest/globals";
 import { type InstalledPackage, installPackage, root } from "../installed-package.ts";
 import { atEnd, until } from "../server/live-server.ts";
@@ -31,11 +31,30 @@ export async function application(source: string, name = "app.js"): Promise<stri
   return name;
 }
 
+/** A project of its own in a folder below, which has our package and what else is named from ours. */
+export async function project(
+  files: Readonly<Record<string, string | object>>,
+  packages: readonly string[] = [],
+): Promise<string> {
+  const at = await mkdtemp(join(installed.folder, "project-"));
+  for (const [name, content] of Object.entries({ "package.json": { type: "module" }, ...files })) {
+    await mkdir(dirname(join(at, name)), { recursive: true });
+    await writeFile(join(at, name), typeof content === "string" ? content : JSON.stringify(content));
+  }
+  for (const name of packages) {
+    await mkdir(dirname(join(at, "node_modules", name)), { recursive: true });
+    await symlink(join(root, "node_modules", name), join(at, "node_modules", name), "junction");
+  }
+  return at;
+}
+
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string;
   /** Descriptors that it has from 3 on. */
   readonly inherit?: readonly number[];
+  /** The folder that it runs in; by default {@link folder}. */
+  readonly cwd?: string;
 }
 
 export interface Ended {
@@ -51,12 +70,15 @@ export class Program {
   stderr = "";
   readonly ended: Promise<Ended>;
 
-  constructor(args: readonly string[], { env = {}, input = "", inherit = [] }: RunOptions = {}) {
+  constructor(
+    args: readonly string[],
+    { env = {}, input = "", inherit = [], cwd = installed.folder }: RunOptions = {},
+  ) {
     const cli = join(installed.dist, "src", "cli.js");
     // Nothing of ours that the tests' own environment may have.
     const { PATH = "", HOME = "" } = process.env;
     this.child = spawn(process.execPath, [cli, ...args], {
-      cwd: installed.folder,
+      cwd,
       env: { PATH, HOME, ...env },
       stdio: ["pipe", "pipe", "pipe", ...inherit],
     });

@@ -653,7 +653,7 @@ test("who has no session and ends it all the same fills no store", async () => {
 });
 
 redisTest("a store says whether it has removed something, and notes nothing else", async () => {
-  const inRedis = redisSessions(prefixed());
+  const inRedis = new RedisSessions({ ...places.get("in Redis")?.options, prefix: prefixed() });
   await inRedis.open();
   atEnd(() => inRedis.end());
   for (const store of [inRedis, new MemorySessions()]) {

@@ -1,0 +1,109 @@
+import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { UsageError } from "./complaint.ts";
+import { say } from "./output.ts";
+
+/** As npm has it, and as a folder can be called everywhere. */
+const NAME = /^[a-z0-9][a-z0-9._-]{0,99}$/;
+const TAKEN = ["node_modules", "favicon.ico", "sluice"];
+/** What stands in the template where the project's name belongs. */
+const PLACEHOLDER = "project-name";
+
+/**
+ * `sluice new`: a project in a folder of that name.
+ *
+ * @throws UsageError for a name that npm would refuse, or a folder that has something in it
+ */
+export async function newProject(name: string): Promise<number> {
+  if (!NAME.test(name) || TAKEN.includes(name)) {
+    throw new UsageError(
+      TAKEN.includes(name)
+        ? `a project cannot be called "${name}"; choose another name`
+        : "the name of a project is 1 to 100 lower-case letters, digits, -, _ or ., and begins with a letter or digit",
+    );
+  }
+  const folder = resolve(name);
+  await checkEmpty(folder, name);
+  const require = createRequire(import.meta.url);
+  const packageFile = require.resolve("sluice/package.json");
+  const ours = require(packageFile) as OurPackage;
+  await mkdir(folder, { recursive: true });
+  await cp(join(dirname(packageFile), "templates", "project"), folder, { recursive: true });
+  // npm packs no file of the name that git wants.
+  await rename(join(folder, "gitignore"), join(folder, ".gitignore"));
+  await writeFile(join(folder, "package.json"), json(manifest(name, ours)));
+  await writeFile(join(folder, "tsconfig.json"), json(TSCONFIG));
+  for (const file of ["README.md", "public/index.html"]) {
+    const path = join(folder, file);
+    await writeFile(path, (await readFile(path, "utf8")).replaceAll(PLACEHOLDER, name));
+  }
+  await say(`${name} is made. Go on with:
+
+  cd ${name}
+  npm install
+  npm run dev   # http://127.0.0.1:3000; saving a file restarts it, browsers stay
+  npm test`);
+  return 0;
+}
+
+interface OurPackage {
+  readonly version: string;
+  readonly devDependencies: Readonly<Record<string, string>>;
+}
+
+function manifest(name: string, { version, devDependencies }: OurPackage): object {
+  const versionOf = (...names: string[]) =>
+    Object.fromEntries(names.map((other) => [other, devDependencies[other] ?? "*"]));
+  return {
+    name,
+    version: "0.1.0",
+    private: true,
+    type: "module",
+    // The first whose modules know the folder they are in.
+    engines: { node: ">=20.11" },
+    sluice: { app: "app.ts" },
+    scripts: {
+      dev: "sluice dev",
+      start: "sluice start",
+      test: "node --import tsx --test test/*.test.ts",
+      check: "tsc",
+    },
+    dependencies: { sluice: `^${version}`, ...versionOf("tsx", "zod") },
+    devDependencies: versionOf("@types/node", "pino-pretty", "typescript"),
+  };
+}
+
+/** Types that can be erased only, so that Node itself can run it. */
+const TSCONFIG = {
+  compilerOptions: {
+    target: "es2023",
+    module: "nodenext",
+    types: ["node"],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    noImplicitOverride: true,
+    erasableSyntaxOnly: true,
+    verbatimModuleSyntax: true,
+    allowImportingTsExtensions: true,
+    skipLibCheck: true,
+    noEmit: true,
+  },
+};
+
+async function checkEmpty(folder: string, name: string): Promise<void> {
+  let found: readonly string[];
+  try {
+    found = await readdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return;
+    if (code === "ENOTDIR") throw new UsageError(`${name} is a file; choose another name`);
+    throw error;
+  }
+  if (found.length > 0) throw new UsageError(`the folder ${name} has something in it; choose another name`);
+}
+
+function json(value: object): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

@@ -1,0 +1,29 @@
+/** What commands that end say on standard output. */
+
+/** Resolves when it is written, so that the program may end. */
+export function say(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
+}
+
+/** Columns as wide as their widest cell; one without any content is left out. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const columns = head.flatMap((title, at) => {
+    const cells = rows.map((row) => row[at] ?? "");
+    if (cells.every((cell) => cell === "")) return [];
+    const width = Math.max(title.length, ...cells.map((cell) => cell.length));
+    return [[title.toUpperCase(), ...cells].map((cell) => cell.padEnd(width))];
+  });
+  return [head, ...rows]
+    .map((_, line) =>
+      columns
+        .map((column) => column[line])
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** Whether colours would be seen. */
+export function isColourful(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && !process.env.NO_COLOR;
+}
