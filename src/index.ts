@@ -1,7 +1,13 @@
 /** The face of the core: what applications import from `sluice`. */
 export { AddressBuckets } from "./address-buckets.ts";
 export { addressKey } from "./address-key.ts";
-export type { Application, ApplicationOptions, ApplicationPart, PartContext } from "./application.ts";
+export type {
+  Application,
+  ApplicationOptions,
+  ApplicationPart,
+  AskingClient,
+  PartContext,
+} from "./application.ts";
 export { createApplication } from "./application.ts";
 export { type Clock, type ClockTimer, ManualClock, realClock } from "./clock.ts";
 export type {
@@ -48,7 +54,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { Answered, ConnectionFact, Facts, LimitFact, UnopenedFact } from "./facts.ts";
+export type { Answered, ConnectionFact, DropCause, Facts, LimitFact, UnopenedFact } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, SendOptions } from "./layer/channel-layer.ts";
 export type {
@@ -102,7 +108,7 @@ export type {
   WorkerReport,
 } from "./layer/task-broker.ts";
 export type { LayerOptions } from "./layers.ts";
-export { createLogger, type Logger, logSignals } from "./logger.ts";
+export { createLogger, type Logger, type LogOptions, loggable, logSignals } from "./logger.ts";
 export { type AddedBy, type MarkedMiddleware, mark, type Present } from "./marks.ts";
 export { isGroupName, nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";

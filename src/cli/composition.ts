@@ -1,9 +1,11 @@
+import type { Application, ApplicationPart } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
 import { MemoryLimits } from "../layer/memory-limits.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import { logSignals } from "../logger.ts";
+import { nearest, printable } from "../names.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
 import type { AppFile } from "./app-file.ts";
@@ -40,6 +42,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   const composed = await loadCompose(app);
   const backplane = (await redisBackplane(environment)) ?? local;
   const tasks = await Labour.of(part);
+  const metrics = await metricsOf(part);
   const context: ComposeContext = {
     backplane,
     history:
@@ -52,6 +55,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
     encryptionKeys: environment.SLUICE_ENCRYPTION_KEYS ?? [],
     canaryKey: environment.CANARY_KEY,
     tasks: tasks.options,
+    metrics,
     serverOptions: { ...where, ...serverOptions(environment, processes) },
     logger,
     processes,
@@ -62,8 +66,42 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
       `SLUICE_ENCRYPTION_KEYS is set, but ${app.name} does not use it: give createApplication({ encryptionKeys }) what its compose is given`,
     ]);
   }
-  logSignals(server.app.signals, logger);
+  if (!metrics.every((one) => server.app.parts.includes(one))) {
+    throw new ConfigurationError([
+      `METRICS is set, but ${module} does not use it: give createApplication({ parts: [...metrics] }) what its compose is given as \`metrics\``,
+    ]);
+  }
+  const levels = environment.LOG_LEVELS ?? new Map<string, string>();
+  checkRoutes(levels, server.app);
+  logSignals(server.app.signals, logger, { levels: Object.fromEntries(levels) });
   return { server, tasks };
+}
+
+/** Of several processes a scrape would meet one or the other, so that nothing it tells would hold. */
+async function metricsOf({ environment, processes, logger }: Part): Promise<readonly ApplicationPart[]> {
+  const { METRICS, METRICS_TOKEN } = environment;
+  if (METRICS === "off" || (METRICS === undefined && METRICS_TOKEN === undefined)) return [];
+  if (processes > 1) {
+    logger.warn(
+      "METRICS is left out: it tells of one process, and several share this port; start one (PROCESSES=1) in each container",
+    );
+    return [];
+  }
+  const { metrics } = await import("../metrics/index.ts");
+  return [metrics(METRICS_TOKEN === undefined ? {} : { token: METRICS_TOKEN })];
+}
+
+/** @throws ConfigurationError for levels of routes that are not there */
+function checkRoutes(levels: ReadonlyMap<string, string>, { router }: Application): void {
+  const known = router.routes.map(({ pattern }) => pattern);
+  const faults = [...levels.keys()]
+    .filter((pattern) => !known.includes(pattern))
+    .map((pattern) => {
+      const meant = nearest(pattern, known);
+      const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
+      return `LOG_LEVELS: there is no route "${printable(pattern)}"; ${hint}`;
+    });
+  if (faults.length > 0) throw new ConfigurationError(faults);
 }
 
 /** What the environment says of the server. @throws ConfigurationError for what several processes cannot do */
