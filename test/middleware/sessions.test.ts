@@ -653,10 +653,13 @@ test("who has no session and ends it all the same fills no store", async () => {
 });
 
 redisTest("a store says whether it has removed something, and notes nothing else", async () => {
-  const inRedis = new RedisSessions({ ...places.get("in Redis")?.options, prefix: prefixed() });
-  await inRedis.open();
-  atEnd(() => inRedis.end());
-  for (const store of [inRedis, new MemorySessions()]) {
+  const prefix = prefixed();
+  const inRedis = [...places.values()].map(({ options }) => new RedisSessions({ ...options, prefix }));
+  for (const store of inRedis) {
+    await store.open();
+    atEnd(() => store.end());
+  }
+  for (const store of [...inRedis, new MemorySessions()]) {
     expect(await store.remove("a")).toBe(false);
     await store.write("a", "{}", 60_000);
     expect(await store.read("a")).toBe("{}");
