@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "./clock.ts";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { Users } from "./consumer/users.ts";
@@ -45,6 +46,14 @@ export interface PartContext {
   beginTiming(): void;
 }
 
+/** Who asks for something over HTTP. */
+export interface AskingClient {
+  /** As `scope.remoteAddress`: behind trusted proxies what they report. */
+  readonly remoteAddress: string;
+  /** How many proxies are trusted. */
+  readonly trustedProxies: number;
+}
+
 /** What lives and ends with an application, and may bring routes and policies of its own: tasks, say. */
 export interface ApplicationPart {
   readonly groups?: GroupPolicies;
@@ -57,10 +66,17 @@ export interface ApplicationPart {
   open(context: PartContext): Promise<void>;
   /** While clients are told that the server stops, before the channel layer closes. Idempotent. */
   close(withinMs: number): Promise<void>;
+  /** Why it does not work as it should, each in a few words that anybody may read. Must not throw. */
+  causes?(): readonly string[];
   /** What it adds to the readings of this node, as it knows them in this moment. Must not throw. */
   readings?(): PartReadings;
   /** Looks at what it knows of other processes, so that `readings` tells it. Must not reject. */
   look?(): Promise<void>;
+  /**
+   * Answers an HTTP request before routes and middleware see it, and says whether it does; it guards itself.
+   * Of servers, and of the door at which workers tell whether they live. Must not throw.
+   */
+  answer?(request: IncomingMessage, response: ServerResponse, client: AskingClient): boolean;
 }
 
 export interface ApplicationOptions extends LayerOptions, Given<ApplicationSettings> {
@@ -105,6 +121,7 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
 }
 
 const MAX_BUSIEST = 100;
+const CUT_OFF = "other nodes cannot be reached";
 /** More than is asked for at once, which would never be there otherwise. */
 const MIN_REPLAY_BURST = 100;
 
@@ -336,6 +353,15 @@ export class Application {
       ...{ open: Object.freeze(Object.fromEntries(open)), unsettled, waitingBytes, mailboxes },
       ...{ groups, logs, presence, stalePresence },
     });
+  }
+
+  /** Why it does not work as it should, each in a few words that anybody may read; empty if it does. */
+  get causes(): readonly string[] {
+    const layers = [...this.layers].filter(([, layer]) => layer.isDegraded);
+    return [
+      ...layers.map(([name]) => (name === DEFAULT_LAYER ? CUT_OFF : `${CUT_OFF} over the layer ${name}`)),
+      ...this.parts.flatMap((part) => part.causes?.() ?? []),
+    ];
   }
 
   /** Whether a layer cannot reach its other nodes. */

@@ -1,7 +1,13 @@
 /** The face of the core: what applications import from `sluice`. */
 export { AddressBuckets } from "./address-buckets.ts";
 export { addressKey } from "./address-key.ts";
-export type { Application, ApplicationOptions, ApplicationPart, PartContext } from "./application.ts";
+export type {
+  Application,
+  ApplicationOptions,
+  ApplicationPart,
+  AskingClient,
+  PartContext,
+} from "./application.ts";
 export { createApplication } from "./application.ts";
 export { type Clock, type ClockTimer, ManualClock, realClock } from "./clock.ts";
 export type {
@@ -48,7 +54,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { Answered, ConnectionFact, Facts, LimitFact, UnopenedFact } from "./facts.ts";
+export type { Answered, ConnectionFact, DropCause, Facts, LimitFact, UnopenedFact } from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, SendOptions } from "./layer/channel-layer.ts";
 export type {

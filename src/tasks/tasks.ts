@@ -1,7 +1,7 @@
 /**
  * Tasks of an application: knows them by name, enqueues their runs, and works on queues where it is told to.
  */
-import type { ApplicationPart, NewJob, PartContext, RouteEntry, TaskBroker } from "../index.ts";
+import type { ApplicationPart, NewJob, PartContext, PartReadings, RouteEntry, TaskBroker } from "../index.ts";
 import {
   AddressBuckets,
   ConfigurationError,
@@ -25,6 +25,7 @@ import { newJob } from "./new-job.ts";
 import type { Schedule } from "./schedule.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SealedBroker } from "./sealed-broker.ts";
+import { TaskTally } from "./tally.ts";
 import { type EnqueueOptions, isQueueName, queueFault, type Step, type Task, type TaskHost } from "./task.ts";
 import { type Ticket, type TicketOptions, Tickets } from "./tickets.ts";
 import { WatchedRuns } from "./watched-runs.ts";
@@ -90,6 +91,8 @@ export class Tasks implements ApplicationPart, TaskHost {
   #broker: TaskBroker;
   readonly #settings: typeof tasksDefaults;
   readonly #tasks = new Map<string, AnyTask>();
+  readonly #tally = new TaskTally(this.signals, (task) => this.#tasks.has(task));
+  #executor: Executor | undefined;
   readonly #schedules: readonly Schedule[];
   readonly #channels: readonly WorkerChannel[];
   readonly #clock: Clock;
@@ -177,6 +180,7 @@ export class Tasks implements ApplicationPart, TaskHost {
       stalled: (id) => signals.stalled.announce({ id }),
     });
     this.#isOpen = true;
+    this.#tally.reachable(true);
     for (const task of this.#tasks.values()) task.bind(this);
     this.#ends = this.#channels.map(({ name, task }) =>
       context.layer.nameChannel(name, async (message) => {
@@ -197,6 +201,23 @@ export class Tasks implements ApplicationPart, TaskHost {
     this.#worker = undefined;
     this.#isOpen = false;
     await this.broker.close(Math.max(endsAt - performance.now(), 0));
+  }
+
+  /** @internal */
+  causes(): readonly string[] {
+    return this.#isOpen && !this.#tally.isBrokerUp ? ["tasks cannot be reached"] : [];
+  }
+
+  /** @internal */
+  readings(): PartReadings {
+    let running = 0;
+    for (const _id of this.#executor?.running ?? []) running += 1;
+    return { tasks: this.#tally.reading(running) };
+  }
+
+  /** @internal */
+  async look(): Promise<void> {
+    if (this.#isOpen) await this.#tally.look(this.broker);
   }
 
   /** How many runs have ended in this process. */
@@ -338,6 +359,7 @@ export class Tasks implements ApplicationPart, TaskHost {
       random: Math.random,
       notify: async (group, status) => layer.groupEmit(group, "task", status),
     });
+    this.#executor = executor;
     this.#worker = new Worker({
       name: node,
       broker: this.broker,

@@ -114,7 +114,10 @@ test("until the balancer has noticed, only readiness has changed: new clients co
   const old = await connected(live.client("/room"));
   const stopped = live.server.stop();
   const ready = await fetch(`${live.url}/readyz`);
-  expect([ready.status, await ready.json()]).toEqual([404, { status: "draining", node: live.app.node }]);
+  expect([ready.status, await ready.json()]).toEqual([
+    404,
+    { status: "draining", causes: ["told to stop"], node: live.app.node },
+  ]);
   expect((await fetch(`${live.url}/livez`)).status).toBe(200);
   const newcomers = [
     await connected(live.client("/room")),

@@ -1,6 +1,14 @@
 import { createServer as createHttpServer } from "node:http";
 import { expect, test } from "@jest/globals";
-import { type Backplane, ConfigurationError, createApplication, http, MemoryBackplane, route } from "sluice";
+import {
+  type ApplicationPart,
+  type Backplane,
+  ConfigurationError,
+  createApplication,
+  http,
+  MemoryBackplane,
+  route,
+} from "sluice";
 import { createServer, type ServerOptions } from "sluice/server";
 import { atEnd, connected, Echo, gate, serve } from "./live-server.ts";
 
@@ -40,7 +48,7 @@ async function ownHttp(text?: string) {
 test("a node that serves is alive and ready, says its name, and is not remembered by caches", async () => {
   const live = await serve({ routes: [route("/room", Echo)] });
   const ok = { status: "ok", node: live.app.node };
-  for (const path of ["/livez", "/readyz", "/readyz?from=balancer"]) {
+  for (const path of ["/livez", "/healthz", "/readyz", "/readyz?from=balancer"]) {
     const response = await fetch(live.url + path);
     expect([response.status, await response.json()]).toEqual([200, ok]);
     expect(response.headers.get("cache-control")).toBe("no-store");
@@ -91,15 +99,44 @@ test("while other nodes cannot be reached a node is degraded, but ready, and its
   const client = await connected(live.client("/room"));
   backplane.listener?.down("connection refused");
   const { node } = live.app;
-  const reason = "other nodes cannot be reached";
   expect(await report(`${live.url}/readyz`)).toEqual({
     code: 200,
-    body: { status: "degraded", node, reason },
+    body: { status: "degraded", node, causes: ["other nodes cannot be reached"] },
   });
   expect(await report(`${live.url}/livez`)).toEqual({ code: 200, body: { status: "ok", node } });
   expect(await client.emitWithAck("say", 1)).toEqual({ event: "say", payload: 1 });
   backplane.listener?.up();
   expect(await report(`${live.url}/readyz`)).toEqual({ code: 200, body: { status: "ok", node } });
+});
+
+test("all that is wrong is told, of each layer and each part, and nothing of where things are", async () => {
+  const [main, extra] = [new Fragile(), new Fragile()];
+  const part: ApplicationPart = {
+    open: async () => {},
+    close: async () => {},
+    causes: () => ["the archive cannot be reached"],
+  };
+  const live = await serve({
+    routes: [route("/room", Echo)],
+    backplane: main,
+    layers: { bulk: { backplane: extra } },
+    parts: [part],
+  });
+  for (const { listener } of [main, extra]) listener?.down("redis://10.0.0.7: connection refused");
+  const { code, body } = await report(`${live.url}/readyz`);
+  expect([code, body]).toEqual([
+    200,
+    {
+      status: "degraded",
+      node: live.app.node,
+      causes: [
+        "other nodes cannot be reached over the layer bulk",
+        "other nodes cannot be reached",
+        "the archive cannot be reached",
+      ],
+    },
+  ]);
+  expect(live.app.causes).toHaveLength(3);
 });
 
 test("on an HTTP server of yours health is answered from the start to after the end, and your routes go on", async () => {
@@ -112,14 +149,20 @@ test("on an HTTP server of yours health is answered from the start to after the 
   atEnd(() => server.stop());
   const { node } = app;
   const listening = server.listen();
-  expect(await report(`${url}/readyz`)).toEqual({ code: 503, body: { status: "starting", node } });
+  expect(await report(`${url}/readyz`)).toEqual({
+    code: 503,
+    body: { status: "starting", node, causes: ["not begun yet"] },
+  });
   expect(await report(`${url}/livez`)).toEqual({ code: 200, body: { status: "ok", node } });
   opened.open();
   await listening;
   expect(await report(`${url}/readyz`)).toEqual({ code: 200, body: { status: "ok", node } });
   expect(await (await fetch(url)).text()).toBe("mine");
   await server.stop();
-  expect(await report(`${url}/readyz`)).toEqual({ code: 503, body: { status: "stopped", node } });
+  expect(await report(`${url}/readyz`)).toEqual({
+    code: 503,
+    body: { status: "stopped", node, causes: ["has ended"] },
+  });
   expect(await report(`${url}/livez`)).toEqual({ code: 200, body: { status: "ok", node } });
   expect(await (await fetch(url)).text()).toBe("mine");
 });

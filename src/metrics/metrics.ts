@@ -1,0 +1,215 @@
+/** Metrics for Prometheus, as a part of an application: `/metrics`, answered before routes and middleware. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import {
+  type ApplicationPart,
+  type AskingClient,
+  CloseCode,
+  ConfigurationError,
+  Faults,
+  type Given,
+  type PartContext,
+  type Readings,
+  resolveOptions,
+  within,
+} from "../index.ts";
+import { Door, type DoorOptions } from "./door.ts";
+import { draw } from "./drawn.ts";
+
+export const metricsDefaults = {
+  /** Where they are read. */
+  path: "/metrics",
+  /** How long a broker may take to say how many runs wait; without its answer its last one is told. */
+  lookTimeoutMs: 1_000,
+};
+
+export type MetricsSettings = typeof metricsDefaults;
+
+export interface MetricsOptions extends Given<MetricsSettings>, DoorOptions {
+  /**
+   * Yours, with metrics of yours; ours are put into it while the application runs, and all of it is told. By
+   * default one of our own.
+   */
+  readonly registry?: Registry;
+  /**
+   * Whether the process is told of as well: event loop, memory, garbage collection, CPU. By default yes, but
+   * not with a registry of yours, where you may have done that.
+   */
+  readonly process?: boolean;
+}
+
+/** How long a reading serves all metrics of a scrape. */
+const FRESH_MS = 100;
+
+/** Of the whole process, and for its whole life: what these listen to cannot be left again. */
+let processRegistry: Registry | undefined;
+
+function processMetrics(): Registry {
+  if (processRegistry === undefined) {
+    processRegistry = new Registry();
+    collectDefaultMetrics({ register: processRegistry });
+  }
+  return processRegistry;
+}
+
+/**
+ * A part of an application that tells how its node stands, in the text format of Prometheus. Programs on this
+ * machine may read it; others by `token` or `allow`.
+ *
+ * Counting costs the node next to nothing; a scrape looks once at every connection. From the start of the
+ * application on handlers are timed.
+ *
+ * @example
+ * createApplication({ routes, parts: [metrics({ token: process.env.METRICS_TOKEN })] });
+ *
+ * @throws ConfigurationError that lists every fault of the options
+ */
+export function metrics(options: MetricsOptions = {}): Metrics {
+  return new Metrics(options);
+}
+
+export class Metrics implements ApplicationPart {
+  /** Ours, or the one that was given. */
+  readonly registry: Registry;
+  readonly #settings: MetricsSettings;
+  readonly #door: Door;
+  readonly #tellsProcess: boolean;
+  #context: PartContext | undefined;
+  #names: readonly string[] = [];
+  #reading: { readonly at: number; readonly readings: Promise<Readings> } | undefined;
+  #text: Promise<string> | undefined;
+
+  constructor({ registry, process, allow, token, loopback, ...options }: MetricsOptions) {
+    const faults = new Faults();
+    const settings = faults.collect(() => resolveOptions(metricsDefaults, options, "metrics"));
+    const door = faults.collect(
+      () =>
+        new Door({
+          ...(allow === undefined ? {} : { allow }),
+          ...(token === undefined ? {} : { token }),
+          ...(loopback === undefined ? {} : { loopback }),
+        }),
+    );
+    if (!/^\/[^?#\s]+$/.test(String(options.path ?? metricsDefaults.path))) {
+      faults.list.push('metrics.path must be a path such as "/metrics"');
+    }
+    if (registry !== undefined && typeof registry?.registerMetric !== "function") {
+      faults.list.push("metrics.registry must be a Registry of prom-client");
+    }
+    if (settings === undefined || door === undefined || faults.list.length > 0) {
+      throw new ConfigurationError(faults.list);
+    }
+    this.#settings = settings;
+    this.#door = door;
+    this.registry = registry ?? new Registry();
+    this.#tellsProcess = process ?? registry === undefined;
+  }
+
+  /** @internal */
+  async open(context: PartContext): Promise<void> {
+    context.beginTiming();
+    try {
+      this.#names = draw(this.registry, () => this.#read());
+    } catch (error) {
+      throw new ConfigurationError([
+        `metrics.registry has a metric of ours already (${(error as Error).message}); give each application a registry of its own`,
+      ]);
+    }
+    this.#context = context;
+    if (this.#tellsProcess) processMetrics();
+  }
+
+  /** @internal */
+  async close(): Promise<void> {
+    this.#context = undefined;
+    for (const name of this.#names) this.registry.removeSingleMetric(name);
+    this.#names = [];
+  }
+
+  /** All of it, as Prometheus reads it. */
+  async text(): Promise<string> {
+    // Whoever asks meanwhile is given the same.
+    this.#text ??= this.#write().finally(() => {
+      this.#text = undefined;
+    });
+    return this.#text;
+  }
+
+  /** @internal */
+  answer(request: IncomingMessage, response: ServerResponse, client: AskingClient): boolean {
+    const [path] = (request.url ?? "").split("?", 1);
+    if (path !== this.#settings.path) return false;
+    void this.#answer(request, response, client).catch((error) => {
+      this.#context?.signals.failed.announce({ hook: "http", error });
+      refuse(response, 500, "internal_error", "internal error");
+    });
+    return true;
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse, client: AskingClient): Promise<void> {
+    // It cannot be asked any more once the connection has gone.
+    const { remoteAddress, trustedProxies } = client;
+    const context = this.#context;
+    if (context === undefined) return refuse(response, 503, "unavailable", "not begun yet, or ended");
+    if (!(await this.#admits(request, { remoteAddress, trustedProxies }, context))) {
+      const code = this.#door.takesTokens ? CloseCode.unauthenticated : CloseCode.forbidden;
+      const reason = "these metrics are not for you";
+      context.signals.denied.announce({ namespace: this.#settings.path, remoteAddress, code, reason });
+      if (this.#door.takesTokens) response.setHeader("WWW-Authenticate", 'Bearer realm="metrics"');
+      return refuse(response, this.#door.takesTokens ? 401 : 403, "forbidden", reason);
+    }
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      response.setHeader("Allow", "GET, HEAD");
+      return refuse(response, 405, "method_not_allowed", "ask with GET or HEAD");
+    }
+    const text = await this.text();
+    response.writeHead(200, {
+      "Content-Type": this.registry.contentType,
+      "Content-Length": Buffer.byteLength(text),
+      "Cache-Control": "no-store",
+    });
+    response.end(request.method === "HEAD" ? undefined : text);
+  }
+
+  async #admits(request: IncomingMessage, client: AskingClient, { signals }: PartContext): Promise<boolean> {
+    try {
+      return await this.#door.admits(request, client);
+    } catch (error) {
+      signals.failed.announce({ hook: "http", error });
+      return false;
+    }
+  }
+
+  async #write(): Promise<string> {
+    const ours = await this.registry.metrics();
+    return this.#tellsProcess ? `${ours}\n${await processMetrics().metrics()}` : ours;
+  }
+
+  /** One for all metrics of a scrape. */
+  async #read(): Promise<Readings | undefined> {
+    const context = this.#context;
+    if (context === undefined) return undefined;
+    const now = performance.now();
+    if (this.#reading === undefined || now - this.#reading.at > FRESH_MS) {
+      this.#reading = { at: now, readings: this.#look(context) };
+    }
+    return this.#reading.readings;
+  }
+
+  async #look(context: PartContext): Promise<Readings> {
+    const { lookTimeoutMs } = this.#settings;
+    await within(lookTimeoutMs, context.look(), () => new Error("late")).catch(() => {});
+    return context.readings();
+  }
+}
+
+function refuse(response: ServerResponse, status: number, code: string, message: string): void {
+  if (response.headersSent) return void response.destroy();
+  const body = JSON.stringify({ error: { code, message } });
+  response.writeHead(status, {
+    "Content-Type": "application/json; charset=utf-8",
+    "Content-Length": Buffer.byteLength(body),
+    "Cache-Control": "no-store",
+  });
+  response.end(body);
+}

@@ -1,0 +1,301 @@
+import { request as ask } from "node:http";
+import { expect, test } from "@jest/globals";
+import { Counter, Registry } from "prom-client";
+import { ConfigurationError, Consumer, createApplication, MemoryBackplane, route } from "sluice";
+import { CATALOGUE, type MetricsOptions, metrics } from "sluice/metrics";
+import type { ServerOptions } from "sluice/server";
+import { MemoryBroker, Tasks, task } from "sluice/tasks";
+import { TestClient, untilIdle } from "sluice/testing";
+import { atEnd, connected, Echo, serve, until } from "../server/live-server.ts";
+import { samplesOf } from "./samples.ts";
+
+class Room extends Consumer {
+  override async connect() {
+    await this.groupAdd("room.secret-name");
+    if (this.scope.auth.denied) this.deny(4403, "no");
+  }
+  override async receive(event: string, payload: unknown) {
+    if (event === "fail") throw new Error("a bug");
+    await this.groupEmit("room.secret-name", "said", payload);
+    return "ok";
+  }
+}
+
+const routes = [route("/room/:room", Room), route("/echo", Echo)];
+
+function node(options: MetricsOptions = {}, server: ServerOptions = {}) {
+  return serve({ routes, parts: [metrics(options)] }, server);
+}
+
+/** By Node's own client, as `fetch` lets nobody choose the Host header. */
+function get(
+  url: string,
+  headers: Record<string, string> = {},
+  method = "GET",
+): Promise<{ status: number | undefined; text: string; headers: Record<string, unknown> }> {
+  return new Promise((resolve, reject) => {
+    const asked = ask(url, { headers, method, agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (more) => {
+        text += more;
+      });
+      response.on("end", () => resolve({ status: response.statusCode, text, headers: response.headers }));
+    });
+    asked.on("error", reject);
+    asked.end();
+  });
+}
+
+/** Resolves when a scrape shows it. */
+async function scraped(url: string, shows: (samples: ReadonlyMap<string, number>) => boolean): Promise<void> {
+  const givenUpAt = performance.now() + 10_000;
+  while (!shows(samplesOf((await get(`${url}/metrics`)).text))) {
+    if (performance.now() > givenUpAt) throw new Error("no scrape shows it");
+  }
+}
+
+test("a scrape tells what clients did, in Prometheus' text, with routes by their pattern and nobody's name", async () => {
+  const live = await node();
+  const client = await connected(live.client("/room/hidden-room", { auth: { user: "hidden-user" } }));
+  await client.emitWithAck("say", "hidden-text");
+  const { status, text, headers } = await get(`${live.url}/metrics`);
+  expect(status).toBe(200);
+  expect(headers["content-type"]).toBe("text/plain; version=0.0.4; charset=utf-8");
+  expect(headers["cache-control"]).toBe("no-store");
+  const samples = samplesOf(text);
+  expect(samples.get('sluice_connections{route="/room/:room"}')).toBe(1);
+  expect(samples.get('sluice_connections_accepted_total{route="/room/:room"}')).toBe(1);
+  expect(samples.get("sluice_events_received_total")).toBe(1);
+  expect(samples.get("sluice_group_messages_total")).toBe(1);
+  expect(samples.get('sluice_deliveries_total{to="client"}')).toBe(1);
+  expect(samples.get('sluice_limited_total{limit="eventsPerSecond"}')).toBe(0);
+  expect(samples.get('sluice_backplane_up{layer="default"}')).toBe(1);
+  expect(samples.get("sluice_serving")).toBe(1);
+  expect(samples.get("sluice_transport_connections")).toBe(1);
+  expect(samples.get('sluice_handler_seconds_count{route="/room/:room"}')).toBe(1);
+  expect(samples.get('sluice_handler_seconds_bucket{le="+Inf",route="/room/:room"}')).toBe(1);
+  expect(samples.get('sluice_mailbox_wait_seconds_count{route="/room/:room"}')).toBe(1);
+  expect(samples.has("nodejs_eventloop_lag_p99_seconds")).toBe(true);
+  expect(samples.has("process_resident_memory_bytes")).toBe(true);
+  expect(text).not.toMatch(/hidden|secret-name/);
+  // There are no tasks, so nothing is said of them.
+  expect([...samples.keys()].filter((name) => name.startsWith("sluice_tasks"))).toEqual([]);
+});
+
+test("the buckets of a histogram add up, in seconds", async () => {
+  const live = await node();
+  const client = await connected(live.client("/echo"));
+  for (let i = 0; i < 5; i += 1) await client.emitWithAck("say", i);
+  const samples = samplesOf((await get(`${live.url}/metrics`)).text);
+  const buckets = [...samples].filter(([name]) => name.startsWith("sluice_handler_seconds_bucket"));
+  const counts = buckets.map(([, count]) => count);
+  expect(counts).toEqual([...counts].sort((a, b) => a - b));
+  expect(counts.at(-1)).toBe(5);
+  expect(buckets[0]?.[0]).toContain('le="0.001"');
+  expect(samples.get('sluice_handler_seconds_sum{route="/echo"}')).toBeLessThan(5);
+});
+
+test("refusals, limits and drops are told by reason", async () => {
+  const app = createApplication({ routes, limits: { eventsPerSecond: 1 }, parts: [metrics()] });
+  atEnd(() => app.stop());
+  const part = app.parts[0] as ReturnType<typeof metrics>;
+  const client = new TestClient(app, "/room/a");
+  await client.connect();
+  await new TestClient(app, "/room/a", { auth: { denied: true } }).connect();
+  await new TestClient(app, "/nowhere").connect();
+  await Promise.all([1, 2, 3].map(() => client.emit("say").catch(() => {})));
+  await app.layer.groupSend("room.secret-name", { type: "no.handler" });
+  await untilIdle(app);
+  const samples = samplesOf(await part.text());
+  expect(samples.get('sluice_connections_denied_total{code="4403"}')).toBe(1);
+  expect(samples.get('sluice_connections_denied_total{code="4404"}')).toBe(1);
+  expect(samples.get('sluice_limited_total{limit="eventsPerSecond"}')).toBe(1);
+  expect(samples.get('sluice_events_refused_total{code="rate_limited"}')).toBe(1);
+  expect(samples.get('sluice_dropped_total{cause="no-handler"}')).toBe(1);
+});
+
+test("a slow client that was cut, and a backplane that is down, show", async () => {
+  const backplane = new MemoryBackplane();
+  let listener: Parameters<MemoryBackplane["open"]>[0] | undefined;
+  const open = backplane.open.bind(backplane);
+  backplane.open = (given) => {
+    listener = given;
+    return open(given);
+  };
+  const live = await serve({
+    routes,
+    backplane,
+    parts: [metrics()],
+    limits: { maxWaitingBytes: 100_000 },
+  });
+  const raw = await live.raw();
+  await raw.enter("/room/a");
+  raw.socket.pause();
+  const text = "x".repeat(60_000);
+  await until(() => {
+    void live.app.layer.groupEmit("room.secret-name", "said", text);
+    return live.app.readings().counters.limited.maxWaitingBytes === 1;
+  }, "it was cut");
+  await until(() => live.app.sizes.connections === 0, "it has gone");
+  const seen = samplesOf((await get(`${live.url}/metrics`)).text);
+  expect(seen.get("sluice_slow_clients_cut_total")).toBe(1);
+  expect(seen.get('sluice_limited_total{limit="maxWaitingBytes"}')).toBe(1);
+  expect(seen.get('sluice_connections_ended_total{reason="limit"}')).toBe(1);
+  listener?.down("gone");
+  await scraped(live.url, (samples) => samples.get('sluice_backplane_up{layer="default"}') === 0);
+  raw.socket.terminate();
+});
+
+test("tasks are told by name and outcome, how long they took, and what waits in which queue", async () => {
+  let attempts = 0;
+  const fine = task("fine", {}, async () => "done");
+  const shaky = task("shaky", { retry: { attempts: 2, minMs: 1 } }, async () => {
+    attempts += 1;
+    if (attempts === 1) throw new Error("once");
+  });
+  const later = task("later", {}, async () => {});
+  const tasks = new Tasks({ tasks: [fine, shaky, later], broker: new MemoryBroker(), path: "" });
+  const part = metrics();
+  const app = createApplication({ routes, parts: [tasks, part] });
+  atEnd(() => app.stop());
+  await app.start();
+  await (await fine.enqueue(undefined)).result({ timeoutMs: 10_000 });
+  await (await shaky.enqueue(undefined)).result({ timeoutMs: 10_000 });
+  await later.enqueue(undefined, { delayMs: 60_000 });
+  const samples = samplesOf(await part.text());
+  expect(samples.get('sluice_tasks_queued_total{task="fine"}')).toBe(1);
+  expect(samples.get('sluice_tasks_ended_total{task="fine",outcome="done"}')).toBe(1);
+  expect(samples.get('sluice_tasks_ended_total{task="shaky",outcome="retried"}')).toBe(1);
+  expect(samples.get('sluice_tasks_ended_total{task="shaky",outcome="done"}')).toBe(1);
+  expect(samples.get('sluice_task_seconds_count{task="fine"}')).toBe(1);
+  expect(samples.get('sluice_task_wait_seconds_count{queue="default"}')).toBe(3);
+  expect(samples.get("sluice_tasks_broker_up")).toBe(1);
+  expect(samples.get("sluice_tasks_running")).toBe(0);
+  expect(samples.get("sluice_tasks_workers")).toBe(1);
+  expect(samples.get('sluice_tasks_jobs{queue="default",state="delayed"}')).toBe(1);
+  expect(samples.get('sluice_tasks_jobs{queue="default",state="waiting"}')).toBe(0);
+});
+
+test("who is not on this machine needs the token", async () => {
+  const token = "t0ken-of-enough-letters";
+  const live = await node({ token: ["another-token-of-enough", token], loopback: false });
+  const url = `${live.url}/metrics`;
+  const denied: unknown[] = [];
+  live.app.signals.denied.connect((fact) => void denied.push(fact));
+  const refused = await get(url);
+  expect([refused.status, refused.headers["www-authenticate"]]).toEqual([401, 'Bearer realm="metrics"']);
+  expect(refused.text).not.toContain("sluice_");
+  for (const authorization of [`Bearer ${token}x`, "Bearer ", `Basic ${token}`, token, "Bearer a b"]) {
+    expect((await get(url, { authorization })).status).toBe(401);
+  }
+  expect((await get(url, { authorization: `Bearer ${token}` })).status).toBe(200);
+  expect((await get(url, { authorization: `bearer ${token}` })).status).toBe(200);
+  expect(denied).toHaveLength(6);
+  expect(denied[0]).toMatchObject({ namespace: "/metrics", code: 4401 });
+  expect(JSON.stringify(denied)).not.toContain(token);
+});
+
+test("or the function that allows says who may; one that throws allows nobody, and that is announced", async () => {
+  const seen: unknown[] = [];
+  const live = await node({
+    loopback: false,
+    allow: async ({ headers }, { remoteAddress }) => {
+      seen.push(remoteAddress);
+      if (headers["x-who"] === "broken") throw new Error("broken rule");
+      return headers["x-who"] === "prometheus";
+    },
+  });
+  const failures: unknown[] = [];
+  live.app.signals.failed.connect(({ hook, error }) => void failures.push([hook, (error as Error).message]));
+  const url = `${live.url}/metrics`;
+  expect((await get(url, { "x-who": "prometheus" })).status).toBe(200);
+  expect((await get(url, { "x-who": "anybody" })).status).toBe(403);
+  expect((await get(url, { "x-who": "broken" })).status).toBe(403);
+  expect(failures).toEqual([["http", "broken rule"]]);
+  expect(seen[0]).toBe("127.0.0.1");
+});
+
+test.each([
+  ["a program on this machine", 0, {}, 200],
+  ["the same by the name localhost", 0, { host: "localhost:1" }, 200],
+  ["a page whose name was made to point here", 0, { host: "evil.example" }, 403],
+  ["a proxy on this machine that is not trusted", 0, { "x-forwarded-for": "203.0.113.9" }, 403],
+  ["one that is not trusted, for somebody here", 0, { "x-forwarded-for": "127.0.0.1" }, 403],
+  ["one that says so in another way", 0, { forwarded: "for=203.0.113.9" }, 403],
+  ["a trusted proxy, for somebody elsewhere", 1, { "x-forwarded-for": "203.0.113.9" }, 403],
+  ["a trusted proxy, for a liar elsewhere", 1, { "x-forwarded-for": "127.0.0.1, 203.0.113.9" }, 403],
+  ["a trusted proxy, for somebody here", 1, { "x-forwarded-for": "127.0.0.1" }, 200],
+  ["two trusted proxies, for a liar", 2, { "x-forwarded-for": "127.0.0.1, 203.0.113.9, 127.0.0.1" }, 403],
+])("from loopback asks %s", async (_who, trustedProxies, headers, status) => {
+  const live = await node({}, { trustedProxies });
+  expect((await get(`${live.url}/metrics`, headers as unknown as Record<string, string>)).status).toBe(
+    status,
+  );
+});
+
+test("it answers before routes and middleware, at its path alone, and to GET and HEAD alone", async () => {
+  const live = await serve(
+    { routes, parts: [metrics({ path: "/internal/metrics" })], middleware: [() => Promise.reject()] },
+    { rootPath: "/app" },
+  );
+  expect((await get(`${live.url}/internal/metrics?a=b`)).status).toBe(200);
+  expect((await get(`${live.url}/app/internal/metrics`)).status).toBe(200);
+  expect((await get(`${live.url}/metrics`)).status).toBe(404);
+  expect((await get(`${live.url}/internal/metrics/`)).status).toBe(404);
+  const head = await get(`${live.url}/internal/metrics`, {}, "HEAD");
+  expect([head.status, head.text]).toEqual([200, ""]);
+  expect(Number(head.headers["content-length"])).toBeGreaterThan(1_000);
+  const post = await get(`${live.url}/internal/metrics`, {}, "POST");
+  expect([post.status, post.headers.allow]).toEqual([405, "GET, HEAD"]);
+});
+
+test("many who ask at once are given one reading, and see what is of then", async () => {
+  const live = await node();
+  const texts = await Promise.all(Array.from({ length: 20 }, () => get(`${live.url}/metrics`)));
+  expect(new Set(texts.map(({ status }) => status))).toEqual(new Set([200]));
+  await connected(live.client("/echo"));
+  await scraped(live.url, (samples) => samples.get('sluice_connections{route="/echo"}') === 1);
+});
+
+test("a registry of yours tells yours and ours, and is yours again afterwards", async () => {
+  const registry = new Registry();
+  new Counter({ name: "orders_total", help: "Orders", registers: [registry] }).inc(3);
+  const part = metrics({ registry });
+  const app = createApplication({ routes, parts: [part] });
+  await app.start();
+  const samples = samplesOf(await registry.metrics());
+  expect(samples.get("orders_total")).toBe(3);
+  expect(samples.get("sluice_events_received_total")).toBe(0);
+  expect(samples.has("process_resident_memory_bytes")).toBe(false);
+  const second = createApplication({ routes, parts: [metrics({ registry })] });
+  await expect(second.start()).rejects.toThrow(ConfigurationError);
+  await app.stop();
+  expect([...samplesOf(await registry.metrics()).keys()]).toEqual(["orders_total"]);
+});
+
+test("faults of the options are listed, all at once", () => {
+  const faulty = { path: "metrics", token: "short", allow: true, loopback: 1, registry: {}, prefix: "x" };
+  let error: unknown;
+  try {
+    metrics(faulty as unknown as MetricsOptions);
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toBeInstanceOf(ConfigurationError);
+  for (const name of ["path", "token", "allow", "loopback", "registry", "prefix"]) {
+    expect((error as Error).message).toContain(`metrics.${name}`);
+  }
+});
+
+test("every name is Prometheus' own kind of name, and says what it is counted in", () => {
+  const names = CATALOGUE.map(({ name }) => name);
+  expect(new Set(names).size).toBe(names.length);
+  for (const { name, type, help, labels } of CATALOGUE) {
+    expect(name).toMatch(/^sluice_[a-z_]+$/);
+    expect(name.endsWith("_total")).toBe(type === "counter");
+    if (type === "histogram") expect(name).toMatch(/_seconds$/);
+    expect(help.length).toBeGreaterThan(10);
+    for (const label of labels) expect(label).toMatch(/^[a-z]+$/);
+  }
+});
