@@ -15,8 +15,8 @@ import { work } from "./tasks.ts";
 const { PUBLISH_KEYS, REDIS_URL } = process.env;
 
 export function compose(context: ComposeContext): Server {
-  const { backplane, history, presence, sharedLimits, secret, encryptionKeys, processes, serverOptions } =
-    context;
+  const { backplane, history, presence, sharedLimits, secret, encryptionKeys } = context;
+  const { metrics, processes, serverOptions } = context;
   // Several processes share these in Redis only; without it the rooms remember nothing and know nobody.
   const canKeep = processes === 1 || REDIS_URL;
   const tasks = new Tasks({ ...context.tasks, ...work });
@@ -27,8 +27,15 @@ export function compose(context: ComposeContext): Server {
     encryptionKeys,
     userInfo: guestInfo,
     ...(canKeep
-      ? { routes: chatRoutes({ diary }), groups, history, presence, secret, parts: [tasks, diary] }
-      : { routes: chatRoutes() }),
+      ? {
+          routes: chatRoutes({ diary }),
+          groups,
+          history,
+          presence,
+          secret,
+          parts: [...metrics, tasks, diary],
+        }
+      : { routes: chatRoutes(), parts: metrics }),
   });
   const server = createServer(app, serverOptions);
   if (PUBLISH_KEYS) {

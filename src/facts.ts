@@ -142,6 +142,8 @@ export interface Denial {
 }
 
 export interface Answered {
+  /** As `scope.requestId`. */
+  readonly requestId: string;
   readonly method: string;
   /** Without its query, which may hold secrets. */
   readonly path: string;

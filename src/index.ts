@@ -108,7 +108,7 @@ export type {
   WorkerReport,
 } from "./layer/task-broker.ts";
 export type { LayerOptions } from "./layers.ts";
-export { createLogger, type Logger, logSignals } from "./logger.ts";
+export { createLogger, type Logger, type LogOptions, loggable, logSignals } from "./logger.ts";
 export { type AddedBy, type MarkedMiddleware, mark, type Present } from "./marks.ts";
 export { isGroupName, nearest, printable } from "./names.ts";
 export { type Given, resolveOptions } from "./options.ts";

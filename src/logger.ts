@@ -17,11 +17,8 @@ const MAX_LINES_PER_SECOND = 50;
  * @throws ConfigurationError for any other
  */
 export function createLogger(level = "info", destination?: DestinationStream): Logger {
-  if (level !== "silent" && !Object.hasOwn(pino.levels.values, level)) {
-    const known = [...Object.keys(pino.levels.values), "silent"].join(", ");
-    throw new ConfigurationError([`"${printable(level)}" is no level of a log; there are ${known}`]);
-  }
-  const options: LoggerOptions = { level, base: undefined as never };
+  checkLevel(level);
+  const options: LoggerOptions = { level, base: undefined as never, serializers: { err: loggable } };
   if (destination !== undefined) return pino(options, destination);
   const isPretty = process.stdout.isTTY && canResolve("pino-pretty");
   return isPretty
@@ -29,38 +26,79 @@ export function createLogger(level = "info", destination?: DestinationStream): L
     : pino(options);
 }
 
+function checkLevel(level: string): void {
+  if (level === "silent" || Object.hasOwn(pino.levels.values, level)) return;
+  const known = [...Object.keys(pino.levels.values), "silent"].join(", ");
+  throw new ConfigurationError([`"${printable(level)}" is no level of a log; there are ${known}`]);
+}
+
+export interface LogOptions {
+  /** Levels of single routes, by their patterns; all else is on the logger's own. */
+  readonly levels?: Readonly<Record<string, string>>;
+}
+
 /**
- * Writes an application's facts to a log: the core announces, this file alone says it in words. What
- * comes from outside is cut, its control characters are escaped, and headers, auth and payloads never
- * get into a line.
+ * Writes an application's facts to a log: the core announces, this file alone says it in words. Each
+ * connection that was let in is one line on the level `info`, when it has ended; what else happened to it are
+ * lines with the same `channel`. `request` names the HTTP request underneath.
+ *
+ * What comes from outside is cut, its control characters are escaped, and headers, auth and payloads never
+ * get into a line; of errors it has name, message, code, stack and cause, not what others have hung on them.
  *
  * @returns a function that ends it
+ * @throws ConfigurationError for a level that there is not
  */
-export function logSignals(signals: Facts, logger: Logger): () => void {
+export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogOptions = {}): () => void {
   const limit = lineLimit(logger);
+  const loggers = new Map(
+    Object.entries(levels).map(([route, level]) => {
+      checkLevel(level);
+      return [route, logger.child({}, { level })] as const;
+    }),
+  );
+  const of = ({ route }: Partial<ConnectionFact>) =>
+    route === undefined ? logger : (loggers.get(route) ?? logger);
+  const areTraced = [logger, ...loggers.values()].some((one) => one.isLevelEnabled("trace"));
+  const trace = (fact: ConnectionFact & { readonly event: string }) => {
+    of(fact).trace({ ...who(fact), event: printable(fact.event) }, "received");
+  };
   const ends = [
     signals.started.connect(({ node }) => logger.info({ node }, "started")),
     signals.draining.connect((fact) => logger.info(fact, "draining")),
     signals.stopped.connect(({ node }) => logger.info({ node }, "stopped")),
     signals.connected.connect((fact) => {
-      logger.debug({ ...who(fact), tookMs: Math.round(fact.tookMs) }, "connected");
+      of(fact).debug({ ...who(fact), tookMs: Math.round(fact.tookMs) }, "connected");
     }),
     signals.disconnected.connect((fact) => {
       const { reason, wasOpen, lastedMs } = fact;
       const why = { reason: reason.kind, code: reason.code, detail: printable(reason.message) };
-      if (wasOpen) logger.info({ ...who(fact), ...why, lastedMs: Math.round(lastedMs) }, "disconnected");
+      if (wasOpen) of(fact).info({ ...who(fact), ...why, lastedMs: Math.round(lastedMs) }, "disconnected");
     }),
-    signals.denied.connect(({ namespace, remoteAddress, code, reason }) => {
-      const line = { namespace: printable(namespace), remoteAddress, code, reason: printable(reason) };
+    signals.denied.connect((fact) => {
+      const { remoteAddress, code, reason } = fact;
+      const namespace = printable(fact.namespace);
+      const line = { ...who(fact), namespace, remoteAddress, code, reason: printable(reason) };
       // An unknown namespace is nobody's fault here.
       if (code === 4404) logger.debug(line, "denied");
-      else limit(() => logger.info(line, "denied"));
+      else limit(() => of(fact).info(line, "denied"));
     }),
+    // Heard only where it is wanted: building this fact costs every event a little.
+    ...(areTraced ? [signals.received.connect(trace)] : []),
     signals.refused.connect((fact) => {
-      logger.debug({ ...who(fact), event: printable(fact.event), code: fact.code }, "event refused");
+      of(fact).debug({ ...who(fact), event: printable(fact.event), code: fact.code }, "event refused");
+    }),
+    signals.limited.connect(({ limit: name, namespace, remoteAddress }) => {
+      const where = namespace === undefined ? {} : { namespace: printable(namespace) };
+      logger.debug({ limit: name, ...where, remoteAddress }, "limited");
     }),
     signals.failed.connect(({ hook, error, ...fact }) => {
-      limit(() => logger.error({ ...who(fact), hook, err: error }, `${hook} failed`));
+      limit(() => of(fact).error({ ...who(fact), hook, err: loggable(error) }, `${hook} failed`));
+    }),
+    signals.recovered.connect(({ channel, group, messages }) => {
+      logger.debug({ channel, group: printable(group), messages }, "recovered");
+    }),
+    signals.gap.connect(({ channel, group, reason }) => {
+      limit(() => logger.info({ channel, group: printable(group), reason }, "told of a gap"));
     }),
     signals.dropped.connect(({ cause, target, what, count = 1 }) => {
       limit(() => logger.warn({ cause, target: printable(target), what: printable(what), count }, "dropped"));
@@ -68,8 +106,9 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
     signals.lost.connect(({ group, missed }) => {
       limit(() => logger.warn({ group: group && printable(group), missed }, "messages may be lost"));
     }),
-    signals.answered.connect(({ path, tookMs, ...fact }) => {
-      logger.debug({ ...fact, path: printable(path), tookMs: Math.round(tookMs) }, "answered");
+    signals.answered.connect(({ requestId, path, tookMs, ...fact }) => {
+      const line = { request: requestId, ...fact, path: printable(path), tookMs: Math.round(tookMs) };
+      logger.debug(line, "answered");
     }),
     signals.unopened.connect(({ carrier, target, reason }) => {
       limit(() => logger.error({ carrier, target: printable(target), reason }, UNOPENED[reason]));
@@ -79,11 +118,27 @@ export function logSignals(signals: Facts, logger: Logger): () => void {
       logger.info({ layer, downMs: Math.round(downMs) }, "other nodes can be reached again");
     }),
     signals.receiverFailed.connect(({ signal, error }) => {
-      limit(() => logger.error({ signal, err: error }, "a receiver of a signal failed"));
+      limit(() => logger.error({ signal, err: loggable(error) }, "a receiver of a signal failed"));
     }),
   ];
   return () => {
     for (const end of ends) end();
+  };
+}
+
+const MAX_CAUSES = 5;
+
+/** Of an error what tells where it comes from; libraries hang requests with their headers on theirs. */
+export function loggable(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return printable(String(error));
+  const { name, message, stack, cause } = error;
+  const { code } = error as { readonly code?: unknown };
+  return {
+    type: name,
+    message,
+    ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
+    stack,
+    ...(cause === undefined || depth >= MAX_CAUSES ? {} : { cause: loggable(cause, depth + 1) }),
   };
 }
 
@@ -99,7 +154,8 @@ const UNOPENED: Readonly<Record<UnopenedFact["reason"], string>> = {
 };
 
 function who({ channel, route, scope }: Partial<ConnectionFact>): object {
-  return { channel, route, namespace: scope && printable(scope.namespace) };
+  const request = scope?.requestId;
+  return { channel, route, namespace: scope && printable(scope.namespace), request };
 }
 
 /** So that nobody fills the disk by being refused. */

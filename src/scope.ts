@@ -118,6 +118,10 @@ export class ConnectionScope implements Scope {
     return this.#source.handshake.remoteAddress;
   }
 
+  get requestId(): string | undefined {
+    return this.#source.handshake.requestId;
+  }
+
   get closed(): AbortSignal {
     return this.#source.closed;
   }

@@ -31,6 +31,11 @@ export interface Scope<Params = Readonly<Record<string, string>>, User = unknown
   readonly auth: Readonly<Record<string, unknown>>;
   /** The client's address, behind trusted proxies the one they report. */
   readonly remoteAddress: string;
+  /**
+   * What the HTTP request underneath is called in the log: what a trusted proxy calls it in `X-Request-Id`, or a
+   * name of ours. Undefined where there was none.
+   */
+  readonly requestId?: string | undefined;
   /** Aborts when the connection ends; its `reason` is the {@link DisconnectReason}. */
   readonly closed: AbortSignal;
   /** Notes that middleware leaves for what comes after it. */
@@ -102,7 +107,7 @@ export type Protocol = "socket.io" | "sse" | "http" | "test";
 /** The part of a scope that the carrier of the connection knows; the application adds the rest. */
 export type Handshake = Pick<
   Scope,
-  "protocol" | "namespace" | "path" | "query" | "headers" | "auth" | "remoteAddress"
+  "protocol" | "namespace" | "path" | "query" | "headers" | "auth" | "remoteAddress" | "requestId"
 >;
 
 /** What a middleware may change for those after it. */

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { pino } from "pino";
-import { Consumer, createApplication, createLogger, logSignals, route } from "sluice";
+import { Consumer, createApplication, createLogger, loggable, logSignals, route } from "sluice";
 import { TestClient, untilIdle } from "sluice/testing";
 
 class Room extends Consumer {
@@ -9,6 +9,12 @@ class Room extends Consumer {
   }
   override receive() {
     throw new Error("broken");
+  }
+}
+
+class Quiet extends Consumer {
+  override receive() {
+    return "ok";
   }
 }
 
@@ -78,4 +84,85 @@ test("lines that clients can cause at will are limited, and the rest is counted"
     501 - lines.filter((l) => l.msg === "denied").length,
   );
   stop();
+});
+
+test("the whole life of a connection is one line, and what else happened to it names it", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino({ level: "info" }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const app = createApplication({ routes: [route("/room/:name", Room)] });
+  logSignals(app.signals, logger);
+  const channels: string[] = [];
+  app.signals.connected.connect(({ channel }) => void channels.push(channel));
+  await app.start();
+  lines.length = 0;
+  const quiet = new TestClient(app, "/room/a");
+  await quiet.connect();
+  const channel = channels[0];
+  await quiet.disconnect();
+  expect(lines).toEqual([
+    expect.objectContaining({ msg: "disconnected", channel, route: "/room/:name", namespace: "/room/a" }),
+  ]);
+  expect(lines[0]).toMatchObject({ reason: "client", code: 4000, lastedMs: expect.any(Number) });
+
+  lines.length = 0;
+  const broken = new TestClient(app, "/room/b");
+  await broken.connect();
+  const other = channels[1];
+  await broken.emit("say");
+  await broken.closed();
+  await untilIdle(app);
+  expect(lines.map(({ msg, channel: named }) => [msg, named])).toEqual([
+    ["receive failed", other],
+    ["disconnected", other],
+  ]);
+  await app.stop();
+});
+
+test("routes have levels of their own", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino({ level: "info" }, { write: (line) => void lines.push(JSON.parse(line)) });
+  const app = createApplication({
+    routes: [route("/loud", Quiet), route("/still", Quiet), route("/usual", Quiet)],
+  });
+  logSignals(app.signals, logger, { levels: { "/loud": "trace", "/still": "error" } });
+  for (const namespace of ["/loud", "/still", "/usual"]) {
+    const client = new TestClient(app, namespace);
+    await client.connect();
+    await client.emit("say", "a secret");
+    await client.disconnect();
+  }
+  const told = lines.filter(({ route: pattern }) => pattern).map(({ route: pattern, msg }) => [pattern, msg]);
+  expect(told).toEqual([
+    ["/loud", "connected"],
+    ["/loud", "received"],
+    ["/loud", "disconnected"],
+    ["/usual", "disconnected"],
+  ]);
+  expect(JSON.stringify(lines)).not.toContain("a secret");
+  expect(() => logSignals(app.signals, logger, { levels: { "/loud": "shrill" } })).toThrow(
+    '"shrill" is no level',
+  );
+  await app.stop();
+});
+
+test("what libraries hang on their errors does not get into a line", () => {
+  const cause = Object.assign(new Error("refused"), { code: "ECONNREFUSED", password: "hunter2" });
+  const error = Object.assign(new TypeError("request failed", { cause }), {
+    config: { headers: { authorization: "Bearer hunter2" } },
+  });
+  const told = loggable(error) as { readonly cause: unknown };
+  expect(told).toMatchObject({ type: "TypeError", message: "request failed", stack: error.stack });
+  expect(told.cause).toMatchObject({ type: "Error", message: "refused", code: "ECONNREFUSED" });
+  expect(JSON.stringify(told)).not.toContain("hunter2");
+  expect(loggable("text\nof two lines")).toBe("text\\u000aof two lines");
+  let line = "";
+  const write = (text: string) => {
+    line = text;
+  };
+  createLogger("info", { write }).error({ err: error }, "oops");
+  expect(JSON.parse(line).err).toMatchObject({ message: "request failed", cause: { code: "ECONNREFUSED" } });
+  expect(line).not.toContain("hunter2");
+  const circle = new Error("round");
+  circle.cause = circle;
+  expect(JSON.stringify(loggable(circle)).length).toBeLessThan(20_000);
 });

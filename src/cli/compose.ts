@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { ApplicationPart } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { HistoryStore } from "../layer/history-store.ts";
 import type { LimitStore } from "../layer/limit-store.ts";
@@ -34,6 +35,8 @@ export interface ComposeContext {
    * by itself.
    */
   readonly sharedLimits: LimitStore;
+  /** For `createApplication({ parts: [...metrics, ...] })`: see `METRICS`; empty if it is not set. */
+  readonly metrics: readonly ApplicationPart[];
   /** For `createApplication`: `SLUICE_SECRET`; empty if it is not set. */
   readonly secret: readonly string[];
   /** For `createApplication`: `SLUICE_ENCRYPTION_KEYS`; empty if it is not set. */

@@ -1,8 +1,10 @@
+import type { Application, ApplicationPart } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
 import { MemoryLimits } from "../layer/memory-limits.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import { logSignals } from "../logger.ts";
+import { nearest, printable } from "../names.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
 import {
@@ -36,6 +38,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   const composed = await loadCompose(module);
   const backplane = (await redisBackplane(environment)) ?? local;
   const tasks = await Labour.of(part);
+  const metrics = await metricsOf(environment, processes);
   const context: ComposeContext = {
     backplane,
     history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
@@ -44,6 +47,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
     secret: environment.SLUICE_SECRET ?? [],
     encryptionKeys: environment.SLUICE_ENCRYPTION_KEYS ?? [],
     tasks: tasks.options,
+    metrics,
     serverOptions: { ...where, ...serverOptions(environment, processes) },
     logger,
     processes,
@@ -54,8 +58,43 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
       `SLUICE_ENCRYPTION_KEYS is set, but ${module} does not use it: give createApplication({ encryptionKeys }) what its compose is given`,
     ]);
   }
-  logSignals(server.app.signals, logger);
+  if (!metrics.every((one) => server.app.parts.includes(one))) {
+    throw new ConfigurationError([
+      `METRICS is set, but ${module} does not use it: give createApplication({ parts: [...metrics] }) what its compose is given as \`metrics\``,
+    ]);
+  }
+  const levels = environment.LOG_LEVELS ?? new Map<string, string>();
+  checkRoutes(levels, server.app);
+  logSignals(server.app.signals, logger, { levels: Object.fromEntries(levels) });
   return { server, tasks };
+}
+
+/** @throws ConfigurationError for several processes, of which a scrape would meet one or the other */
+async function metricsOf(
+  { METRICS, METRICS_TOKEN }: Environment,
+  processes: number,
+): Promise<readonly ApplicationPart[]> {
+  if (METRICS === "off" || (METRICS === undefined && METRICS_TOKEN === undefined)) return [];
+  if (processes > 1) {
+    throw new ConfigurationError([
+      "METRICS tells of one process, and several share this port: start one (PROCESSES=1) in each container, or leave METRICS out",
+    ]);
+  }
+  const { metrics } = await import("../metrics/index.ts");
+  return [metrics(METRICS_TOKEN === undefined ? {} : { token: METRICS_TOKEN })];
+}
+
+/** @throws ConfigurationError for levels of routes that are not there */
+function checkRoutes(levels: ReadonlyMap<string, string>, { router }: Application): void {
+  const known = router.routes.map(({ pattern }) => pattern);
+  const faults = [...levels.keys()]
+    .filter((pattern) => !known.includes(pattern))
+    .map((pattern) => {
+      const meant = nearest(pattern, known);
+      const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean "${meant}"?`;
+      return `LOG_LEVELS: there is no route "${printable(pattern)}"; ${hint}`;
+    });
+  if (faults.length > 0) throw new ConfigurationError(faults);
 }
 
 /** What the environment says of the server. @throws ConfigurationError for what several processes cannot do */

@@ -14,6 +14,8 @@ interface Variable<T> {
 
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 const MAX_PROCESSES = 256;
+/** Names of variables whose values are told to nobody. */
+const SECRET = /TOKEN|PASSWORD|SECRET|KEYS/;
 
 export const VARIABLES = {
   HOST: variable(serverDefaults.host, "the address to listen on; `0.0.0.0` or `::` for all", text),
@@ -29,6 +31,28 @@ export const VARIABLES = {
     "info",
     `how much is logged: ${LEVELS.map((level) => `\`${level}\``).join(", ")}`,
     level,
+  ),
+  LOG_LEVELS: variable(
+    "",
+    "how much is logged of single routes instead, by their patterns, e.g. `/chat/:room=debug, /lobby=warn`",
+    readLevels,
+  ),
+  METRICS: variable(
+    "off",
+    "`on`: the process answers `/metrics` to programs on this machine, workers at `HEALTH_PORT`; for one process",
+    (value) => {
+      if (value === "on" || value === "off") return value;
+      throw new Error("on or off (a token is METRICS_TOKEN)");
+    },
+  ),
+  METRICS_TOKEN: variable(
+    "",
+    "the same, and to whoever shows this as a bearer token from elsewhere; at least 16 characters, of several, by commas, any",
+    (value) => {
+      const tokens = list(value);
+      if (tokens.every((token) => token.length >= 16)) return tokens;
+      throw new Error("at least 16 characters; make one by: openssl rand -base64 24");
+    },
   ),
   REDIS_URL: variable(
     "",
@@ -131,7 +155,8 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     try {
       found[name] = variable.read(value);
     } catch (error) {
-      faults.push(`${name} must be ${(error as Error).message}, not "${printable(value)}"`);
+      const shown = SECRET.test(name) ? "what it is" : `"${printable(value)}"`;
+      faults.push(`${name} must be ${(error as Error).message}, not ${shown}`);
     }
   }
   faults.push(...misspelt(env), ...withoutRedis(env));
@@ -165,6 +190,20 @@ export function readQueues(value: string): Readonly<Record<string, number>> {
   }
   if (queues.size === 0) throw new Error("at least one queue, as `default:20`");
   return Object.fromEntries(queues);
+}
+
+/** By pattern. */
+export function readLevels(value: string): ReadonlyMap<string, string> {
+  const levels = new Map<string, string>();
+  for (const entry of list(value)) {
+    const at = entry.lastIndexOf("=");
+    const [pattern, name] = [entry.slice(0, at).trim(), entry.slice(at + 1).trim()];
+    if (at < 1 || !LEVELS.includes(name)) {
+      throw new Error(`patterns of routes, each with one of ${LEVELS.join(", ")}, as \`/chat/:room=debug\``);
+    }
+    levels.set(pattern, name);
+  }
+  return levels;
 }
 
 /** Of all that may stand in an environment, only what is close to a name of ours is our affair. */

@@ -4,7 +4,7 @@ import { serverDefaults } from "../options.ts";
 import { Health, type Phase } from "../server/health.ts";
 import { bind, describe, type Listening } from "../server/listening.ts";
 
-/** For whoever looks after a process that serves nobody: `/livez` and `/readyz`, as a server answers them. */
+/** For whoever looks after a process that serves nobody: `/livez`, `/readyz` and metrics, as a server answers them. */
 export class HealthDoor {
   phase: Phase = "starting";
   readonly #http;

@@ -12,6 +12,7 @@ import type { Facts } from "../facts.ts";
 import type { ServerSettings } from "../options.ts";
 import { onGone } from "./gone.ts";
 import { sendError } from "./http.ts";
+import { requestId } from "./request-id.ts";
 import { clientAddress } from "./scope.ts";
 
 /** @returns a function that ends it */
@@ -41,6 +42,7 @@ export function watchArrivals(
     const remoteAddress = clientAddress(request, trustedProxies);
     onGone(response, () => {
       answered.announce({
+        requestId: requestId(request, trustedProxies),
         method,
         path: url.split("?", 1)[0] ?? "",
         status: response.writableFinished || response.headersSent ? response.statusCode : 0,

@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import type { Application } from "../application.ts";
 import { ConnectionDenied, isForClient, statusOf, verdictOf } from "../errors.ts";
+import type { ConnectionFact } from "../facts.ts";
 import { connectionLost } from "../reasons.ts";
 import { ConnectionScope, ScopeSource } from "../scope.ts";
 import type { DisconnectReason, Handshake, Scope, ScopeConnection } from "../types.ts";
@@ -40,12 +41,13 @@ export function httpRoutes(app: Application, trustedProxies: number): RequestHan
     if (match === undefined) return next();
     const handshake = handshakeOf(request, "http", request.path, {}, trustedProxies);
     const scope = requestScope(app, handshake, match.params, request, response);
+    response.set("X-Request-Id", scope.requestId);
     try {
       await match.route.admit(scope, (admitted) => handle(match.route.handler, request, response, admitted));
     } catch (error) {
       const isOfParser = typeof (error as { type?: unknown } | undefined)?.type === "string";
       if (isOfParser && refuseBody(app, error, request, response, trustedProxies)) return;
-      fail(app, response, error);
+      fail(app, response, error, { route: match.route.pattern, scope });
     }
   };
 }
@@ -131,7 +133,12 @@ async function handle(
 }
 
 /** Answers with an error, and announces it if it is a bug. */
-export function fail(app: Application, response: Response, error: unknown): void {
-  if (!isForClient(error)) app.signals.failed.announce({ hook: "http", error });
+export function fail(
+  app: Application,
+  response: Response,
+  error: unknown,
+  about: Partial<ConnectionFact> = {},
+): void {
+  if (!isForClient(error)) app.signals.failed.announce({ ...about, hook: "http", error });
   sendError(response, error);
 }

@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import type { Handshake, Protocol } from "../types.ts";
+import { requestId } from "./request-id.ts";
 
 export function handshakeOf(
   request: IncomingMessage,
@@ -11,7 +12,7 @@ export function handshakeOf(
   trustedProxies: number,
 ): Handshake {
   const address = clientAddress(request, trustedProxies);
-  return new RequestHandshake(requestLine(request), protocol, namespace, auth, address);
+  return new RequestHandshake(requestLine(request, trustedProxies), protocol, namespace, auth, address);
 }
 
 /** What stays of a request whose connection stays. */
@@ -20,12 +21,14 @@ export interface RequestLine {
   /** After the `?`. */
   readonly search: string;
   readonly headers: IncomingHttpHeaders;
+  readonly requestId: string;
 }
 
-export function requestLine({ url, headers }: IncomingMessage): RequestLine {
+export function requestLine(request: IncomingMessage, trustedProxies: number): RequestLine {
+  const { url, headers } = request;
   // Not `new URL(url, base)`: "//host/x" would be taken for another host.
   const [path = "/", search = ""] = (url ?? "/").split(/\?(.*)/s);
-  return { path, search, headers };
+  return { path, search, headers, requestId: requestId(request, trustedProxies) };
 }
 
 export class RequestHandshake implements Handshake {
@@ -52,6 +55,10 @@ export class RequestHandshake implements Handshake {
 
   get path(): string {
     return this.#line.path;
+  }
+
+  get requestId(): string {
+    return this.#line.requestId;
   }
 
   get headers(): Handshake["headers"] {

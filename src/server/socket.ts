@@ -255,7 +255,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     const allowances = place?.allowances ?? this.#app.allowances();
     const connection = new Connection(
       conn,
-      requestLine(request),
+      requestLine(request, this.#settings.trustedProxies),
       address,
       { events: this.#app.eventBudget(), allowances },
       this,

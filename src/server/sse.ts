@@ -19,6 +19,7 @@ import {
   Refusal,
   statusOf,
 } from "../errors.ts";
+import type { ConnectionFact } from "../facts.ts";
 import { checkChannelName, nodeOf, ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import type { Origins } from "../origins.ts";
@@ -274,12 +275,14 @@ export class StreamCarrier implements Carrier {
 
   async #post({ route, params }: Match<ConsumerRoute>, request: Request, response: Response): Promise<void> {
     const { app, settings } = this.#options;
+    let about: Omit<ConnectionFact, "channel"> | undefined;
     try {
       const { event, payload } = bodyOf(request);
       const { channel, secret } = keyOf(request);
       const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
       let user = "";
-      await route.admit(requestScope(app, handshake, params, request, response), async (scope) => {
+      about = { route: route.pattern, scope: requestScope(app, handshake, params, request, response) };
+      await route.admit(about.scope, async (scope) => {
         user = this.#userKey(scope);
       });
       const post: PostBody = { channel, secret, path: request.path, user, event, payload };
@@ -292,7 +295,7 @@ export class StreamCarrier implements Carrier {
       if (answer.body === undefined) response.end();
       else response.json(answer.body);
     } catch (error) {
-      fail(app, response, error);
+      fail(app, response, error, about);
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Logger } from "../index.ts";
+import { type Logger, loggable } from "../index.ts";
 import type { TaskFact, TaskFacts } from "./facts.ts";
 
 /**
@@ -20,10 +20,13 @@ export function logTasks(signals: TaskFacts, logger: Logger): () => void {
     }),
     signals.retrying.connect((fact) => {
       const { attempt, afterMs, error } = fact;
-      logger.warn({ ...who(fact), attempt, afterMs, err: error }, "task failed, and is tried again");
+      logger.warn(
+        { ...who(fact), attempt, afterMs, err: loggable(error) },
+        "task failed, and is tried again",
+      );
     }),
     signals.failed.connect((fact) => {
-      logger.error({ ...who(fact), attempt: fact.attempt, err: fact.error }, "task failed");
+      logger.error({ ...who(fact), attempt: fact.attempt, err: loggable(fact.error) }, "task failed");
     }),
     signals.cancelled.connect((fact) => logger.info(who(fact), "task cancelled")),
     signals.expired.connect((fact) => logger.warn(who(fact), "task expired before it began")),
@@ -48,7 +51,7 @@ export function logTasks(signals: TaskFacts, logger: Logger): () => void {
     signals.tired.connect((fact) => logger.info(fact, "this worker has done enough and ends")),
     signals.brokerDown.connect(({ reason }) => logger.error({ reason }, "tasks cannot be reached")),
     signals.brokerUp.connect(() => logger.info("tasks can be reached again")),
-    signals.faulted.connect(({ error }) => logger.error({ err: error }, "tasks: something failed")),
+    signals.faulted.connect(({ error }) => logger.error({ err: loggable(error) }, "tasks: something failed")),
   ];
   return () => {
     for (const end of ends) end();

@@ -56,12 +56,27 @@ test.each([
   ["PROCESSES", "257"],
   ["LOG_LEVEL", "loud"],
   ["TRUSTED_PROXIES", "true"],
+  ["LOG_LEVELS", "/chat"],
+  ["LOG_LEVELS", "/chat=loud"],
+  ["METRICS", "yes"],
   ["STOP_TIMEOUT_MS", "0"],
   ["STOP_TIMEOUT_MS", "10s"],
 ])("%s=%s is refused with what it must be", (name, value) => {
   const [fault, ...others] = faultsOf({ [name]: value });
   expect(others).toEqual([]);
   expect(fault).toMatch(new RegExp(`^${name} must be .+, not "${value}"$`));
+});
+
+test("levels of routes are read by pattern, and a token that is refused is not told to whoever reads the log", () => {
+  expect(readEnvironment({ LOG_LEVELS: "/chat/:room=debug, /lobby=warn," }).LOG_LEVELS).toEqual(
+    new Map([
+      ["/chat/:room", "debug"],
+      ["/lobby", "warn"],
+    ]),
+  );
+  expect(faultsOf({ METRICS_TOKEN: "hunter2" })).toEqual([
+    "METRICS_TOKEN must be at least 16 characters; make one by: openssl rand -base64 24, not what it is",
+  ]);
 });
 
 test.each([

@@ -85,9 +85,24 @@ test("every answer is told, with its status and without its query", async () => 
   ).text();
   await (await fetch(`${live.url}/nowhere`, { method: "PUT" })).text();
   await until(() => told.length === 2, "both are told");
+  const requestId = expect.stringMatching(/^[\w-]{8}-[0-9a-z]+$/);
   expect(told).toEqual([
-    { method: "GET", path: "/page", status: 200, remoteAddress: "192.0.2.7", tookMs: expect.any(Number) },
-    { method: "PUT", path: "/nowhere", status: 404, remoteAddress: "127.0.0.1", tookMs: expect.any(Number) },
+    {
+      requestId,
+      method: "GET",
+      path: "/page",
+      status: 200,
+      remoteAddress: "192.0.2.7",
+      tookMs: expect.any(Number),
+    },
+    {
+      requestId,
+      method: "PUT",
+      path: "/nowhere",
+      status: 404,
+      remoteAddress: "127.0.0.1",
+      tookMs: expect.any(Number),
+    },
   ]);
   const polling = await connected(live.client("/echo", { transports: ["polling"] }));
   polling.disconnect();
