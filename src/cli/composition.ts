@@ -38,7 +38,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   const composed = await loadCompose(module);
   const backplane = (await redisBackplane(environment)) ?? local;
   const tasks = await Labour.of(part);
-  const metrics = await metricsOf(environment, processes);
+  const metrics = await metricsOf(part);
   const context: ComposeContext = {
     backplane,
     history: (await redisHistory(environment)) ?? (processes > 1 ? new NoHistory() : new MemoryHistory()),
@@ -69,16 +69,15 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   return { server, tasks };
 }
 
-/** @throws ConfigurationError for several processes, of which a scrape would meet one or the other */
-async function metricsOf(
-  { METRICS, METRICS_TOKEN }: Environment,
-  processes: number,
-): Promise<readonly ApplicationPart[]> {
+/** Of several processes a scrape would meet one or the other, so that nothing it tells would hold. */
+async function metricsOf({ environment, processes, logger }: Part): Promise<readonly ApplicationPart[]> {
+  const { METRICS, METRICS_TOKEN } = environment;
   if (METRICS === "off" || (METRICS === undefined && METRICS_TOKEN === undefined)) return [];
   if (processes > 1) {
-    throw new ConfigurationError([
-      "METRICS tells of one process, and several share this port: start one (PROCESSES=1) in each container, or leave METRICS out",
-    ]);
+    logger.warn(
+      "METRICS is left out: it tells of one process, and several share this port; start one (PROCESSES=1) in each container",
+    );
+    return [];
   }
   const { metrics } = await import("../metrics/index.ts");
   return [metrics(METRICS_TOKEN === undefined ? {} : { token: METRICS_TOKEN })];
