@@ -273,7 +273,7 @@ export class Application {
 
   /**
    * How this node stands: plain, frozen numbers. Counting costs next to nothing; a reading looks at every
-   * connection, about a millisecond for ten thousand, so take one every second or so.
+   * connection, less than a millisecond for a thousand, so take one every second or so.
    */
   readings(): Readings {
     const layers = [...this.layers].map(([name, layer]) => [name, layer.readings] as const);

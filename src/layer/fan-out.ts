@@ -109,13 +109,15 @@ export class FanOut {
     const members = this.#groups.get(group);
     if (members === undefined) return;
     this.#tally.deliveredToClients += members.size;
+    if (except !== undefined) {
+      for (const channel of except) if (members.has(channel)) this.#tally.deliveredToClients -= 1;
+    }
     // Most groups have one codec, so the last one is kept at hand.
     let codec: FrameCodec | undefined;
     let frame: Frame = NOTHING;
     let others: Map<FrameCodec, Frame> | undefined;
     for (const member of members.values()) {
       if (except?.has(member.channel)) {
-        this.#tally.deliveredToClients -= 1;
         if (event.position !== undefined) member.skip(event.position);
         continue;
       }
