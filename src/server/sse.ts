@@ -281,9 +281,10 @@ export class StreamCarrier implements Carrier {
       const { channel, secret } = keyOf(request);
       const handshake = handshakeOf(request, "sse", request.path, {}, settings.trustedProxies);
       let user = "";
-      about = { route: route.pattern, scope: requestScope(app, handshake, params, request, response) };
-      await route.admit(about.scope, async (scope) => {
-        user = this.#userKey(scope);
+      const scope = requestScope(app, handshake, params, request, response);
+      about = { route: route.pattern, scope };
+      await route.admit(scope, async (admitted) => {
+        user = this.#userKey(admitted);
       });
       const post: PostBody = { channel, secret, path: request.path, user, event, payload };
       const node = nodeOf(channel);
