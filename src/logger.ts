@@ -127,19 +127,24 @@ export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogO
 }
 
 const MAX_CAUSES = 5;
+/** What `loggable` has made: a logger's serializer is given it once more. */
+const made = new WeakSet<object>();
 
 /** Of an error what tells where it comes from; libraries hang requests with their headers on theirs. */
 export function loggable(error: unknown, depth = 0): unknown {
+  if (typeof error === "object" && error !== null && made.has(error)) return error;
   if (!(error instanceof Error)) return printable(String(error));
   const { name, message, stack, cause } = error;
   const { code } = error as { readonly code?: unknown };
-  return {
+  const shown = {
     type: name,
     message,
     ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
     stack,
     ...(cause === undefined || depth >= MAX_CAUSES ? {} : { cause: loggable(cause, depth + 1) }),
   };
+  made.add(shown);
+  return shown;
 }
 
 /** With what to do. */

@@ -162,6 +162,11 @@ test("what libraries hang on their errors does not get into a line", () => {
   createLogger("info", { write }).error({ err: error }, "oops");
   expect(JSON.parse(line).err).toMatchObject({ message: "request failed", cause: { code: "ECONNREFUSED" } });
   expect(line).not.toContain("hunter2");
+  const app = createApplication({ routes: [] });
+  const stop = logSignals(app.signals, createLogger("info", { write }));
+  app.signals.failed.announce({ hook: "http", error });
+  expect(JSON.parse(line)).toMatchObject({ msg: "http failed", err: { message: "request failed" } });
+  stop();
   const circle = new Error("round");
   circle.cause = circle;
   expect(JSON.stringify(loggable(circle)).length).toBeLessThan(20_000);
