@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, platform, release } from "node:os";
 import { fileURLToPath } from "node:url";
 
-const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
+export const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
 
 const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "redis", "bullmq"];
 
