@@ -9,11 +9,11 @@ export interface Dot {
   readonly isOurs: boolean;
 }
 
-const WIDTH = 720;
-const NAMES_WIDTH = 230;
+const WIDTH = 760;
+const NAMES_WIDTH = 290;
 const VALUES_WIDTH = 80;
 const ROW = 26;
-const HEAD = 44;
+const HEAD = 58;
 const FOOT = 30;
 const STEPS = [1, 2, 5];
 
@@ -71,7 +71,7 @@ export function chart(title: string, unit: string, dots: readonly Dot[], digits:
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" role="img">`,
     `<title>${escaped(title)}</title><style>${STYLE}\n</style>`,
     `<text class="title" x="10" y="20">${escaped(title)}</text>`,
-    `<text class="faint" text-anchor="end" x="${WIDTH - 10}" y="20">${escaped(unit)}, logarithmic</text>`,
+    `<text class="faint" x="10" y="38">${escaped(unit)}, logarithmic</text>`,
     ...grid,
     ...rows,
     "</svg>",

@@ -7,13 +7,13 @@ export const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
 
 const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "redis", "bullmq"];
 
-export const RESULTS = fileURLToPath(new URL("bench/results/", ROOT));
+export const RESULTS = fileURLToPath(new URL("bench/results", ROOT));
 
 /** @returns the file's name */
-export function saveResults(benchmark: string, results: object): string {
-  mkdirSync(RESULTS, { recursive: true });
+export function saveResults(benchmark: string, results: object, folder = RESULTS): string {
+  mkdirSync(folder, { recursive: true });
   const at = new Date().toISOString();
-  const file = `${RESULTS}${benchmark}-${at.replaceAll(":", "-")}.json`;
+  const file = `${folder}/${benchmark}-${at.replaceAll(":", "-")}.json`;
   writeFileSync(file, `${JSON.stringify({ benchmark, at, machine: machine(), ...results }, undefined, 2)}\n`);
   return file;
 }

@@ -4,12 +4,12 @@ export interface Plan {
   /** Rounds that are thrown away, until compilers and caches are warm. */
   readonly warmUps: number;
   readonly rounds: number;
+  /** How often a disturbed measurement is made again at once. */
+  readonly repeats?: number;
   /** No new round begins after that, once there are two. */
   readonly limitMs?: number;
 }
 
-/** How often a disturbed measurement is made again at once. */
-const MOST_REPEATS = 2;
 const FEWEST_ROUNDS = 2;
 
 /**
@@ -22,7 +22,7 @@ const FEWEST_ROUNDS = 2;
  */
 export async function interleave<Subject, Result>(
   subjects: readonly Subject[],
-  { warmUps, rounds, limitMs = Number.POSITIVE_INFINITY }: Plan,
+  { warmUps, rounds, repeats = 2, limitMs = Number.POSITIVE_INFINITY }: Plan,
   measure: (subject: Subject) => Promise<Result>,
   disturbed: (result: Result) => number = () => 0,
 ): Promise<Map<Subject, Result[]>> {
@@ -34,7 +34,7 @@ export async function interleave<Subject, Result>(
     const isKept = round >= warmUps;
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
       let best = await measure(subject);
-      for (let again = 0; isKept && disturbed(best) > 1 && again < MOST_REPEATS && !isLate(); again += 1) {
+      for (let again = 0; isKept && disturbed(best) > 1 && again < repeats && !isLate(); again += 1) {
         const result = await measure(subject);
         if (disturbed(result) < disturbed(best)) best = result;
       }

@@ -3,6 +3,8 @@ export interface Scale {
   readonly name: "full" | "quick" | "tiny";
   readonly rounds: number;
   readonly warmUps: number;
+  /** See `Plan`. */
+  readonly repeats: number;
   /** After that no scenario begins another round. */
   readonly limitMs: number;
   /** Clients of most scenarios, and of the large ones. */
@@ -24,6 +26,7 @@ export const SCALES = {
     name: "full",
     rounds: 9,
     warmUps: 2,
+    repeats: 2,
     limitMs: 150_000,
     crowd: 1_000,
     largeCrowd: 5_000,
@@ -37,6 +40,7 @@ export const SCALES = {
     name: "quick",
     rounds: 5,
     warmUps: 1,
+    repeats: 2,
     limitMs: 6_000,
     crowd: 1_000,
     largeCrowd: 5_000,
@@ -50,6 +54,7 @@ export const SCALES = {
     name: "tiny",
     rounds: 1,
     warmUps: 0,
+    repeats: 0,
     limitMs: 10_000,
     crowd: 10,
     largeCrowd: 10,

@@ -14,7 +14,7 @@ import type {
 import { untilQuiet } from "./quiet.ts";
 import type { Question } from "./wires.ts";
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 
 /** The rooms of each client, for each node. */
 export interface Crowd {

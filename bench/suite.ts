@@ -15,7 +15,7 @@ import { chart } from "./chart.ts";
 import { checkFileLimit } from "./file-limit.ts";
 import { GOALS, goalLine, judge } from "./goals.ts";
 import { isOurs, PEER_KEYS, type PeerKey, present, type Skipped } from "./peers.ts";
-import { between, disturbedOf, markdown, type Report, rowsOf } from "./report.ts";
+import { between, disturbedOf, markdown, median, type Report, rowsOf } from "./report.ts";
 import { RESULTS, ROOT, saveResults } from "./results.ts";
 import { SCALES, type Scale } from "./scale.ts";
 import { SCENARIOS } from "./scenarios/all.ts";
@@ -33,6 +33,8 @@ interface Options {
   readonly peers: readonly PeerKey[] | undefined;
   readonly flags: readonly string[];
   readonly writesPage: boolean;
+  /** Where results are kept. */
+  readonly keep: string;
   /** Draw the page from a file that was kept, and measure nothing. */
   readonly from: string | undefined;
 }
@@ -48,6 +50,7 @@ function readOptions(): Options {
       profile: { type: "boolean", default: false },
       page: { type: "boolean", default: false },
       from: { type: "string" },
+      keep: { type: "string", default: RESULTS },
     },
   });
   const ids = SCENARIOS.map(({ id }) => id);
@@ -60,10 +63,16 @@ function readOptions(): Options {
     flags: values.profile ? ["--cpu-prof", `--cpu-prof-dir=${RESULTS}`] : [],
     writesPage: values.page,
     from: values.from,
+    keep: values.keep,
   };
 }
 
-async function measure({ scale, only, peers, flags }: Options): Promise<Pick<Report, "results" | "skipped">> {
+interface Measured extends Pick<Report, "results" | "skipped"> {
+  /** Scenarios without a result, because something was delivered wrongly or not at all. */
+  readonly failures: readonly string[];
+}
+
+async function measure({ scale, only, peers, flags }: Options): Promise<Measured> {
   const { here, skipped } = await present(peers ?? PEER_KEYS);
   const gone: Skipped[] = [...skipped];
   const stages = new Stages(flags);
@@ -82,19 +91,23 @@ async function measure({ scale, only, peers, flags }: Options): Promise<Pick<Rep
     only === undefined ? !isRare || scale.name === "full" : only.includes(id),
   );
   const results: Result[] = [];
-  try {
-    for (const scenario of chosen) {
-      const startedAt = performance.now();
+  const failures: string[] = [];
+  for (const scenario of chosen) {
+    const startedAt = performance.now();
+    try {
       const entries = scenario.entries(run);
       await stages.keep(entries);
       const result = await scenario.run(run, entries);
       results.push(result);
       tell(result, performance.now() - startedAt);
+    } catch (error) {
+      failures.push(`FAILED ${scenario.id}: ${error instanceof Error ? error.message : String(error)}`);
+      console.log(`\n${failures.at(-1)}`);
+      await stages.keep([]);
     }
-  } finally {
-    await stages.keep([]);
   }
-  return { results, skipped: gone };
+  await stages.keep([]);
+  return { results, skipped: gone, failures };
 }
 
 function tell(result: Result, tookMs: number): void {
@@ -112,9 +125,10 @@ function writePage(report: Report): void {
   const pictureOf = (result: Result) => {
     const figure = result.figures.find(({ key }) => key === result.chart);
     if (figure === undefined || result.entrants.length < 2) return undefined;
-    const dots = result.entrants.map(({ key, name, rounds }) => {
-      const { q1, median, q3 } = spread(rounds.map((round) => round[figure.key] ?? Number.NaN));
-      return { name, q1, median, q3, isOurs: isOurs(key as PeerKey) };
+    const drawn = result.entrants.toSorted((a, b) => median(a, figure.key) - median(b, figure.key));
+    const dots = drawn.map(({ key, name, rounds }) => {
+      const figures = spread(rounds.map((round) => round[figure.key] ?? Number.NaN));
+      return { ...figures, name, isOurs: isOurs(key as PeerKey) };
     });
     const file = `${result.id}.svg`;
     writeFileSync(
@@ -132,18 +146,20 @@ if (options.from !== undefined) {
   writePage(JSON.parse(readFileSync(options.from, "utf8")) as Report);
 } else {
   const startedAt = performance.now();
-  const { scale, writesPage } = options;
+  const { scale, writesPage, keep } = options;
   checkFileLimit(scale.largeCrowd);
-  const { results, skipped } = await measure(options);
-  const file = saveResults("suite", { scale: scale.name, results, skipped });
+  const { results, skipped, failures } = await measure(options);
+  const file = saveResults("suite", { scale: scale.name, results, skipped, failures }, keep);
   const tookS = (performance.now() - startedAt) / 1_000;
   console.log(`\n${Math.floor(tookS / 60)} min ${(tookS % 60).toFixed(0)} s; kept in ${file}`);
-  if (writesPage) {
-    copyFileSync(file, `${RESULTS}performance.json`);
+  if (writesPage && failures.length === 0) {
+    copyFileSync(file, `${keep}/performance.json`);
     writePage(JSON.parse(readFileSync(file, "utf8")) as Report);
   }
   const measured = new Set(results.map(({ id }) => id));
   console.log("");
   for (const goal of GOALS)
     if (measured.has(goal.scenario)) console.log(goalLine(goal, judge(goal, results)));
+  for (const failure of failures) console.log(failure);
+  process.exitCode = failures.length === 0 ? 0 : 1;
 }

@@ -53,7 +53,10 @@ export const memory: Scenario = staged({
   peers: SERVERS,
   quickPeers: BOTH,
   isFresh: true,
-  rounds: ({ rounds }) => ({ rounds: Math.min(rounds, 5), warmUps: 0, limitMs: 60_000 }),
+  rounds: ({ name, rounds }) =>
+    name === "full"
+      ? { rounds: Math.min(rounds, 5), warmUps: 0 }
+      : { rounds: Math.min(rounds, 3), warmUps: 0, limitMs: 15_000 },
   entries: ({ largeCrowd }, peer) => sole(peer, `crowd of ${largeCrowd}`, crowdOf(largeCrowd)),
   async measure(stage, { largeCrowd }) {
     const { rssBytes, heapBytes } = await stage.held();

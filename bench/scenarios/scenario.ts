@@ -93,10 +93,7 @@ export function staged(options: StagedOptions): Scenario {
     },
     async run(run, entries) {
       const { scale, stages } = run;
-      const subjects: Entry[] = [];
-      for (const entry of entries) {
-        if (isFresh || (await stages.open(run, entry))) subjects.push(entry);
-      }
+      const subjects = isFresh ? entries : await stages.openAll(run, entries);
       const plan = { ...scale, ...options.rounds?.(scale) };
       const measure = async (entry: Entry): Promise<Round> => {
         if (!isFresh) return options.measure(stages.get(entry), scale, entry);
@@ -124,6 +121,9 @@ export function paced(peer: Peer, messages: number): number {
   return Math.max(2, Math.round(messages / peer.slowness));
 }
 
+/** How many stages are started at the same time. */
+const AT_ONCE = 2;
+
 /** The stages that are open; scenarios after one another may share them. */
 export class Stages {
   readonly flags: readonly string[];
@@ -134,16 +134,30 @@ export class Stages {
     this.flags = flags;
   }
 
-  /** Contenders that cannot be started are skipped, but not ours, nor what we are compared with. */
-  async open(run: Run, entry: Entry): Promise<boolean> {
-    if (this.#open.has(place(entry))) return true;
+  /**
+   * Contenders that cannot be started are skipped, but not ours, nor what we are compared with.
+   *
+   * @returns those that can, in their order
+   */
+  async openAll(run: Run, entries: readonly Entry[]): Promise<readonly Entry[]> {
+    const waiting = new Map(entries.map((entry) => [place(entry), entry]));
+    const lane = async () => {
+      for (const [key, entry] of waiting) {
+        waiting.delete(key);
+        if (!this.#open.has(key)) await this.#start(run, entry);
+      }
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: AT_ONCE }, lane));
+    for (const ended of lanes) if (ended.status === "rejected") throw ended.reason;
+    return entries.filter((entry) => this.#open.has(place(entry)));
+  }
+
+  async #start(run: Run, entry: Entry): Promise<void> {
     try {
       this.#open.set(place(entry), await Stage.start(PEERS[entry.peer], entry.crowd, this.flags));
-      return true;
     } catch (error) {
       if (isOurs(entry.peer) || entry.peer === "socket.io") throw error;
       run.skip(entry.peer, String(error));
-      return false;
     }
   }
 

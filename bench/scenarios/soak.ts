@@ -29,8 +29,7 @@ export const soak: Scenario = {
   async run(run, entries) {
     const { scale, stages } = run;
     const rounds: Round[] = [];
-    for (const entry of entries) {
-      await stages.open(run, entry);
+    for (const entry of await stages.openAll(run, entries)) {
       const stage = stages.get(entry);
       const startedAt = performance.now();
       const everyMs = scale.soakMs / scale.soakLooks;
