@@ -30,7 +30,8 @@ export async function installPeers(): Promise<string | undefined> {
     await promisify(execFile)("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], options);
     return undefined;
   } catch (error) {
-    const [first = "npm ci failed"] = String((error as { stderr?: string }).stderr || error).split("\n");
+    const lines = String((error as { stderr?: string }).stderr || error).split("\n");
+    const first = lines.find((line) => line.startsWith("npm error")) ?? lines[0];
     return `bench/peers could not be installed: ${first}`;
   }
 }

@@ -7,6 +7,8 @@ export interface Scale {
   readonly repeats: number;
   /** After that no scenario begins another round. */
   readonly limitMs: number;
+  /** After that no scenario begins that has no goal; those with goals come first, then. */
+  readonly goalsOnlyAfterMs?: number;
   /** Clients of most scenarios, and of the large ones. */
   readonly crowd: number;
   readonly largeCrowd: number;
@@ -40,8 +42,9 @@ export const SCALES = {
     name: "quick",
     rounds: 5,
     warmUps: 1,
-    repeats: 2,
+    repeats: 1,
     limitMs: 6_000,
+    goalsOnlyAfterMs: 210_000,
     crowd: 1_000,
     largeCrowd: 5_000,
     crowdPerNode: 500,

@@ -19,7 +19,7 @@ import { between, disturbedOf, markdown, median, type Report, rowsOf } from "./r
 import { RESULTS, ROOT, saveResults } from "./results.ts";
 import { SCALES, type Scale } from "./scale.ts";
 import { SCENARIOS } from "./scenarios/all.ts";
-import { type Result, type Run, Stages } from "./scenarios/scenario.ts";
+import { type Result, type Run, type Scenario, Stages } from "./scenarios/scenario.ts";
 import { spread } from "./statistics.ts";
 import { table } from "./table.ts";
 
@@ -90,10 +90,21 @@ async function measure({ scale, only, peers, flags }: Options): Promise<Measured
   const chosen = SCENARIOS.filter(({ id, isRare = false }) =>
     only === undefined ? !isRare || scale.name === "full" : only.includes(id),
   );
+  const hasGoal = ({ id }: Scenario) => GOALS.some((goal) => goal.scenario === id);
+  const { goalsOnlyAfterMs } = scale;
+  const inOrder =
+    goalsOnlyAfterMs === undefined
+      ? chosen
+      : [...chosen.filter(hasGoal), ...chosen.filter((scenario) => !hasGoal(scenario))];
+  const begunAt = performance.now();
   const results: Result[] = [];
   const failures: string[] = [];
-  for (const scenario of chosen) {
+  for (const scenario of inOrder) {
     const startedAt = performance.now();
+    if (!hasGoal(scenario) && startedAt - begunAt > (goalsOnlyAfterMs ?? Number.POSITIVE_INFINITY)) {
+      console.log(`\n${scenario.id}: left out, time is up`);
+      continue;
+    }
     try {
       const entries = scenario.entries(run);
       await stages.keep(entries);
@@ -160,6 +171,13 @@ if (options.from !== undefined) {
   console.log("");
   for (const goal of GOALS)
     if (measured.has(goal.scenario)) console.log(goalLine(goal, judge(goal, results)));
+  const counts = results.map(disturbedOf);
+  const sum = (of: readonly number[]) => of.reduce((total, value) => total + value, 0);
+  const disturbed = sum(counts.map((count) => count.disturbed));
+  if (disturbed > 0) {
+    const all = sum(counts.map((count) => count.all));
+    console.log(`${disturbed} of ${all} measurements were disturbed: believe it when the machine is quiet`);
+  }
   for (const failure of failures) console.log(failure);
   process.exitCode = failures.length === 0 ? 0 : 1;
 }

@@ -17,7 +17,7 @@ const FIGURES: readonly Figure[] = [
 /** Messages, bursts, echoes, and everybody's connection lost, over and over. */
 export const soak: Scenario = {
   id: "soak",
-  title: "soak: fan-out, bursts, echoes and reconnections of all clients on two nodes",
+  title: "fan-out, bursts, echoes and reconnections of all clients on two nodes",
   isRare: true,
   entries({ scale, peers }) {
     if (!peers.includes("sluice")) return [];
