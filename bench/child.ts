@@ -1,5 +1,5 @@
 /** Requests between the benchmark and its child processes, over the channel that `fork` opens. */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { Usage } from "./protocol.ts";
@@ -23,6 +23,16 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/**
+ * A module of ours, relative to this file and without its ending, as that is another one in `dist/`; or any
+ * program that speaks JSON, a line each, on the descriptor that `NODE_CHANNEL_FD` names.
+ */
+export type Program = string | { readonly command: string; readonly args: readonly string[] };
+
+export function moduleFile(module: string): string {
+  return fileURLToPath(new URL(`${module}${import.meta.url.slice(-3)}`, import.meta.url));
+}
+
 /** A child process, as its parent sees it. */
 export class Child<Verbs extends { readonly [K in keyof Verbs]: Verb }> {
   readonly name: string;
@@ -30,12 +40,14 @@ export class Child<Verbs extends { readonly [K in keyof Verbs]: Verb }> {
   readonly #waiting = new Map<number, Waiting>();
   #lastId = 0;
 
-  /** @param module - relative to this file, without its ending: the same from `bench/` and `dist/bench/` */
-  constructor(name: string, module: string, flags: readonly string[] = []) {
+  constructor(name: string, program: Program, flags: readonly string[] = []) {
     this.name = name;
-    const ending = import.meta.url.slice(-3);
-    const file = fileURLToPath(new URL(`${module}${ending}`, import.meta.url));
-    this.#process = fork(file, { execArgv: [...process.execArgv, ...flags] });
+    this.#process =
+      typeof program === "string"
+        ? fork(moduleFile(program), { execArgv: [...process.execArgv, ...flags] })
+        : spawn(program.command, program.args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    // That it could not be started is told to whoever asks it something.
+    this.#process.on("error", () => {});
     this.#process.on("message", (answer: Answer) => this.#settle(answer));
     this.#process.on("exit", (code, signal) => {
       const ended = new Error(`${name} ended (${signal ?? `status ${code}`})`);
@@ -55,7 +67,8 @@ export class Child<Verbs extends { readonly [K in keyof Verbs]: Verb }> {
 
   /** Ends the process and waits for it. */
   async stop(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const { pid, exitCode, signalCode } = this.#process;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
     const exit = once(this.#process, "exit");
     if (this.#process.connected) this.#process.disconnect();
     await exit;
@@ -85,8 +98,8 @@ export function serve(verbs: Readonly<Record<string, Verb>>): void {
   process.on("disconnect", () => process.exit());
 }
 
-async function usage(): Promise<Usage> {
+export async function usage(): Promise<Usage> {
   const { user, system } = process.cpuUsage();
-  const { rss, heapUsed } = process.memoryUsage();
-  return { cpuUs: user + system, rssBytes: rss, heapBytes: heapUsed };
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return { cpuUs: user + system, rssBytes: rss, heapBytes: heapUsed + external };
 }

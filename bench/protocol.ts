@@ -1,10 +1,12 @@
 /** What the benchmark asks of its child processes. Each verb is one request and one answer. */
+import type { Question, WireName } from "./wires.ts";
 
 /** What a process has cost so far. */
 export interface Usage {
   /** User and system time of all its threads, in microseconds. */
   readonly cpuUs: number;
   readonly rssBytes: number;
+  /** What Node's heap and the buffers beside it hold; 0 where nobody knows. */
   readonly heapBytes: number;
 }
 
@@ -14,31 +16,33 @@ export interface ProcessVerbs {
 }
 
 export interface PublishOrder {
-  /** How many messages. */
+  /** How many messages, numbered from 0. */
   readonly count: number;
   /** How many of them in one turn of the event loop. */
   readonly perTurn: number;
-}
-
-/** A server under test: all its clients are in one group. */
-export interface ContenderVerbs extends ProcessVerbs {
-  start(): Promise<{ readonly port: number }>;
-  /** Answered when the last message is handed to the server; it may be on its way for a while yet. */
-  publish(order: PublishOrder): Promise<void>;
-}
-
-/** One of two nodes: clients enter its chat rooms. */
-export interface NodeVerbs extends ProcessVerbs {
-  start(at: { readonly redisUrl: string }): Promise<{ readonly port: number }>;
-  /** Answered when the last message is handed over, with the time of each (see `clock.ts`). */
-  publish(order: RoomOrder): Promise<readonly number[]>;
-}
-
-export interface RoomOrder extends PublishOrder {
-  /** Messages go to rooms 0, 1, ... and after that many to room 0 again. */
-  readonly rooms: number;
   /** From the beginning of one turn that publishes to that of the next; 0: no pause. */
   readonly everyMs: number;
+  /** Messages go to rooms 0, 1, ... and after that many to room 0 again. */
+  readonly rooms: number;
+}
+
+export interface ServerSettings {
+  /** One of several nodes that share it, or undefined. */
+  readonly redisUrl?: string | undefined;
+  /** What the contender does otherwise than usually. */
+  readonly variant?: string | undefined;
+}
+
+/** A server under test: its clients say which rooms they are in. */
+export interface ServerVerbs extends ProcessVerbs {
+  start(settings: ServerSettings): Promise<{ readonly port: number }>;
+  /**
+   * Answered when the last message is handed to the server, with the time of each (see `clock.ts`); it may
+   * be on its way for a while yet.
+   */
+  publish(order: PublishOrder): Promise<readonly number[]>;
+  /** What it uses after it has let go of everything that it can. */
+  collect(): Promise<Usage>;
 }
 
 /** A redis-server; its `usage` is that of Redis, `heapBytes` what Redis itself says it uses. */
@@ -59,24 +63,36 @@ export interface Latency {
 /** What clients have got since they were told to count. */
 export interface Tally {
   readonly events: number;
-  /** Of the client that got the fewest. */
-  readonly fewest: number;
-  readonly most: number;
   /** Payload of the events' WebSocket frames. */
   readonly bytes: number;
 }
 
 /** Many clients in one process. */
 export interface LoadVerbs extends ProcessVerbs {
+  /** Adds clients, in the rooms that `clients` has for each; answered when all are let in, with the time it took. */
+  connect(to: {
+    readonly port: number;
+    readonly wire: WireName;
+    readonly clients: readonly (readonly number[])[];
+    /** How many at the same time; all, if not said. */
+    readonly atOnce?: number;
+  }): Promise<number>;
+  /** All clients go without a word. */
+  leave(): Promise<void>;
+  /** All clients lose their connection and come back at the same time; answered as `connect` is. */
+  again(): Promise<number>;
   /**
-   * Adds clients; answered when all are connected. `clients` has for each of them what it asks to enter: a
-   * namespace with a comma and, if any, its credentials.
+   * Counts from zero: that many messages are going to come, numbered from 0, to so many rooms in turn. Timed,
+   * it is noted when they arrive.
    */
-  connect(to: { readonly port: number; readonly clients: readonly (readonly string[])[] }): Promise<void>;
-  /** Count from zero; with `messages`, note for that many when they arrive. */
-  count(what?: { readonly messages: number }): Promise<void>;
-  /** Answered when that many events have come, or when time is up; what came is in the tally. */
-  received(until: { readonly events: number; readonly timeoutMs: number }): Promise<Tally>;
+  count(what: {
+    readonly messages: number;
+    readonly rooms: number;
+    readonly isTimed?: boolean;
+  }): Promise<void>;
+  /** Answered when as many events have come as there should, or when time is up. */
+  received(until: { readonly timeoutMs: number }): Promise<void>;
+  /** @throws Error unless each client got each message of its rooms exactly once */
   tally(): Promise<Tally>;
   /** Of what was noted, for clients `from` to before `to`. */
   latency(of: {
@@ -84,18 +100,13 @@ export interface LoadVerbs extends ProcessVerbs {
     readonly from: number;
     readonly to: number;
   }): Promise<Latency>;
+  /** Each of the first clients asks that often, the next time when it has its answer. From question to answer. */
+  ask(order: {
+    readonly question: Question;
+    readonly clients: number;
+    readonly times: number;
+  }): Promise<Latency>;
 }
-
-/** The namespace that every contender serves. */
-export const NAMESPACE = "/fan-out";
-
-export const EVENT = "message";
-
-/** What is published: 100 bytes of JSON. */
-export const PAYLOAD = { text: "x".repeat(100 - '{"text":""}'.length) };
-
-/** Socket.IO's namespace where there are two nodes; as long as Sluice's `/chat/0`, so that deliveries are alike. */
-export const SOCKET_IO_CHAT = "/chat/x";
 
 export interface JobsOrder {
   readonly count: number;

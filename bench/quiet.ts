@@ -4,7 +4,7 @@ import type { Usage } from "./protocol.ts";
 const WINDOW_MS = 100;
 /** Of one core, within the window. */
 const MOST_BUSY = 0.03;
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 
 interface Measurable {
   readonly name: string;

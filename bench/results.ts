@@ -3,17 +3,17 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, platform, release } from "node:os";
 import { fileURLToPath } from "node:url";
 
-const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
+export const ROOT = new URL(".", import.meta.resolve("sluice/package.json"));
 
 const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "redis", "bullmq"];
 
-export const RESULTS = fileURLToPath(new URL("bench/results/", ROOT));
+export const RESULTS = fileURLToPath(new URL("bench/results", ROOT));
 
 /** @returns the file's name */
-export function saveResults(benchmark: string, results: object): string {
-  mkdirSync(RESULTS, { recursive: true });
+export function saveResults(benchmark: string, results: object, folder = RESULTS): string {
+  mkdirSync(folder, { recursive: true });
   const at = new Date().toISOString();
-  const file = `${RESULTS}${benchmark}-${at.replaceAll(":", "-")}.json`;
+  const file = `${folder}/${benchmark}-${at.replaceAll(":", "-")}.json`;
   writeFileSync(file, `${JSON.stringify({ benchmark, at, machine: machine(), ...results }, undefined, 2)}\n`);
   return file;
 }
