@@ -1,6 +1,5 @@
 /** What is known of a connection. What most applications never look at is made when somebody looks. */
 import { randomFillSync } from "node:crypto";
-import { type InspectOptions, inspect } from "node:util";
 import { parse as parseCookie } from "cookie";
 import type { Handshake, Scope, ScopeChanges, ScopeConnection } from "./types.ts";
 
@@ -53,20 +52,55 @@ export class ScopeSource {
   }
 }
 
-/** A scope as middleware and consumers have it: frozen, so that nobody further in changes what those further out hold. */
+/**
+ * A scope as middleware and consumers have it: frozen, so that nobody further in changes what those further out
+ * hold. All of it are properties of its own, for those who spread it.
+ */
 export class ConnectionScope implements Scope {
+  readonly id: string;
+  readonly protocol: Scope["protocol"];
+  readonly namespace: string;
+  readonly path: string;
+  readonly params: Scope["params"];
+  declare readonly query: URLSearchParams;
+  readonly headers: Scope["headers"];
+  declare readonly cookies: Scope["cookies"];
   readonly session: unknown;
   readonly user: unknown;
+  readonly auth: Scope["auth"];
+  readonly remoteAddress: string;
+  readonly requestId: string | undefined;
+  declare readonly closed: AbortSignal;
   readonly state: Scope["state"];
+  declare readonly connection: ScopeConnection;
   readonly #source: ScopeSource;
 
   constructor(source: ScopeSource, session?: unknown, user?: unknown, state = NOTHING) {
+    const { handshake } = source;
     this.#source = source;
+    this.id = source.id;
+    this.protocol = handshake.protocol;
+    this.namespace = handshake.namespace;
+    this.path = handshake.path;
+    this.params = source.params;
+    this.headers = handshake.headers;
     this.session = session;
     this.user = user;
+    this.auth = source.auth;
+    this.remoteAddress = handshake.remoteAddress;
+    this.requestId = handshake.requestId;
     this.state = state;
+    Object.defineProperties(this, ConnectionScope.#late);
     Object.freeze(this);
   }
+
+  /** The same functions for all scopes, so that they cost none of them anything. */
+  static readonly #late: PropertyDescriptorMap = {
+    query: late((scope) => scope.#source.handshake.query),
+    cookies: late((scope) => scope.#source.cookies),
+    closed: late((scope) => scope.#source.closed),
+    connection: late((scope) => scope.#source.connection),
+  };
 
   /** A copy with these changes. */
   with(changes: ScopeChanges = {}): ConnectionScope {
@@ -77,65 +111,15 @@ export class ConnectionScope implements Scope {
       changes.state === undefined ? this.state : Object.freeze({ ...this.state, ...changes.state });
     return new ConnectionScope(this.#source, session, user, state);
   }
+}
 
-  get id(): string {
-    return this.#source.id;
-  }
-
-  get protocol(): Scope["protocol"] {
-    return this.#source.handshake.protocol;
-  }
-
-  get namespace(): string {
-    return this.#source.handshake.namespace;
-  }
-
-  get path(): string {
-    return this.#source.handshake.path;
-  }
-
-  get params(): Scope["params"] {
-    return this.#source.params;
-  }
-
-  get query(): URLSearchParams {
-    return this.#source.handshake.query;
-  }
-
-  get headers(): Scope["headers"] {
-    return this.#source.handshake.headers;
-  }
-
-  get cookies(): Scope["cookies"] {
-    return this.#source.cookies;
-  }
-
-  get auth(): Scope["auth"] {
-    return this.#source.auth;
-  }
-
-  get remoteAddress(): string {
-    return this.#source.handshake.remoteAddress;
-  }
-
-  get requestId(): string | undefined {
-    return this.#source.handshake.requestId;
-  }
-
-  get closed(): AbortSignal {
-    return this.#source.closed;
-  }
-
-  get connection(): ScopeConnection {
-    return this.#source.connection;
-  }
-
-  /** As `console.log` shows it: without headers, cookies and auth, which may hold secrets. */
-  [inspect.custom](_depth: number, options: InspectOptions): string {
-    const { id, protocol, namespace, params, remoteAddress, user, session, state } = this;
-    const shown = { id, protocol, namespace, params, remoteAddress, user, session, state };
-    return `Scope ${inspect(shown, options)}`;
-  }
+function late(get: (scope: ConnectionScope) => unknown): PropertyDescriptor {
+  return {
+    enumerable: true,
+    get(this: ConnectionScope) {
+      return get(this);
+    },
+  };
 }
 
 /** Asking the system costs more than all the rest of an id; so it is asked for many at once. */
