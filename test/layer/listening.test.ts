@@ -11,6 +11,7 @@ import {
   route,
 } from "sluice";
 import { TestClient } from "sluice/testing";
+import { PolicyTable } from "../../src/layer/group-policy.ts";
 import { atEnd, until } from "../server/live-server.ts";
 
 const GROUP = "sluice.test";
@@ -60,6 +61,9 @@ test("a listener that throws is told of, and the others hear all the same", asyn
 
 test("no policy is about it, however wide its pattern is, and no history keeps it", async () => {
   const groups = { "*.*": { history: { size: 5, ttlMs: 60_000 }, presence: true } };
+  const policies = new PolicyTable(groups);
+  expect(policies.of("chat.den").presence).toBeDefined();
+  expect(policies.of(GROUP)).toMatchObject({ history: undefined, presence: undefined });
   const app = await started({ groups });
   await app.layer.listen(GROUP, () => {});
   app.layer.tellListeners(GROUP, { type: "test.word" });
