@@ -149,7 +149,7 @@ export class Reporter {
       { readonly layer: string; readonly group: string; readonly members: number }
     >();
     for (const busy of app.busiestGroups(bounds.groups)) {
-      if (!busy.group.startsWith("sluice.")) found.set(`${busy.layer} ${busy.group}`, busy);
+      found.set(`${busy.layer} ${busy.group}`, busy);
     }
     // A group may be busy with few members here, or none.
     const loud = [...this.#sent].sort((a, b) => b[1] - a[1]).slice(0, bounds.groups);

@@ -98,9 +98,9 @@ export class ChannelLayer {
   readonly #hearing: Hearing;
   /** Channels that belong to no connection. */
   readonly #named = new Map<string, (message: Message) => Promise<void>>();
-  /** How many listen here, by the group of the framework's own. */
-  readonly #listening = new Map<string, number>();
-  #ears = 0;
+  /** Who listens here to groups of the framework's own; none of it is traffic of the application. */
+  readonly #ears = new FanOut();
+  #earNumber = 0;
   #state: "new" | "open" | "closed" = "new";
 
   constructor({
@@ -156,7 +156,7 @@ export class ChannelLayer {
     this.#channels = channels;
     this.#elsewhere = new RemoteChannels(requests, channels);
     this.#reading = new HistoryReading(logged);
-    this.#hearing = new Hearing({ ...here, layer: name, channels, requests, tally });
+    this.#hearing = new Hearing({ ...here, ears: this.#ears, layer: name, channels, requests, tally });
   }
 
   async open(): Promise<void> {
@@ -371,19 +371,15 @@ export class ChannelLayer {
     checkReservedName(group);
     this.#checkOpen();
     const topic = groupTopic(group);
-    this.#ears += 1;
-    const ear = new Ear(`${this.node}!ear-${this.#ears}`, hear, (error) =>
+    this.#earNumber += 1;
+    const ear = new Ear(`${this.node}!ear-${this.#earNumber}`, hear, (error) =>
       this.#facts.failed.announce({ hook: "layer", error }),
     );
     await this.#subscriptions.acquire(topic);
-    this.#fanOut.add(group, ear);
-    this.#listening.set(group, (this.#listening.get(group) ?? 0) + 1);
+    this.#ears.add(group, ear);
     return () => {
-      if (!this.#fanOut.has(group, ear.channel)) return;
-      this.#fanOut.remove(group, ear.channel);
-      const left = (this.#listening.get(group) ?? 1) - 1;
-      if (left > 0) this.#listening.set(group, left);
-      else this.#listening.delete(group);
+      if (!this.#ears.has(group, ear.channel)) return;
+      this.#ears.remove(group, ear.channel);
       // What cannot be closed is closed with the layer.
       if (this.#state === "open") void this.#subscriptions.release(topic).catch(() => {});
     };
@@ -394,7 +390,7 @@ export class ChannelLayer {
     checkReservedName(group);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
-    if (this.#fanOut.count(group) > 0) this.#fanOut.send(group, toMessage(payload));
+    if (this.#ears.count(group) > 0) this.#ears.send(group, toMessage(payload));
     this.#publish(groupTopic(group), { kind: "send" }, payload);
   }
 
@@ -468,11 +464,10 @@ export class ChannelLayer {
   get sizes(): LayerSizes {
     const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
     // What the framework hears for itself is nobody's.
-    const ours = this.#listening.size;
-    const topics = this.#subscriptions.size - own.length - ours;
+    const topics = this.#subscriptions.size - own.length - this.#ears.size;
     const logs = this.#logged?.size ?? 0;
     const presence = this.#presence?.size ?? 0;
-    return { channels: this.#channels.size, groups: this.#fanOut.size - ours, topics, logs, presence };
+    return { channels: this.#channels.size, groups: this.#fanOut.size, topics, logs, presence };
   }
 
   /** For `Application.readings`. @internal */

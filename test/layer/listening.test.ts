@@ -34,6 +34,7 @@ test("whoever listens hears all nodes in order, this one at once, and nothing af
   await two.layer.listen(GROUP, ({ n }) => void there.push(n));
   for (const n of [1, 2, 3]) one.layer.tellListeners(GROUP, { type: "test.word", n });
   expect(here).toEqual([1, 2, 3]);
+  expect(one.readings().counters.deliveredToConsumers).toBe(0);
   await until(() => there.length === 3, "the other node");
   expect(there).toEqual([1, 2, 3]);
   stop();

@@ -7,6 +7,8 @@ const HEIGHT = 180;
 const charts = new Set();
 /** Between two marks of an axis. */
 const SECONDS = [1, 5, 10, 30, 60, 120, 300, 600, 900, 1_800, 3_600];
+/** Of what is counted. */
+const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 const STEPS = Array.from({ length: 13 }, (_, power) =>
   [1, 2, 5].map((step) => step * 10 ** (power - 1)),
 ).flat();
@@ -20,6 +22,7 @@ export class Chart {
   element;
   #series;
   #format;
+  #isWhole;
   #box;
   #values;
   #plot;
@@ -27,9 +30,10 @@ export class Chart {
   #width = 0;
 
   /** @param series - `[{ label, color: "--accent", read(point) }]` */
-  constructor({ title, series, format, testId }) {
+  constructor({ title, series, format, testId, isWhole = false }) {
     this.#series = series;
     this.#format = format;
+    this.#isWhole = isWhole;
     this.#box = create("div", { class: "plot" });
     this.#values = series.map(() => create("b"));
     const legend = series.map(({ label, color }, index) =>
@@ -94,7 +98,7 @@ export class Chart {
             ...axis,
             size: 52,
             space: 36,
-            incrs: STEPS,
+            incrs: this.#isWhole ? WHOLE : STEPS,
             values: (_plot, values) => values.map((value) => format(value)),
           },
         ],

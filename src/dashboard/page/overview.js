@@ -39,6 +39,7 @@ export class Overview {
       new Chart({
         title: "Connections",
         testId: "chart-connections",
+        isWhole: true,
         format: number,
         series: [{ label: "open", color: "--accent", fill: true, read: (point) => point.connections }],
       }),
@@ -64,6 +65,7 @@ export class Overview {
       new Chart({
         title: "Event loop delay, worst node",
         testId: "chart-loop",
+        isWhole: true,
         format: (ms) => `${number(ms)} ms`,
         series: [{ label: "99 of 100 below", color: "--second", fill: true, read: (point) => point.loopMs }],
       }),

@@ -131,6 +131,7 @@ export class Tasks {
     this.#depth = new Chart({
       title: "In the queues",
       testId: "chart-queues",
+      isWhole: true,
       format: number,
       series: [
         { label: "wait", color: "--accent", fill: true, read: (point) => point.waiting },
