@@ -66,7 +66,10 @@ describe("The page of one node", () => {
     );
     await bob.emitWithAck("say", "hi");
     const group = await operator.sees(
-      ({ groups }) => groups.find(({ group, users = [] }) => group === "room.den" && users.length === 2),
+      ({ groups }) =>
+        groups.find(
+          ({ group, nodes, users = [] }) => group === "room.den" && nodes === 2 && users.length === 2,
+        ),
       "who is in the group",
     );
     expect(group).toMatchObject({ members: 2, nodes: 2, present: 2 });
