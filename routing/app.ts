@@ -1,6 +1,7 @@
 /** The composition root of the demo: `sluice start` calls it, listens, and ends it; so does `sluice work`. */
 import { createApplication } from "sluice";
 import type { ComposeContext } from "sluice/cli";
+import { dashboard } from "sluice/dashboard";
 import { parsePublishingKeys, publishing } from "sluice/publishing";
 import { createServer, type Server } from "sluice/server";
 import { Tasks } from "sluice/tasks";
@@ -33,9 +34,9 @@ export function compose(context: ComposeContext): Server {
           history,
           presence,
           secret,
-          parts: [...metrics, tasks, diary],
+          parts: [...metrics, tasks, diary, dashboard({ ...context.dashboard, tasks })],
         }
-      : { routes: chatRoutes(), parts: metrics }),
+      : { routes: chatRoutes(), parts: [...metrics, dashboard(context.dashboard)] }),
   });
   const server = createServer(app, serverOptions);
   if (PUBLISH_KEYS) {

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "./clock.ts";
 import { Runner, type RunnerContext } from "./consumer/runner.ts";
 import { Users } from "./consumer/users.ts";
 import type { Converters } from "./converters.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
-import { createFacts, type Facts, type UnopenedFact } from "./facts.ts";
+import { type ConnectionFact, createFacts, type Facts, type UnopenedFact } from "./facts.ts";
 import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
@@ -13,8 +14,9 @@ import { Seats } from "./layer/seats.ts";
 import { SharedBucket } from "./layer/shared-bucket.ts";
 import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers, samePlaces } from "./layers.ts";
 import type { AddedBy, Complete } from "./marks.ts";
-import { nearest, printable } from "./names.ts";
+import { nearest, printable, ReservedEvent } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
+import { encodePayload } from "./payload.ts";
 import type { BusyGroup, PartReadings, Readings } from "./readings.ts";
 import { STOPPING } from "./reasons.ts";
 import { type Converting, type RouteEntry, Router } from "./router.ts";
@@ -22,7 +24,15 @@ import { randomId } from "./scope.ts";
 import { Seal, Sealer } from "./sealing.ts";
 import { Tally } from "./tally.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import type { Allowances, ClientLink, Handshake, Middleware, RefillingBudget } from "./types.ts";
+import type {
+  Allowances,
+  ClientLink,
+  Frame,
+  FrameCodec,
+  Handshake,
+  Middleware,
+  RefillingBudget,
+} from "./types.ts";
 import { packageVersion } from "./version.ts";
 
 /** What a part is opened with. */
@@ -44,6 +54,25 @@ export interface PartContext {
   busiestGroups(count?: number): readonly BusyGroup[];
   /** See `Application.beginTiming`. */
   beginTiming(): void;
+  /** The application itself: its routes, its layers, what it counts. */
+  readonly app: Application;
+}
+
+/** A consumer that runs here. */
+export interface RunningConsumer extends ConnectionFact {
+  /** By the application's `userId`, if it is anybody's. */
+  readonly user: string | undefined;
+  /** Since it came. */
+  readonly ageMs: number;
+}
+
+/** What all clients are told, as the event `sluice.notice`. */
+export interface Notice {
+  /** The same for all routes of one client. */
+  readonly id: string;
+  readonly text: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
 }
 
 /** Who asks for something over HTTP. */
@@ -122,6 +151,8 @@ export interface ApplicationOptions extends LayerOptions, Given<ApplicationSetti
 
 const MAX_BUSIEST = 100;
 const CUT_OFF = "other nodes cannot be reached";
+/** Clients that are told something in one turn of the event loop. */
+const TOLD_PER_TURN = 500;
 /** More than is asked for at once, which would never be there otherwise. */
 const MIN_REPLAY_BURST = 100;
 
@@ -212,7 +243,7 @@ export class Application {
     this.seats = new Seats(node, sharedLimits);
     this.#users = new Users(limits, this.seats, sharedLimits);
     this.#partContext = {
-      ...{ node, layer: this.layer, signals: this.signals, secrets, seal, userId },
+      ...{ node, layer: this.layer, signals: this.signals, secrets, seal, userId, app: this },
       readings: () => this.readings(),
       look: () => this.look(),
       busiestGroups: (count) => this.busiestGroups(count),
@@ -417,6 +448,29 @@ export class Application {
     const { closeCode: code, message: reason } = error;
     this.signals.denied.announce({ namespace, remoteAddress, code, reason });
     return error;
+  }
+
+  /** The consumers that clients talk to here, in the order in which they came. @internal */
+  *running(): Iterable<RunningConsumer> {
+    for (const { isOpen, fact, user, ageMs } of this.#runners) if (isOpen) yield { ...fact, user, ageMs };
+  }
+
+  /** Tells every client of this node, one by one and a bounded number in each turn. @internal */
+  async tellAll(notice: Notice): Promise<void> {
+    const event = {
+      event: ReservedEvent.notice,
+      ...encodePayload(notice, this.settings.limits.maxMessageBytes),
+    };
+    const frames = new Map<FrameCodec, Frame>();
+    let told = 0;
+    for (const runner of [...this.#runners]) {
+      if (!runner.isOpen) continue;
+      const frame = frames.get(runner.codec) ?? runner.codec.encode(event);
+      frames.set(runner.codec, frame);
+      runner.write(frame);
+      told += 1;
+      if (told % TOLD_PER_TURN === 0) await nextTurn();
+    }
   }
 
   /** Who a user is, by the option `userId`. */

@@ -106,6 +106,8 @@ export interface Facts {
   readonly layerDown: Signal<{ readonly layer: string; readonly reason: string }>;
   /** `layer:up`: they can again; all groups hear all nodes from now on. */
   readonly layerUp: Signal<{ readonly layer: string; readonly downMs: number }>;
+  /** Somebody who watches over the application did something, or tried to: see the dashboard. */
+  readonly audited: Signal<AuditFact>;
   /** An HTTP request was answered, or its client left before; WebSockets are not among them. */
   readonly answered: Signal<Answered>;
   /** A receiver of a signal threw. */
@@ -122,6 +124,20 @@ export interface Facts {
     readonly drainMs: number;
   }>;
   readonly stopped: Signal<{ readonly node: string }>;
+}
+
+/** What was done, by whom and to what; for a record that stays. */
+export interface AuditFact {
+  /** E.g. `login`, `disconnect user`, `cancel task`. */
+  readonly action: string;
+  /** Whom or what it was done to; empty where it is nobody. */
+  readonly target: string;
+  /** Who it was, as far as it is known. */
+  readonly by: string;
+  readonly remoteAddress: string;
+  readonly outcome: "done" | "refused" | "failed";
+  /** Why not. */
+  readonly reason?: string;
 }
 
 export interface Drop {
@@ -184,6 +200,7 @@ export function createFacts(): Facts {
     present: signal("present"),
     layerDown: signal("layer:down"),
     layerUp: signal("layer:up"),
+    audited: signal("audited"),
     answered: signal("answered"),
     receiverFailed,
     started: signal("started"),

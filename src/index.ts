@@ -6,7 +6,9 @@ export type {
   ApplicationOptions,
   ApplicationPart,
   AskingClient,
+  Notice,
   PartContext,
+  RunningConsumer,
 } from "./application.ts";
 export { createApplication } from "./application.ts";
 export { type Clock, type ClockTimer, ManualClock, realClock } from "./clock.ts";
@@ -54,7 +56,15 @@ export {
   type Verdict,
   verdictOf,
 } from "./errors.ts";
-export type { Answered, ConnectionFact, DropCause, Facts, LimitFact, UnopenedFact } from "./facts.ts";
+export type {
+  Answered,
+  AuditFact,
+  ConnectionFact,
+  DropCause,
+  Facts,
+  LimitFact,
+  UnopenedFact,
+} from "./facts.ts";
 export { type Gatherable, type Gathered, type GatherOptions, gather } from "./gather.ts";
 export type { ChannelLayer, SendOptions } from "./layer/channel-layer.ts";
 export type {

@@ -106,6 +106,13 @@ export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogO
     signals.lost.connect(({ group, missed }) => {
       limit(() => logger.warn({ group: group && printable(group), missed }, "messages may be lost"));
     }),
+    signals.audited.connect(({ action, target, by, remoteAddress, outcome, reason }) => {
+      const line = { action, target: printable(target), by: printable(by), remoteAddress, outcome };
+      const why = reason === undefined ? {} : { reason: printable(reason) };
+      // Refused is what anybody can cause at will; what was done is never left out.
+      if (outcome === "refused") limit(() => logger.warn({ ...line, ...why }, "audit"));
+      else logger.info({ ...line, ...why }, "audit");
+    }),
     signals.answered.connect(({ requestId, path, tookMs, ...fact }) => {
       const line = { request: requestId, ...fact, path: printable(path), tookMs: Math.round(tookMs) };
       logger.debug(line, "answered");

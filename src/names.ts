@@ -29,6 +29,8 @@ export const ReservedEvent = {
   expiring: "sluice.expiring",
   /** `{ event, code, message }`: an event without acknowledgement was refused. */
   error: "sluice.error",
+  /** `{ id, text, at }`: words for the person at the page, from whoever runs the application. */
+  notice: "sluice.notice",
   /** From the client: `{ group, limit, before }`, answered with what it missed or never saw. */
   history: "sluice.history",
   /** `{ type, group, user, info }` with type join, leave, update; or `{ type: "list", group, users }`. */
@@ -40,6 +42,17 @@ export function checkGroupName(name: string): string {
   if (typeof name !== "string" || !NAME.test(name)) throw badName("group name", name);
   if (name.startsWith(RESERVED_PREFIX)) throw reserved("group name", name);
   return name;
+}
+
+/** Returns the name of a group of the framework's own, or throws `InvalidName`. */
+export function checkReservedName(name: string): string {
+  if (NAME.test(name) && name.startsWith(RESERVED_PREFIX)) return name;
+  throw badName(`group name of the framework's own ("${RESERVED_PREFIX}…")`, name);
+}
+
+/** Whether a group is the framework's own: it keeps nothing, and no policy is about it. */
+export function isReservedName(name: string): boolean {
+  return name.startsWith(RESERVED_PREFIX);
 }
 
 /** Whether it could be the name of a group of an application. */

@@ -3,7 +3,7 @@
  * start programs; Jest alone knows how to run our sources.
  */
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,6 +28,8 @@ export async function installPackage(): Promise<InstalledPackage> {
     join(root, "node_modules/typescript/bin/tsc"),
     ...["-p", join(root, "tsconfig.build.json"), "--outDir", dist],
   ]);
+  // As the build does.
+  await cp(join(root, "src/dashboard/page"), join(dist, "src/dashboard/page"), { recursive: true });
   await symlink(join(root, "package.json"), join(installed, "package.json"));
   await symlink(join(root, "node_modules"), join(installed, "node_modules"), "junction");
   await symlink(join(root, "node_modules", "zod"), join(folder, "node_modules", "zod"), "junction");

@@ -98,6 +98,8 @@ const nameDialog = new NameDialog((chosen) => {
   composer.focus();
 });
 
+// Words of whoever runs the server, to everybody.
+connection.on("sluice.notice", ({ text }) => notice.show(text, { subject: "operator" }));
 connection.on("node", (node) => showNode(byId("node"), node));
 
 connection.recovery.on("joined", (joined) => {

@@ -44,6 +44,11 @@ export interface ComposeContext {
   readonly encryptionKeys: readonly string[];
   /** For the part `canary({ key: canaryKey })` of `sluice/canary`: `CANARY_KEY`; undefined if it is not set. */
   readonly canaryKey: string | undefined;
+  /**
+   * For `dashboard({ ...dashboard, tasks })`: `DASHBOARD_PASSWORD`. Without it there is no page, and nodes report
+   * all the same.
+   */
+  readonly dashboard: { readonly password?: string };
   /** For `createServer`; `host` and `port` are where the command listens, all else only if it was set. */
   readonly serverOptions: Required<Pick<ServerOptions, "host" | "port">> &
     Pick<ServerOptions, "origins" | "trustedProxies" | "drainDelayMs" | "drainMs" | "stopTimeoutMs">;

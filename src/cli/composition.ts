@@ -56,6 +56,8 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
     canaryKey: environment.CANARY_KEY,
     tasks: tasks.options,
     metrics,
+    dashboard:
+      environment.DASHBOARD_PASSWORD === undefined ? {} : { password: environment.DASHBOARD_PASSWORD },
     serverOptions: { ...where, ...serverOptions(environment, processes) },
     logger,
     processes,

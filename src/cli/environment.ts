@@ -102,6 +102,11 @@ export const VARIABLES = {
     "lets `sluice canary` in, if the application has the part `canary({ key })`; at least 16 characters",
     text,
   ),
+  DASHBOARD_PASSWORD: variable(
+    "",
+    "opens the dashboard at `/dashboard` to those who know it; at least 12 characters, the same on all nodes and workers",
+    text,
+  ),
   ORIGINS: variable(
     "",
     "pages of which other origins may connect, e.g. `https://a.example, *.b.example`",
@@ -155,7 +160,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   const faults: string[] = [];
   const found: Record<string, unknown> = {};
   for (const [name, variable] of Object.entries(VARIABLES)) {
-    const value = name === "REDIS_PASSWORD" ? env[name] : env[name]?.trim();
+    const value = name.endsWith("_PASSWORD") ? env[name] : env[name]?.trim();
     if (!value) continue;
     try {
       found[name] = variable.read(value);

@@ -216,6 +216,11 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return this.#state === "open";
   }
 
+  /** Since it came. */
+  get ageMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
   /** Why it ended, once it has. */
   get reason(): DisconnectReason | undefined {
     return this.#reason;

@@ -5,6 +5,7 @@ import {
   checkEventName,
   checkGroupName,
   checkMessageType,
+  checkReservedName,
   isGroupName,
   nobodyTakes,
   nodeOf,
@@ -13,6 +14,7 @@ import { encodePayload } from "../payload.ts";
 import type { LayerReadings } from "../readings.ts";
 import { Tally } from "../tally.ts";
 import type { Backplane, EncodedPayload, Message } from "../types.ts";
+import { Ear } from "./ear.ts";
 import { encodeEnvelope, type Header, toMessage } from "./envelope.ts";
 import { FanOut, type Member } from "./fan-out.ts";
 import type { PolicyTable } from "./group-policy.ts";
@@ -96,6 +98,9 @@ export class ChannelLayer {
   readonly #hearing: Hearing;
   /** Channels that belong to no connection. */
   readonly #named = new Map<string, (message: Message) => Promise<void>>();
+  /** Who listens here to groups of the framework's own; none of it is traffic of the application. */
+  readonly #ears = new FanOut();
+  #earNumber = 0;
   #state: "new" | "open" | "closed" = "new";
 
   constructor({
@@ -151,7 +156,7 @@ export class ChannelLayer {
     this.#channels = channels;
     this.#elsewhere = new RemoteChannels(requests, channels);
     this.#reading = new HistoryReading(logged);
-    this.#hearing = new Hearing({ ...here, layer: name, channels, requests, tally });
+    this.#hearing = new Hearing({ ...here, ears: this.#ears, layer: name, channels, requests, tally });
   }
 
   async open(): Promise<void> {
@@ -289,6 +294,14 @@ export class ChannelLayer {
     return this.#present(group).count(group);
   }
 
+  /** See `Presence.known`. @internal */
+  presentHere(
+    group: string,
+    limit: number,
+  ): { readonly count: number; readonly users: readonly string[] } | undefined {
+    return this.#presence?.known(group, limit);
+  }
+
   /** See `Presence.send`. @internal */
   async sendPresence(
     group: string,
@@ -345,6 +358,40 @@ export class ChannelLayer {
     }
     this.#named.set(name, take);
     return () => void this.#named.delete(name);
+  }
+
+  /**
+   * Hears what any node says to a group of the framework's own (`sluice.…`), this node included; such a group
+   * no consumer, client or publisher can join or send to. At most once; resolved: from now on.
+   *
+   * @returns what ends it
+   * @internal
+   */
+  async listen(group: string, hear: (message: Message) => void): Promise<() => void> {
+    checkReservedName(group);
+    this.#checkOpen();
+    const topic = groupTopic(group);
+    this.#earNumber += 1;
+    const ear = new Ear(`${this.node}!ear-${this.#earNumber}`, hear, (error) =>
+      this.#facts.failed.announce({ hook: "layer", error }),
+    );
+    await this.#subscriptions.acquire(topic);
+    this.#ears.add(group, ear);
+    return () => {
+      if (!this.#ears.has(group, ear.channel)) return;
+      this.#ears.remove(group, ear.channel);
+      // What cannot be closed is closed with the layer.
+      if (this.#state === "open") void this.#subscriptions.release(topic).catch(() => {});
+    };
+  }
+
+  /** Says something to all who {@link listen}, here at once; says nothing about the other nodes. @internal */
+  tellListeners(group: string, message: Message): void {
+    checkReservedName(group);
+    const payload = this.#encodeMessage(message);
+    this.#checkOpen();
+    if (this.#ears.count(group) > 0) this.#ears.send(group, toMessage(payload));
+    this.#publish(groupTopic(group), { kind: "send" }, payload);
   }
 
   /**
@@ -416,7 +463,8 @@ export class ChannelLayer {
   /** How much is kept here; all of it is zero when nobody is connected. */
   get sizes(): LayerSizes {
     const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
-    const topics = this.#subscriptions.size - own.length;
+    // What the framework hears for itself is nobody's.
+    const topics = this.#subscriptions.size - own.length - this.#ears.size;
     const logs = this.#logged?.size ?? 0;
     const presence = this.#presence?.size ?? 0;
     return { channels: this.#channels.size, groups: this.#fanOut.size, topics, logs, presence };

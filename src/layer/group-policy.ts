@@ -1,7 +1,7 @@
 /** What groups keep, by patterns of their names. */
 import { inspect } from "node:util";
 import { ConfigurationError } from "../errors.ts";
-import { nearest } from "../names.ts";
+import { isReservedName, nearest } from "../names.ts";
 import type { Scope } from "../types.ts";
 
 export interface HistoryPolicy {
@@ -90,6 +90,7 @@ export class PolicyTable {
   }
 
   of(group: string): ResolvedPolicy {
+    if (isReservedName(group)) return NOTHING;
     const known = this.#remembered.get(group);
     if (known !== undefined) return known;
     const policy = this.#rows.find(({ pattern }) => pattern.test(group))?.policy ?? NOTHING;

@@ -1,4 +1,5 @@
 import type { Facts } from "../facts.ts";
+import { isReservedName } from "../names.ts";
 import { decodePayload } from "../payload.ts";
 import type { Tally } from "../tally.ts";
 import type { BackplaneListener, Loss } from "../types.ts";
@@ -15,6 +16,8 @@ export interface HearingOptions {
   readonly layer: string;
   readonly channels: LocalChannels;
   readonly fanOut: FanOut;
+  /** Of groups of the framework's own. */
+  readonly ears: FanOut;
   readonly requests: NodeRequests;
   readonly logged: LoggedGroups | undefined;
   readonly presence: Presence | undefined;
@@ -88,7 +91,7 @@ export class Hearing implements BackplaneListener {
   }
 
   #handle(topic: string, { from, header, payload }: Envelope): void {
-    const { fanOut, channels, logged, presence, requests } = this.#options;
+    const { fanOut, ears, channels, logged, presence, requests } = this.#options;
     switch (header.kind) {
       case "emit":
         return fanOut.emit(
@@ -97,7 +100,7 @@ export class Hearing implements BackplaneListener {
           header.except && new Set(header.except),
         );
       case "send":
-        return fanOut.send(targetOf(topic), toMessage(payload));
+        return (isReservedName(targetOf(topic)) ? ears : fanOut).send(targetOf(topic), toMessage(payload));
       case "direct":
         return channels.deliver(header.channel, toMessage(payload));
       case "logged":

@@ -267,6 +267,16 @@ export class Presence implements PresenceListener, OwnUsersHost {
     isLater = true;
   }
 
+  /** Who is in a group, as far as this node knows without asking; undefined where it does not. */
+  known(
+    group: string,
+    limit: number,
+  ): { readonly count: number; readonly users: readonly string[] } | undefined {
+    const roster = this.#watched.get(group)?.roster;
+    if (roster === undefined || !roster.isKnown) return undefined;
+    return { count: roster.size, users: roster.first(limit) };
+  }
+
   /** @throws NoHandler, LayerUnavailable */
   async count(group: string): Promise<number> {
     this.#check(group);

@@ -66,6 +66,16 @@ export class Roster {
     return [...this.#users.values()];
   }
 
+  /** Some of them, without a list of all. */
+  first(count: number): readonly string[] {
+    const users: string[] = [];
+    for (const user of this.#users.keys()) {
+      if (users.length >= count) break;
+      users.push(user);
+    }
+    return users;
+  }
+
   hear(change: PresenceChange): void {
     if (this.#isKnown && !this.#isReading && change.version <= this.#version) return;
     // One that overflows is lost, and the hole it leaves is seen.

@@ -93,7 +93,8 @@ export class Tasks implements ApplicationPart, TaskHost {
   readonly #tasks = new Map<string, AnyTask>();
   readonly #tally = new TaskTally(this.signals, (task) => this.#tasks.has(task));
   #executor: Executor | undefined;
-  readonly #schedules: readonly Schedule[];
+  /** Runs at times, as they were declared. */
+  readonly schedules: readonly Schedule[];
   readonly #channels: readonly WorkerChannel[];
   readonly #clock: Clock;
   #tickets: Tickets | undefined;
@@ -145,7 +146,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     }
     if (settings === undefined || faults.list.length > 0) throw new ConfigurationError(faults.list);
     this.#settings = settings;
-    this.#schedules = schedules;
+    this.schedules = schedules;
     this.#channels = channels;
     this.#clock = clock;
     this.#broker = broker;
@@ -345,7 +346,7 @@ export class Tasks implements ApplicationPart, TaskHost {
       broker: this.broker,
       clock: this.#clock,
       facts: this.signals,
-      schedules: this.#schedules,
+      schedules: this.schedules,
       jobOf: ({ task, args, options }) => this.job(task, { value: args }, options, {}),
     });
     await scheduler.check();

@@ -1,0 +1,212 @@
+/** All nodes, as far as they have reported: nobody is asked. */
+import { COUNTS, type CountName, type NodeReport, type ReportedGroup, STOPPED } from "./report.ts";
+
+/** Nodes that are remembered; of more, newcomers are not shown. */
+const MAX_NODES = 500;
+/** Periods without a report after which a node is stale, and gone. */
+const STALE_PERIODS = 3;
+const GONE_PERIODS = 10;
+/** How long one that is gone is still shown, and one that has stopped as it should. */
+const REMEMBERED_MS = 300_000;
+const STOPPED_MS = 60_000;
+const MAX_GROUPS = 50;
+const MAX_USERS = 50;
+
+/** `stale`: it should have reported by now; `gone`: long since; `stopped`: it has said that it ends. */
+export type NodeState = "fresh" | "stale" | "gone" | "stopped";
+
+export interface ClusterNode extends Omit<NodeReport, "groups"> {
+  readonly state: NodeState;
+  /** Since its last report. */
+  readonly ageMs: number;
+  /** Per second, between its last two reports. */
+  readonly rates: Readonly<Record<CountName, number>>;
+}
+
+export interface ClusterGroup {
+  readonly layer: string;
+  readonly group: string;
+  /** On all nodes that count it among their busiest. */
+  readonly members: number;
+  readonly sentPerSecond: number;
+  readonly present?: number;
+  readonly users?: readonly string[];
+  /** On how many nodes. */
+  readonly nodes: number;
+}
+
+export interface ClusterState {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly nodes: readonly ClusterNode[];
+  readonly groups: readonly ClusterGroup[];
+}
+
+/** What a chart shows of one moment, of all nodes that are fresh. */
+export interface ClusterPoint {
+  readonly at: number;
+  readonly nodes: number;
+  readonly connections: number;
+  readonly received: number;
+  readonly sent: number;
+  readonly delivered: number;
+  readonly denied: number;
+  readonly trouble: number;
+  readonly cpu: number;
+  readonly rssBytes: number;
+  readonly loopMs: number;
+  readonly tasksDone: number;
+  readonly tasksFailed: number;
+  readonly tasksRunning: number;
+}
+
+interface Known {
+  report: NodeReport;
+  /** By our own clock, which never goes back. */
+  heardAt: number;
+  rates: Readonly<Record<CountName, number>>;
+  periodMs: number;
+}
+
+const NO_RATES = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<CountName, number>;
+
+export class Cluster {
+  readonly #nodes = new Map<string, Known>();
+  readonly #now: () => number;
+
+  /** @param now - milliseconds that never go back; for tests */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  hear(report: NodeReport): void {
+    const heardAt = this.#now();
+    const known = this.#nodes.get(report.node);
+    if (known === undefined) {
+      this.#forgetGone();
+      if (this.#nodes.size >= MAX_NODES) return;
+      this.#nodes.set(report.node, { report, heardAt, rates: NO_RATES, periodMs: report.everyMs });
+      return;
+    }
+    // What comes late, or twice, says nothing new.
+    if (report.number <= known.report.number) return;
+    const periodMs = Math.max(heardAt - known.heardAt, report.everyMs / 2);
+    const before = known.report.counts;
+    known.rates = Object.fromEntries(
+      COUNTS.map((name) => [name, (Math.max(report.counts[name] - before[name], 0) / periodMs) * 1_000]),
+    ) as Record<CountName, number>;
+    known.report = report;
+    known.heardAt = heardAt;
+    known.periodMs = periodMs;
+  }
+
+  get state(): ClusterState {
+    this.#forgetGone();
+    const groups = new Map<string, GroupSum>();
+    const nodes = [...this.#nodes.values()].map((known): ClusterNode => {
+      const { groups: own, ...report } = known.report;
+      const ageMs = this.#now() - known.heardAt;
+      const state = stateOf(known.report, ageMs);
+      if (state === "fresh" || state === "stale")
+        for (const group of own) addGroup(groups, group, known.periodMs);
+      return { ...report, state, ageMs, rates: state === "fresh" ? known.rates : NO_RATES };
+    });
+    nodes.sort((a, b) => a.startedAt - b.startedAt || (a.node < b.node ? -1 : 1));
+    const busiest = [...groups.values()]
+      .sort((a, b) => b.sentPerSecond + b.members - (a.sentPerSecond + a.members))
+      .slice(0, MAX_GROUPS)
+      .map(({ users, present, ...group }) => ({
+        ...group,
+        ...(present === undefined ? {} : { present }),
+        ...(users === undefined ? {} : { users: [...users].slice(0, MAX_USERS) }),
+      }));
+    return { at: Date.now(), nodes, groups: busiest };
+  }
+
+  get point(): ClusterPoint {
+    const fresh = this.state.nodes.filter(({ state }) => state === "fresh");
+    const sum = (read: (node: ClusterNode) => number) => fresh.reduce((all, node) => all + read(node), 0);
+    return {
+      at: Date.now(),
+      nodes: fresh.length,
+      connections: sum(({ gauges }) => gauges.connections),
+      received: sum(({ rates }) => rates.received),
+      sent: sum(({ rates }) => rates.sent),
+      delivered: sum(({ rates }) => rates.delivered),
+      denied: sum(({ rates }) => rates.denied + rates.refused + rates.limited),
+      trouble: sum(({ rates }) => rates.failed + rates.dropped + rates.lost),
+      cpu: sum(({ gauges }) => gauges.cpu),
+      rssBytes: sum(({ gauges }) => gauges.rssBytes),
+      loopMs: Math.max(0, ...fresh.map(({ gauges }) => gauges.loopMs)),
+      tasksDone: sum(({ rates }) => rates.tasksDone),
+      tasksFailed: sum(({ rates }) => rates.tasksFailed),
+      tasksRunning: sum(({ gauges }) => gauges.tasksRunning),
+    };
+  }
+
+  #forgetGone(): void {
+    const now = this.#now();
+    for (const [node, { report, heardAt }] of this.#nodes) {
+      const isStopped = report.phase === STOPPED;
+      const keptMs = isStopped ? STOPPED_MS : GONE_PERIODS * report.everyMs + REMEMBERED_MS;
+      if (now - heardAt > keptMs) this.#nodes.delete(node);
+    }
+  }
+}
+
+interface GroupSum {
+  readonly layer: string;
+  readonly group: string;
+  members: number;
+  sentPerSecond: number;
+  nodes: number;
+  present: number | undefined;
+  users: Set<string> | undefined;
+}
+
+function stateOf({ everyMs, phase }: NodeReport, ageMs: number): NodeState {
+  if (phase === STOPPED) return "stopped";
+  if (ageMs > GONE_PERIODS * everyMs) return "gone";
+  return ageMs > STALE_PERIODS * everyMs ? "stale" : "fresh";
+}
+
+function addGroup(
+  groups: Map<string, GroupSum>,
+  { layer, group, members, sent, present, users }: ReportedGroup,
+  periodMs: number,
+): void {
+  const name = `${layer} ${group}`;
+  const none = { members: 0, sentPerSecond: 0, nodes: 0, present: undefined, users: undefined };
+  const sum: GroupSum = groups.get(name) ?? { layer, group, ...none };
+  groups.set(name, sum);
+  sum.members += members;
+  sum.sentPerSecond += (sent / periodMs) * 1_000;
+  if (members > 0) sum.nodes += 1;
+  // Each node with members knows all of them.
+  if (present !== undefined) sum.present = Math.max(sum.present ?? 0, present);
+  for (const user of users ?? []) {
+    sum.users ??= new Set();
+    sum.users.add(user);
+  }
+}
+
+/** Points of the last while, one for each period. */
+export class Timeline {
+  readonly #points: ClusterPoint[] = [];
+  readonly #most: number;
+
+  constructor(historyMs: number, everyMs: number) {
+    this.#most = Math.min(Math.ceil(historyMs / everyMs), MAX_POINTS);
+  }
+
+  add(point: ClusterPoint): void {
+    this.#points.push(point);
+    if (this.#points.length > this.#most) this.#points.shift();
+  }
+
+  get points(): readonly ClusterPoint[] {
+    return this.#points;
+  }
+}
+
+const MAX_POINTS = 3_600;

@@ -1,0 +1,107 @@
+import {
+  CloseCode,
+  Consumer,
+  type ConsumerTypes,
+  deny,
+  InvalidMessage,
+  type Message,
+  NoHandler,
+  RateLimited,
+  TokenBucket,
+} from "../index.ts";
+import type { ClusterState } from "./cluster.ts";
+import type { ShownJob, TaskOverview } from "./desk.ts";
+import type { Visitor } from "./guard.ts";
+import type { Hub, Looking } from "./hub.ts";
+import { NO_WISH, readWish, type Wish } from "./wishes.ts";
+
+interface Dashboard extends ConsumerTypes {
+  options: { readonly hub: Hub };
+  sends: {
+    hello: object;
+    cluster: ClusterState;
+    tasks: TaskOverview;
+    tail: object;
+    connections: object;
+  };
+  messages: { "dashboard.tail": object; "dashboard.connections": object };
+}
+
+const ACTS_PER_SECOND = 5;
+const LISTS_PER_SECOND = 10;
+
+/** One open page. It is told what the node knows; nothing it asks for waits for another node. */
+export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
+  /** A broker that is slow must not keep somebody from disconnecting somebody. */
+  static override readonly concurrency = 4;
+  wantsTasks = false;
+  wish: Wish = NO_WISH;
+  readonly #acts = new TokenBucket(ACTS_PER_SECOND, 2 * ACTS_PER_SECOND);
+  readonly #lists = new TokenBucket(LISTS_PER_SECOND, 2 * LISTS_PER_SECOND);
+
+  override connect(): void {
+    const { dashboard } = this.scope.state as { readonly dashboard?: Visitor };
+    if (dashboard === undefined) deny(CloseCode.unauthenticated, "log in first");
+    this.send("hello", { who: dashboard.who, ...this.options.hub.enter(this) });
+  }
+
+  override disconnect(): void {
+    this.options.hub.leave(this);
+  }
+
+  override async receive(event: string, payload: unknown): Promise<unknown> {
+    const { hub } = this.options;
+    switch (event) {
+      case "wish":
+        this.#take(this.#lists);
+        this.wish = readWish(fieldsOf(payload));
+        hub.wish(this);
+        return {};
+      case "watch tasks":
+        this.wantsTasks = payload === true && hub.desk !== undefined;
+        if (this.wantsTasks && hub.desk !== undefined) this.showTasks(await hub.desk.overview());
+        return {};
+      case "jobs":
+        return { jobs: await this.#jobs(fieldsOf(payload)) };
+      case "act":
+        this.#take(this.#acts);
+        return hub.act(this.scope, payload);
+      default:
+        throw new NoHandler("there are the events wish, watch tasks, jobs and act");
+    }
+  }
+
+  show(state: ClusterState): void {
+    this.send("cluster", state);
+  }
+
+  showTasks(overview: TaskOverview): void {
+    this.send("tasks", overview);
+  }
+
+  dashboardTail({ node, lines, left }: Message): void {
+    if (this.wish.signals.length > 0) this.send("tail", { node, lines, left });
+  }
+
+  dashboardConnections({ node, words, total, connections }: Message): void {
+    if (this.wish.connections === words) this.send("connections", { node, words, total, connections });
+  }
+
+  async #jobs({ queue, state, from, id }: Readonly<Record<string, unknown>>): Promise<readonly ShownJob[]> {
+    const { desk } = this.options.hub;
+    if (desk === undefined)
+      throw new InvalidMessage("this dashboard shows no tasks: give it dashboard({ tasks })");
+    this.#take(this.#lists);
+    if (id === undefined) return desk.list(queue, state, from);
+    const found = await desk.find(id);
+    return found === undefined ? [] : [found];
+  }
+
+  #take(bucket: TokenBucket): void {
+    if (!bucket.take()) throw new RateLimited("too much in too little time; try again in a second");
+  }
+}
+
+function fieldsOf(payload: unknown): Readonly<Record<string, unknown>> {
+  return typeof payload === "object" && payload !== null ? (payload as Record<string, unknown>) : {};
+}

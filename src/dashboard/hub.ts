@@ -1,0 +1,257 @@
+/** What a node with a dashboard knows, and tells those who look at it here. */
+import { randomBytes } from "node:crypto";
+import {
+  CloseCode,
+  ConnectionClosed,
+  ConnectionDenied,
+  InvalidMessage,
+  type Message,
+  type PartContext,
+  printable,
+  type Scope,
+} from "../index.ts";
+import { Cluster, type ClusterState, Timeline } from "./cluster.ts";
+import { Desk, type TaskOverview } from "./desk.ts";
+import { Guard, sessionKey, type Visitor } from "./guard.ts";
+import { SIGNALS } from "./lines.ts";
+import type { CheckedOptions } from "./options.ts";
+import { count, REPORT, REPORTS, readReport, text } from "./report.ts";
+import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes.ts";
+
+const NOTICE = "dashboard.notice";
+const LOGOUT = "dashboard.logout";
+const MAX_LOOKING = 50;
+const MAX_NOTICE = 500;
+const MAX_USER = 256;
+
+/** A page that is open. */
+export interface Looking {
+  readonly channel: string;
+  /** Wants to know of the tasks. */
+  readonly wantsTasks: boolean;
+  readonly wish: Wish;
+  show(state: ClusterState): void;
+  showTasks(overview: TaskOverview): void;
+}
+
+export class Hub {
+  readonly guard: Guard;
+  readonly desk: Desk | undefined;
+  readonly #context: PartContext;
+  readonly #options: CheckedOptions;
+  readonly #cluster = new Cluster();
+  readonly #timeline: Timeline;
+  readonly #wishes: Wishes;
+  readonly #looking = new Set<Looking>();
+  readonly #timers: readonly NodeJS.Timeout[];
+  #stopListening: () => void = () => {};
+
+  constructor(context: PartContext, options: CheckedOptions) {
+    this.#context = context;
+    this.#options = options;
+    const { path, reportMs, historyMs, tasks, redact, brokerTimeoutMs } = options;
+    this.guard = new Guard(options, context.secrets, context.signals.audited);
+    this.desk = tasks && new Desk(tasks, redact, brokerTimeoutMs);
+    this.#timeline = new Timeline(historyMs, reportMs);
+    this.#wishes = new Wishes(context, path, tasks?.signals);
+    this.#timers = [
+      setInterval(() => this.#show(), reportMs),
+      setInterval(() => this.#wishAgain(), WISH_MS / 3),
+    ];
+    for (const timer of this.#timers) timer.unref();
+  }
+
+  async open(): Promise<void> {
+    this.#stopListening = await this.#context.layer.listen(REPORTS, (message) => this.#hear(message));
+  }
+
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#stopListening();
+    this.#wishes.stop();
+  }
+
+  // ---- those who look -----------------------------------------------------------------------------
+
+  /** @throws ConnectionDenied when too many look */
+  enter(page: Looking): object {
+    if (this.#looking.size >= MAX_LOOKING) {
+      throw new ConnectionDenied(CloseCode.tooMany, "too many have the dashboard open");
+    }
+    this.#looking.add(page);
+    const { reportMs, historyMs } = this.#options;
+    return {
+      ...{ node: this.#context.node, reportMs, historyMs, hasTasks: this.desk !== undefined },
+      signals: this.#options.tasks?.signals ? SIGNALS : SIGNALS.filter((name) => !name.startsWith("task.")),
+      ...{ points: this.#timeline.points, cluster: this.#cluster.state },
+    };
+  }
+
+  leave(page: Looking): void {
+    if (!this.#looking.delete(page)) return;
+    if (page.wish !== NO_WISH) this.#say(wishMessage(page.channel, NO_WISH));
+  }
+
+  /** To all nodes, and again as long as the page is open. */
+  wish(page: Looking): void {
+    this.#say(wishMessage(page.channel, page.wish));
+  }
+
+  // ---- what they do ---------------------------------------------------------------------------------
+
+  /**
+   * Does what somebody asked for, and leaves a line of it whatever becomes of it.
+   *
+   * @throws ConnectionDenied if they may not any more; InvalidMessage, LayerUnavailable
+   */
+  async act(scope: Scope, payload: unknown): Promise<object> {
+    const { action, target } = actionOf(payload);
+    const { remoteAddress } = scope;
+    const visitor = await this.guard.visitorOf(scope);
+    const fact = { action, target, by: visitor?.who ?? "nobody", remoteAddress };
+    const { audited } = this.#context.signals;
+    if (visitor === undefined) {
+      audited.announce({ ...fact, outcome: "refused", reason: "the login is over" });
+      throw new ConnectionDenied(CloseCode.unauthenticated, "the login is over; log in again");
+    }
+    try {
+      const answer = await this.#perform(action, target, payload as Readonly<Record<string, unknown>>);
+      audited.announce({ ...fact, outcome: "done" });
+      return answer;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      audited.announce({ ...fact, outcome: "failed", reason });
+      throw error;
+    }
+  }
+
+  /** Ends a login on all nodes, and what is open by it. */
+  async logout({ session, who }: Visitor, scope: Scope): Promise<void> {
+    this.guard.end(session);
+    this.#say({ type: LOGOUT, id: session.id, endsAt: session.endsAt });
+    const { remoteAddress } = scope;
+    const fact = { action: "logout", target: "", by: who, remoteAddress };
+    this.#context.signals.audited.announce({ ...fact, outcome: "done" });
+    const { connection } = scope;
+    await connection.closeKeyed(sessionKey(session), CloseCode.unauthenticated, "logged out");
+  }
+
+  async #perform(
+    action: Action,
+    target: string,
+    { mayReturn }: Readonly<Record<string, unknown>>,
+  ): Promise<object> {
+    const code = mayReturn === true ? CloseCode.unavailable : CloseCode.forbidden;
+    const reason = "closed by an operator";
+    const { app } = this.#context;
+    switch (action) {
+      case "disconnect connection":
+        return this.#closeChannel(target, code, reason);
+      case "disconnect user":
+        if (target.length > MAX_USER) throw new InvalidMessage("this is no user's name");
+        await app.closeUser(target, code, reason);
+        return {};
+      case "send notice":
+        if (target.length > MAX_NOTICE)
+          throw new InvalidMessage(`a notice has up to ${MAX_NOTICE} characters`);
+        this.#context.layer.tellListeners(REPORTS, {
+          ...{ type: NOTICE, id: randomBytes(9).toString("base64url"), text: target, at: Date.now() },
+        });
+        return {};
+      case "retry task":
+      case "cancel task":
+      case "discard task":
+        return this.#actOnTask(action.slice(0, -" task".length) as "retry", target);
+      case "pause queue":
+      case "resume queue":
+        await this.#deskOrRefuse.steer(action.slice(0, -" queue".length) as "pause", target);
+        return {};
+    }
+  }
+
+  async #actOnTask(action: "retry" | "cancel" | "discard", id: string): Promise<object> {
+    if (await this.#deskOrRefuse.act(action, id)) return {};
+    const why = { retry: "has not failed", cancel: "has ended", discard: "runs" };
+    throw new InvalidMessage(`nothing was done: this run ${why[action]}, or is not known any more`);
+  }
+
+  async #closeChannel(channel: string, code: number, reason: string): Promise<object> {
+    for (const layer of this.#context.app.layers.values()) {
+      try {
+        await layer.closeChannel(channel, code, reason);
+        return {};
+      } catch (error) {
+        if (!(error instanceof ConnectionClosed)) throw error;
+      }
+    }
+    throw new InvalidMessage("this connection has ended already");
+  }
+
+  get #deskOrRefuse(): Desk {
+    if (this.desk !== undefined) return this.desk;
+    throw new InvalidMessage("this dashboard shows no tasks: give it dashboard({ tasks })");
+  }
+
+  // ---- what nodes say -------------------------------------------------------------------------------
+
+  #hear(message: Message): void {
+    switch (message.type) {
+      case REPORT: {
+        const report = readReport(message);
+        if (report !== undefined) this.#cluster.hear(report);
+        return;
+      }
+      case WISH:
+        return this.#wishes.hear(message);
+      case LOGOUT:
+        return this.guard.end({ id: text(message.id), endsAt: count(message.endsAt) });
+      case NOTICE: {
+        const words = typeof message.text === "string" ? message.text.slice(0, MAX_NOTICE) : "";
+        const notice = { id: text(message.id), text: words, at: count(message.at) };
+        void this.#context.app.tellAll(notice);
+      }
+    }
+  }
+
+  #say(message: Message): void {
+    try {
+      this.#context.layer.tellListeners(REPORTS, message);
+    } catch {
+      // The layer closes; so does all that waits for this.
+    }
+  }
+
+  #show(): void {
+    this.#timeline.add(this.#cluster.point);
+    if (this.#looking.size === 0) return;
+    const { state } = this.#cluster;
+    for (const page of this.#looking) page.show(state);
+    const { desk } = this;
+    const pages = [...this.#looking].filter(({ wantsTasks }) => wantsTasks);
+    if (desk === undefined || pages.length === 0) return;
+    void desk.overview().then((overview) => {
+      for (const page of pages) if (this.#looking.has(page)) page.showTasks(overview);
+    });
+  }
+
+  #wishAgain(): void {
+    for (const page of this.#looking) if (page.wish !== NO_WISH) this.wish(page);
+  }
+}
+
+const ACTIONS = [
+  ...(["disconnect connection", "disconnect user", "send notice"] as const),
+  ...(["retry task", "cancel task", "discard task", "pause queue", "resume queue"] as const),
+] as const;
+type Action = (typeof ACTIONS)[number];
+
+/** @throws InvalidMessage */
+function actionOf(payload: unknown): { readonly action: Action; readonly target: string } {
+  const { action, target } = (payload ?? {}) as Readonly<Record<string, unknown>>;
+  const known = ACTIONS.find((name) => name === action);
+  if (known === undefined) throw new InvalidMessage(`there are the actions ${ACTIONS.join(", ")}`);
+  if (typeof target !== "string" || target.trim() === "" || target.length > MAX_NOTICE) {
+    throw new InvalidMessage(`"${printable(known)}" needs a target: text of up to ${MAX_NOTICE} characters`);
+  }
+  return { action: known, target };
+}

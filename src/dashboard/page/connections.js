@@ -1,0 +1,157 @@
+// Connections: the newest of each node, or those with certain words; only while this view is open.
+
+import { ask } from "./dialogs.js";
+import { button, create, say, Table } from "./dom.js";
+import { duration, number } from "./format.js";
+import { disconnectUser } from "./groups.js";
+
+const MAX_SHOWN = 100;
+const QUIET_MS = 300;
+
+export class Connections {
+  element = create("div", { class: "view" });
+  #app;
+  #table;
+  #field = create("input", {
+    type: "search",
+    placeholder: "User, address, namespace or channel",
+    "aria-label": "Find connections",
+    "data-testid": "find",
+    maxlength: 100,
+    autocapitalize: "none",
+    spellcheck: "false",
+  });
+  #summary = create("p", { class: "muted small", role: "status" });
+  #lists = new Map();
+  #nodes = new Map();
+  #words = "";
+  #isOpen = false;
+  #timer = 0;
+
+  constructor(app) {
+    this.#app = app;
+    this.#table = new Table({
+      label: "Connections",
+      testId: "connections",
+      empty: [
+        create("p", { class: "empty-title" }, "No connection to show"),
+        create("p", {}, "Nobody is connected, or nobody whom these words are about."),
+      ],
+      columns: [
+        { label: "User", class: "main", text: ({ user }) => user || "nobody" },
+        { label: "Namespace", class: "mono", text: ({ namespace }) => namespace },
+        { label: "Address", class: "mono", text: ({ address }) => address },
+        { label: "Since", class: "figure", text: ({ ageMs }) => duration(ageMs) },
+        { label: "Node", class: "wide-cell", text: ({ node }) => this.#nodes.get(node) ?? node },
+        {
+          label: "",
+          class: "actions",
+          make: (row) =>
+            create(
+              "div",
+              { class: "buttons" },
+              button("Disconnect", () => this.#disconnect(row()), {
+                class: "small-button danger",
+                "data-testid": "disconnect",
+              }),
+              button("Disconnect user", () => disconnectUser(app, row().user), {
+                class: "small-button",
+                title: "Disconnect the user",
+              }),
+            ),
+          fill: (element, { user }) => {
+            element.lastChild.hidden = !user;
+          },
+        },
+      ],
+    });
+    const anyUser = create("form", { class: "inline-form" });
+    const name = create("input", {
+      "aria-label": "User to disconnect",
+      placeholder: "User's id",
+      maxlength: 256,
+      autocapitalize: "none",
+      spellcheck: "false",
+    });
+    anyUser.append(name, create("button", { type: "submit", class: "quiet bordered" }, "Disconnect user…"));
+    anyUser.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (name.value.trim()) disconnectUser(app, name.value.trim());
+    });
+    this.#field.addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#find(), QUIET_MS);
+    });
+    this.element.append(
+      create("h1", { class: "hidden-text" }, "Connections"),
+      create("div", { class: "view-bar" }, this.#field, anyUser),
+      create(
+        "section",
+        { class: "card" },
+        create("header", { class: "card-head" }, create("h2", {}, "Connections"), this.#summary),
+        this.#table.element,
+      ),
+    );
+  }
+
+  opened() {
+    this.#isOpen = true;
+    this.#draw();
+  }
+
+  closed() {
+    this.#isOpen = false;
+    this.#lists.clear();
+  }
+
+  /** What nodes are asked to show. */
+  get wish() {
+    return this.#isOpen ? { connections: this.#words } : {};
+  }
+
+  show({ cluster }) {
+    this.#nodes = new Map(cluster.nodes.map(({ node, pid, host }) => [node, `${pid}@${host}`]));
+    const here = new Set(
+      cluster.nodes.filter(({ state }) => state === "fresh" || state === "stale").map(({ node }) => node),
+    );
+    for (const node of this.#lists.keys()) if (!here.has(node)) this.#lists.delete(node);
+  }
+
+  told({ node, words, total, connections }) {
+    if (words !== this.#words.toLowerCase()) return;
+    this.#lists.set(node, { total, connections });
+    if (this.#isOpen) this.#draw();
+  }
+
+  #find() {
+    this.#words = this.#field.value.trim();
+    this.#lists.clear();
+    this.#app.wish();
+  }
+
+  #draw() {
+    const all = [...this.#lists].flatMap(([node, { connections }]) =>
+      connections.map((connection) => ({ ...connection, node, key: connection.channel })),
+    );
+    all.sort((a, b) => a.ageMs - b.ageMs);
+    const shown = all.slice(0, MAX_SHOWN);
+    const total = [...this.#lists.values()].reduce((sum, list) => sum + list.total, 0);
+    say(
+      this.#summary,
+      total > shown.length ? `the newest ${shown.length} of ${number(total)}` : `${number(total)} in all`,
+    );
+    this.#table.show(shown);
+  }
+
+  #disconnect({ channel, namespace, user }) {
+    const mayReturn = create("input", { type: "checkbox" });
+    ask({
+      title: "Disconnect this connection?",
+      words: `${user || "Somebody without a name"} at ${namespace}`,
+      fields: [create("label", { class: "check" }, mayReturn, "Its client may come back at once")],
+      yes: "Disconnect",
+      act: () => this.#app.act("disconnect connection", channel, { mayReturn: mayReturn.checked }),
+      done: "The connection was ended.",
+    });
+  }
+}

@@ -1,0 +1,163 @@
+// The whole at a glance: what there is, how much goes through, what goes wrong.
+
+import { Chart } from "./charts.js";
+import { button, create, say } from "./dom.js";
+import { bytes, number, rate } from "./format.js";
+
+const RANGES = [
+  ["5 min", 300_000],
+  ["15 min", 900_000],
+  ["all", Number.POSITIVE_INFINITY],
+];
+
+export class Overview {
+  element = create("div", { class: "view" });
+  #tiles = new Map();
+  #charts;
+  #rangeMs = RANGES[1][1];
+  #points = [];
+  #causes = create("ul", { class: "causes" });
+  #causesCard;
+
+  constructor() {
+    const tiles = create("dl", { class: "tiles" });
+    for (const [id, label] of [
+      ["nodes", "Nodes"],
+      ["connections", "Connections"],
+      ["received", "Events in, per second"],
+      ["delivered", "Deliveries, per second"],
+      ["trouble", "Trouble, per second"],
+      ["rss", "Memory, all nodes"],
+    ]) {
+      const value = create("dd", { "data-testid": `tile-${id}` }, "–");
+      const note = create("p", { class: "tile-note" });
+      const tile = create("div", { class: "card tile" }, create("dt", {}, label), value, note);
+      this.#tiles.set(id, { tile, value, note });
+      tiles.append(tile);
+    }
+    this.#charts = [
+      new Chart({
+        title: "Connections",
+        testId: "chart-connections",
+        isWhole: true,
+        format: number,
+        series: [{ label: "open", color: "--accent", fill: true, read: (point) => point.connections }],
+      }),
+      new Chart({
+        title: "Messages per second",
+        testId: "chart-messages",
+        format: rate,
+        series: [
+          { label: "from clients", color: "--accent", read: (point) => point.received },
+          { label: "to groups", color: "--second", read: (point) => point.sent },
+          { label: "delivered", color: "--third", read: (point) => point.delivered },
+        ],
+      }),
+      new Chart({
+        title: "Trouble per second",
+        testId: "chart-trouble",
+        format: rate,
+        series: [
+          { label: "refused", color: "--wait", read: (point) => point.denied },
+          { label: "failed, dropped, lost", color: "--bad", read: (point) => point.trouble },
+        ],
+      }),
+      new Chart({
+        title: "Event loop delay, worst node",
+        testId: "chart-loop",
+        isWhole: true,
+        format: (ms) => `${number(ms)} ms`,
+        series: [{ label: "99 of 100 below", color: "--second", fill: true, read: (point) => point.loopMs }],
+      }),
+    ];
+    const ranges = create("div", { class: "segments", role: "group", "aria-label": "How far back" });
+    for (const [label, ms] of RANGES) {
+      const choose = button(label, () => this.#range(ms, ranges, choose), {
+        "aria-pressed": String(ms === this.#rangeMs),
+      });
+      ranges.append(choose);
+    }
+    this.#causesCard = create(
+      "section",
+      { class: "card", hidden: "" },
+      create(
+        "header",
+        { class: "card-head" },
+        create("h2", {}, "What went wrong"),
+        create("p", { class: "muted" }, "since each node began"),
+      ),
+      this.#causes,
+    );
+    this.element.append(
+      tiles,
+      create("div", { class: "view-bar" }, create("h1", { class: "hidden-text" }, "Overview"), ranges),
+      create("div", { class: "charts" }, ...this.#charts.map(({ element }) => element)),
+      this.#causesCard,
+    );
+  }
+
+  show({ cluster, points }) {
+    this.#points = points;
+    const fresh = cluster.nodes.filter(({ state }) => state === "fresh");
+    const sum = (read) => fresh.reduce((all, node) => all + read(node), 0);
+    const stale = cluster.nodes.filter(({ state }) => state === "stale" || state === "gone").length;
+    this.#tile(
+      "nodes",
+      number(fresh.length),
+      stale ? `${stale} not heard of` : "all report",
+      stale ? "bad" : "",
+    );
+    const groups = sum(({ gauges }) => gauges.groups);
+    const routes = new Set(fresh.flatMap((node) => node.routes.map(({ pattern }) => pattern))).size;
+    this.#tile("connections", number(sum(({ gauges }) => gauges.connections)), `${number(routes)} routes`);
+    this.#tile(
+      "received",
+      rate(sum(({ rates }) => rates.received)),
+      `${rate(sum(({ rates }) => rates.sent))} to groups`,
+    );
+    this.#tile(
+      "delivered",
+      rate(sum(({ rates }) => rates.delivered)),
+      groups === 1 ? "1 group" : `${number(groups)} groups`,
+    );
+    const trouble = sum(({ rates }) => rates.failed + rates.dropped + rates.lost);
+    const refused = sum(({ rates }) => rates.denied + rates.refused + rates.limited);
+    this.#tile("trouble", rate(trouble), `${rate(refused)} refused`, trouble > 0 ? "bad" : "");
+    const cores = sum(({ gauges }) => gauges.cpu);
+    this.#tile("rss", bytes(sum(({ gauges }) => gauges.rssBytes)), `${cores.toFixed(1)} cores in use`);
+    this.#draw();
+    this.#showCauses(cluster.nodes);
+  }
+
+  #tile(id, words, note, tone = "") {
+    const tile = this.#tiles.get(id);
+    say(tile.value, words);
+    say(tile.note, note);
+    tile.tile.dataset.tone = tone;
+  }
+
+  #draw() {
+    const end = this.#points.at(-1)?.at ?? 0;
+    const shown = this.#points.filter(({ at }) => at >= end - this.#rangeMs);
+    for (const chart of this.#charts) chart.show(shown);
+  }
+
+  #range(ms, ranges, chosen) {
+    this.#rangeMs = ms;
+    for (const one of ranges.children) one.setAttribute("aria-pressed", String(one === chosen));
+    this.#draw();
+  }
+
+  #showCauses(nodes) {
+    const all = new Map();
+    for (const { causes } of nodes)
+      for (const [cause, count] of causes) all.set(cause, (all.get(cause) ?? 0) + count);
+    const most = [...all].sort((a, b) => b[1] - a[1]).slice(0, 12);
+    this.#causesCard.hidden = most.length === 0;
+    this.#causes.replaceChildren(
+      ...most.map(([cause, count]) =>
+        create("li", {}, create("span", {}, cause), create("b", {}, number(count))),
+      ),
+    );
+  }
+}

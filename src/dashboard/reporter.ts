@@ -1,0 +1,189 @@
+/** Says every so often how this node stands. */
+import { availableParallelism, hostname } from "node:os";
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import type { PartContext } from "../index.ts";
+import { bounds, type NodeReport, REPORTS, type ReportedGroup, STOPPED, text, toMessage } from "./report.ts";
+
+/** In milliseconds: what a loop is measured by that is never late. */
+const RESOLUTION_MS = 20;
+
+/** Groups whose messages are counted between two reports; of more the others are not. */
+const MAX_COUNTED_GROUPS = 2_000;
+
+export interface ReporterOptions {
+  readonly everyMs: number;
+  /** Of the application. */
+  readonly version: string;
+}
+
+type Counts = Readonly<Record<string, number>>;
+
+export class Reporter {
+  readonly #context: PartContext;
+  readonly #options: ReporterOptions;
+  readonly #loop: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  readonly #sent = new Map<string, number>();
+  readonly #stopCounting: () => void;
+  readonly #timer: NodeJS.Timeout;
+  #number = 0;
+  #cpu = process.cpuUsage();
+  #at = performance.now();
+
+  constructor(context: PartContext, options: ReporterOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#loop.enable();
+    this.#stopCounting = context.signals.groupSent.connect(({ group }) => {
+      const before = this.#sent.get(group);
+      if (before === undefined && this.#sent.size >= MAX_COUNTED_GROUPS) return;
+      this.#sent.set(group, (before ?? 0) + 1);
+    });
+    this.#timer = setInterval(() => this.say(), options.everyMs);
+    this.#timer.unref();
+  }
+
+  /** Says that it ends, so that nobody wonders. */
+  stop(): void {
+    this.say(STOPPED);
+    clearInterval(this.#timer);
+    this.#stopCounting();
+    this.#loop.disable();
+  }
+
+  /** Now, beside the usual times. Never throws: a report that cannot be sent is one that is missing. */
+  say(phase?: string): void {
+    try {
+      const report = this.#report();
+      this.#context.layer.tellListeners(
+        REPORTS,
+        toMessage(phase === undefined ? report : { ...report, phase }),
+      );
+    } catch (error) {
+      this.#context.signals.failed.announce({ hook: "layer", error });
+    }
+  }
+
+  #report(): NodeReport {
+    const { app, node } = this.#context;
+    const { counters, gauges, layers, server, tasks, version, startedAt } = app.readings();
+    this.#number += 1;
+    const ended = Object.entries(tasks?.ended ?? {});
+    const tasksOf = (outcome: string) => sum(ended.map(([, outcomes]) => outcomes[outcome] ?? 0));
+    const memory = process.memoryUsage();
+    return {
+      ...{ node, host: text(hostname()), pid: process.pid, version: text(version) },
+      ...{ appVersion: text(this.#options.version), runtime: `Node.js ${process.versions.node}`, startedAt },
+      ...{ everyMs: this.#options.everyMs, number: this.#number },
+      phase: server?.phase === undefined || server.phase === "starting" ? "works" : server.phase,
+      isDegraded: Object.values(layers).some((layer) => layer.isDegraded),
+      counts: {
+        accepted: total(counters.accepted),
+        ended: total(counters.ended),
+        denied: total(counters.denied),
+        received: counters.received,
+        refused: total(counters.refused),
+        limited: total(counters.limited),
+        failed: total(counters.failed),
+        sent: counters.sentToGroups,
+        delivered: counters.deliveredToClients + counters.deliveredToConsumers,
+        published: counters.published,
+        heard: counters.heard,
+        lost: counters.lost,
+        dropped: total(counters.dropped),
+        tasksQueued: total(tasks?.queued ?? {}),
+        tasksDone: tasksOf("done"),
+        tasksFailed: tasksOf("failed"),
+        tasksRetried: tasksOf("retried"),
+      },
+      gauges: {
+        connections: total(gauges.open),
+        unsettled: gauges.unsettled,
+        transports: server?.transports ?? 0,
+        groups: gauges.groups,
+        waitingBytes: gauges.waitingBytes,
+        mailboxes: gauges.mailboxes,
+        tasksRunning: tasks?.running ?? 0,
+        ...this.#load(),
+        cores: availableParallelism(),
+        rssBytes: memory.rss,
+        heapBytes: memory.heapUsed,
+      },
+      causes: [
+        ...causes("denied", counters.denied),
+        ...causes("dropped", counters.dropped),
+        ...causes("failed", counters.failed),
+        ...causes("limited", counters.limited),
+      ],
+      routes: app.router.routes.slice(0, bounds.routes).map((route) => ({
+        pattern: text(route.pattern),
+        kind: route.kind,
+        consumer: route.kind === "http" ? "" : text(route.consumer.name),
+        open: gauges.open[route.pattern] ?? 0,
+        accepted: counters.accepted[route.pattern] ?? 0,
+      })),
+      groups: this.#groups(),
+      tasks: ended.slice(0, bounds.tasks).map(([task, outcomes]) => ({
+        task: text(task),
+        done: outcomes.done ?? 0,
+        failed: outcomes.failed ?? 0,
+        retried: outcomes.retried ?? 0,
+      })),
+    };
+  }
+
+  /** Cores in use, and by how much the event loop was late at most, but for one time in a hundred. */
+  #load(): { readonly cpu: number; readonly loopMs: number } {
+    const used = process.cpuUsage(this.#cpu);
+    const tookMs = Math.max(performance.now() - this.#at, 1);
+    this.#cpu = process.cpuUsage();
+    this.#at = performance.now();
+    const late = this.#loop.count === 0 ? 0 : this.#loop.percentile(99) / 1e6 - RESOLUTION_MS;
+    this.#loop.reset();
+    return { cpu: (used.user + used.system) / 1_000 / tookMs, loopMs: Math.max(late, 0) };
+  }
+
+  #groups(): readonly ReportedGroup[] {
+    const { app } = this.#context;
+    const found = new Map<
+      string,
+      { readonly layer: string; readonly group: string; readonly members: number }
+    >();
+    for (const busy of app.busiestGroups(bounds.groups)) {
+      found.set(`${busy.layer} ${busy.group}`, busy);
+    }
+    // A group may be busy with few members here, or none.
+    const loud = [...this.#sent].sort((a, b) => b[1] - a[1]).slice(0, bounds.groups);
+    for (const [group] of loud) {
+      const name = `default ${group}`;
+      if (!found.has(name)) {
+        found.set(name, { layer: "default", group, members: app.layer.groupMembers(group).length });
+      }
+    }
+    const groups = [...found.values()].map(({ layer, group, members }): ReportedGroup => {
+      const known = app.layers.get(layer)?.presentHere(group, bounds.users);
+      const sent = this.#sent.get(group) ?? 0;
+      return {
+        ...{ layer, group, members, sent },
+        ...(known && { present: known.count, users: known.users.map(text) }),
+      };
+    });
+    this.#sent.clear();
+    const weight = ({ members, sent }: ReportedGroup) => members + sent;
+    return groups.sort((a, b) => weight(b) - weight(a)).slice(0, bounds.groups);
+  }
+}
+
+function total(counts: Counts): number {
+  return sum(Object.values(counts));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((all, number) => all + number, 0);
+}
+
+function causes(what: string, counts: Counts): readonly (readonly [string, number])[] {
+  return Object.entries(counts)
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, bounds.kinds)
+    .map(([kind, number]) => [text(`${what} ${kind}`), number]);
+}

@@ -1,0 +1,86 @@
+/**
+ * The sessions of those who are logged in to the dashboard: signed cookies, which any node can check without
+ * asking. What no cookie can say, that somebody has logged out, nodes tell each other.
+ */
+import { createHmac, randomBytes, scryptSync } from "node:crypto";
+import { isSameSignature, usableSecrets } from "../index.ts";
+
+/** One login of one browser. */
+export interface DashboardSession {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly endsAt: number;
+}
+
+/** Those who have logged out before their time are remembered until it. */
+const MAX_ENDED = 10_000;
+const MAX_COOKIE = 200;
+const COOKIE = /^(\d{13})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
+
+export class DashboardSessions {
+  readonly #keys: readonly Buffer[];
+  readonly #ttlMs: number;
+  readonly #ended = new Map<string, number>();
+
+  /**
+   * @param password - another one ends all sessions
+   * @param secrets - the application's; the first signs, all are believed; without any the password alone
+   * makes the key, the same on all nodes
+   */
+  constructor(password: string | undefined, secrets: readonly string[], ttlMs: number) {
+    this.#ttlMs = ttlMs;
+    const own = password === undefined && secrets.length === 0 ? usableSecrets([]) : secrets;
+    // Slow on purpose: a cookie must not be a way to try passwords.
+    const stretched = scryptSync(password ?? "", "sluice dashboard", 32);
+    this.#keys = (own.length === 0 ? [""] : own).map((secret) =>
+      createHmac("sha256", stretched).update(`sluice dashboard sessions\n${secret}`).digest(),
+    );
+  }
+
+  /** A new one, as its cookie says it. */
+  issue(now = Date.now()): { readonly session: DashboardSession; readonly cookie: string } {
+    const session = { id: randomBytes(16).toString("base64url"), endsAt: now + this.#ttlMs };
+    return { session, cookie: this.#signed(this.#keys[0] as Buffer, session) };
+  }
+
+  /** The session that a cookie is for; undefined if it is not genuine, or over. */
+  check(cookie: string | undefined, now = Date.now()): DashboardSession | undefined {
+    if (cookie === undefined || cookie.length > MAX_COOKIE) return undefined;
+    const [, endsAt, id] = COOKIE.exec(cookie) ?? [];
+    if (endsAt === undefined || id === undefined) return undefined;
+    const session = { id, endsAt: Number(endsAt) };
+    const isGenuine = this.#keys
+      .map((key) => isSameSignature(cookie, this.#signed(key, session)))
+      .includes(true);
+    return isGenuine && session.endsAt > now && !this.#ended.has(id) ? session : undefined;
+  }
+
+  /** What a page of this session shows to prove that it is one, and not a page of somebody else. */
+  tokenOf({ id }: DashboardSession): string {
+    return mac(this.#keys[0] as Buffer, `token\n${id}`);
+  }
+
+  isToken(session: DashboardSession, token: unknown): boolean {
+    if (typeof token !== "string" || token.length > MAX_COOKIE) return false;
+    return this.#keys.some((key) => isSameSignature(token, mac(key, `token\n${session.id}`)));
+  }
+
+  /** Not valid from now on. */
+  end({ id, endsAt }: DashboardSession, now = Date.now()): void {
+    if (!(endsAt > now) || endsAt > now + this.#ttlMs || this.#ended.has(id)) return;
+    for (const [other, until] of this.#ended) if (until <= now) this.#ended.delete(other);
+    for (const oldest of this.#ended.keys()) {
+      if (this.#ended.size < MAX_ENDED) break;
+      this.#ended.delete(oldest);
+    }
+    this.#ended.set(id, endsAt);
+  }
+
+  #signed(key: Buffer, { id, endsAt }: DashboardSession): string {
+    return `${endsAt}.${id}.${mac(key, `session\n${endsAt}\n${id}`)}`;
+  }
+}
+
+function mac(key: Buffer, text: string): string {
+  return createHmac("sha256", key).update(text).digest("base64url");
+}

@@ -1,0 +1,316 @@
+/** The dashboard's page in a real Chromium: what somebody sees of it, and does at it. */
+import { existsSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { MemoryBroker, Tasks, task } from "sluice/tasks";
+import { enter, node, PASSWORD, type SceneOptions, type Watched } from "../dashboard/scene.ts";
+import { heard } from "../server/live-server.ts";
+
+jest.setTimeout(60_000);
+
+const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
+const VIEWS = ["overview", "nodes", "connections", "groups", "tasks", "signals", "routes"];
+/** If it ever runs, the test's page knows. */
+const MARKUP = "<img src=x onerror=window.broken=1>";
+
+let browser: Browser;
+const contexts: BrowserContext[] = [];
+let complaints: string[] = [];
+
+function describeInBrowser(title: string, body: () => void): void {
+  if (existsSync(chromiumPath)) return describe(title, body);
+  const remedy = `there is no ${chromiumPath}; install Chromium or set CHROMIUM_PATH`;
+  process.stderr.write(`Skipped: ${title} (${remedy})\n`);
+  describe.skip(`${title} [skipped: ${remedy}]`, body);
+}
+
+async function look(live: Pick<Watched, "url">, width = 1280, query = ""): Promise<Page> {
+  const viewport = { width, height: 844 };
+  const context = await browser.newContext({ viewport, locale: "en-GB", reducedMotion: "reduce" });
+  contexts.push(context);
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(`${message.text()} (${message.location().url})`);
+  });
+  await page.goto(`${live.url}/dashboard${query}`);
+  return page;
+}
+
+async function logIn(page: Page, password = PASSWORD): Promise<void> {
+  await page.getByTestId("password").fill(password);
+  await page.getByTestId("login").click();
+}
+
+const is = (page: Page, state: string) =>
+  page.locator(`[data-testid="state"][data-state="${state}"]`).waitFor();
+
+/** Logged in, and told the first reports. */
+async function watch(live: Pick<Watched, "url">, width?: number): Promise<Page> {
+  const page = await look(live, width);
+  await logIn(page);
+  await is(page, "live");
+  return page;
+}
+
+async function show(page: Page, view: string): Promise<void> {
+  await page.locator(`.tabs a[data-view="${view}"]`).click();
+  await page.locator(`.tabs a[data-view="${view}"][aria-current="page"]`).waitFor();
+}
+
+async function withTasks(options: SceneOptions = {}) {
+  const fail = task("invoice.pay", { retry: { attempts: 1 } }, async () => {
+    throw new TypeError(`${MARKUP} is no amount`);
+  });
+  const tasks = new Tasks({ tasks: [fail], broker: new MemoryBroker(), reportMs: 100 });
+  const live = await node({ tasks, ...options, app: { parts: [tasks] } });
+  return { live, tasks, fail };
+}
+
+function permit(complaint: RegExp): void {
+  complaints = complaints.filter((text) => !complaint.test(text));
+}
+
+describeInBrowser("The dashboard in a browser", () => {
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath: chromiumPath,
+      args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
+    });
+  });
+  afterEach(async () => {
+    await Promise.all(contexts.splice(0).map((context) => context.close()));
+    expect(complaints.splice(0)).toEqual([]);
+  });
+  afterAll(() => browser.close());
+
+  test("a wrong password is told, too many are made to wait, and the right one lets in", async () => {
+    const live = await node();
+    const page = await look(live);
+    await logIn(page, "not the password");
+    await page.getByText("This is not the password.").waitFor();
+    for (let n = 0; n < 5; n += 1) {
+      await page.locator("#enter[aria-busy='false']").waitFor();
+      await logIn(page, `wrong ${n}`);
+    }
+    await page.getByText(/Too many tries from your address/).waitFor();
+    expect(await page.getByTestId("login").isDisabled()).toBe(true);
+    permit(/status of (401|429)/);
+    const other = await node();
+    const second = await watch(other);
+    expect(await second.title()).toBe("Sluice dashboard");
+    await second.getByTestId("logout").click();
+    await second.getByTestId("password").waitFor();
+  });
+
+  test("it shows who is there as they come, and what they send", async () => {
+    const live = await node();
+    const page = await watch(live);
+    const tile = (id: string, text: string) =>
+      page.locator(`[data-testid="tile-${id}"]`, { hasText: new RegExp(`^${text}$`) }).waitFor();
+    await tile("nodes", "1");
+    await enter(live, "den", "ann");
+    await tile("connections", "2");
+    await show(page, "groups");
+    await page.getByTestId("groups").getByText("room.den").waitFor();
+    await page.getByTestId("groups").getByText("ann", { exact: true }).waitFor();
+    await show(page, "routes");
+    await page.getByTestId("routes").getByText("/room/:room").waitFor();
+    await show(page, "nodes");
+    await page.getByTestId("node-state").getByText("reports").waitFor();
+  });
+
+  test("a node that does not report is shown as stale, and the page waits for nobody", async () => {
+    const live = await node();
+    const page = await watch(live);
+    live.app.layer.tellListeners("sluice.reports", {
+      ...{
+        type: "dashboard.report",
+        v: 1,
+        node: "n-hung",
+        host: "web-3",
+        pid: 4711,
+        everyMs: 500,
+        number: 1,
+      },
+      ...{ phase: "serving", startedAt: 1 },
+    });
+    await page.getByTestId("banner").getByText("A node does not report: 4711@web-3.").waitFor();
+    await show(page, "nodes");
+    await page
+      .getByTestId("node-state")
+      .getByText(/^stale · /)
+      .waitFor();
+    await page
+      .getByTestId("node-state")
+      .getByText(/^gone · /)
+      .waitFor();
+  });
+
+  test("while the server is away it says so and from when that is what it shows, and goes on when it is back", async () => {
+    const live = await node();
+    const page = await watch(live);
+    await page.getByTestId("tile-nodes").getByText("1", { exact: true }).waitFor();
+    await live.server.stop({ atOnce: true });
+    await page
+      .getByTestId("banner")
+      .getByText(/^The connection is lost.*What you see was true at/)
+      .waitFor();
+    expect(await page.getByTestId("state").getAttribute("data-state")).toBe("reconnecting");
+    await node({ server: { port: live.port } });
+    await is(page, "live");
+    await page.getByTestId("banner").waitFor({ state: "hidden" });
+    permit(/net::ERR_|WebSocket connection to|status of (400|503)/);
+  });
+
+  test("names and errors that are markup are text, wherever they come from", async () => {
+    const { live, tasks, fail } = await withTasks();
+    const page = await watch(live);
+    await enter(live, "den", MARKUP);
+    await tasks
+      .enqueue(fail, undefined as never)
+      .then((run) => run.result({ timeoutMs: 20_000 }).catch(() => {}));
+    live.app.layer.tellListeners("sluice.reports", {
+      ...{
+        type: "dashboard.report",
+        v: 1,
+        node: "n-evil",
+        host: MARKUP,
+        version: MARKUP,
+        appVersion: MARKUP,
+      },
+      ...{ pid: 1, everyMs: 5_000, number: 1, phase: MARKUP, startedAt: 1, causes: [[MARKUP, 1]] },
+      routes: [{ pattern: MARKUP, kind: MARKUP, consumer: MARKUP, open: 1, accepted: 1 }],
+      groups: [{ layer: MARKUP, group: MARKUP, members: 1, sent: 1, present: 1, users: [MARKUP] }],
+      gauges: { connections: 1 },
+    });
+    for (const view of VIEWS) {
+      await show(page, view);
+      if (view === "signals") await enter(live, encodeURIComponent("den"), MARKUP);
+      await page.locator("main").getByText("onerror").first().waitFor();
+    }
+    await show(page, "tasks");
+    await page.getByTestId("more").first().click();
+    await page.getByTestId("sheet").getByText("onerror").first().waitFor();
+    await page.keyboard.press("Escape");
+    expect(await page.evaluate("window.broken")).toBeUndefined();
+    expect(await page.locator("main img").count()).toBe(0);
+  });
+
+  test("somebody is found and disconnected, after a question, and the page says that it was done", async () => {
+    const live = await node();
+    const page = await watch(live);
+    const [ann, bob] = [await enter(live, "den", "ann"), await enter(live, "den", "bob")];
+    await show(page, "connections");
+    await page.getByTestId("find").fill("bob");
+    const row = page.getByTestId("connections").locator("tbody tr");
+    await row.filter({ hasText: "ann" }).waitFor({ state: "detached" });
+    const gone = heard(bob, "disconnect");
+    await row.filter({ hasText: "bob" }).getByTestId("disconnect").click();
+    await page.getByTestId("confirm").click();
+    await page.getByTestId("toast").getByText("The connection was ended.").waitFor();
+    await gone;
+    expect(ann.connected).toBe(true);
+    expect(live.audits.at(-1)).toMatchObject({ action: "disconnect connection", outcome: "done" });
+  });
+
+  test("a notice reaches clients, and one that cannot be sent leaves its words to be tried again", async () => {
+    const live = await node();
+    const page = await watch(live);
+    const ann = await enter(live, "den", "ann");
+    const notice = heard<[{ text: string }]>(ann, "sluice.notice");
+    await page.getByTestId("notice-open").click();
+    await page.getByTestId("notice-text").fill("  ");
+    await page.getByTestId("confirm").click();
+    await page.getByTestId("dialog-error").getByText("Type the words first.").waitFor();
+    await page.getByTestId("notice-text").fill("Back at noon.");
+    await page.getByTestId("confirm").click();
+    expect((await notice)[0].text).toBe("Back at noon.");
+  });
+
+  test("a run that failed is seen with its stack, run again, and discarded", async () => {
+    const { live, tasks, fail } = await withTasks();
+    const page = await watch(live);
+    await tasks
+      .enqueue(fail, undefined as never)
+      .then((run) => run.result({ timeoutMs: 20_000 }).catch(() => {}));
+    await show(page, "tasks");
+    await page.getByTestId("jobs").getByText("invoice.pay").waitFor();
+    await page.getByTestId("more").click();
+    await page
+      .getByTestId("sheet")
+      .getByText(/at .*dashboard\.test/)
+      .first()
+      .waitFor();
+    await page.keyboard.press("Escape");
+    const retrying = new Promise((resolve) => tasks.signals.failed.connect(resolve));
+    await page.getByTestId("retry").click();
+    await page.getByTestId("confirm").click();
+    await retrying;
+    await page.getByTestId("discard").click();
+    await page.getByTestId("confirm").click();
+    await page.getByTestId("toast").getByText("It was discarded.").waitFor();
+    await page.getByTestId("jobs-card").getByText("There are none.").waitFor();
+    await page.getByTestId("workers").getByText(/ago$/).waitFor();
+  });
+
+  test("signals are seen as they happen, filtered, and held still", async () => {
+    const live = await node();
+    const page = await watch(live);
+    await show(page, "signals");
+    await page.getByText("Listening…").waitFor();
+    await enter(live, "den", "ann");
+    await page.getByTestId("lines").getByText("/room/den").waitFor();
+    await page.getByTestId("filter").fill("hall");
+    await page.getByTestId("hold").click();
+    await enter(live, "hall", "bob");
+    await page.getByText(/held, [1-9]/).waitFor();
+    expect(await page.getByTestId("lines").getByText("/room/hall").count()).toBe(0);
+    await page.getByTestId("hold").click();
+    await page.getByTestId("lines").getByText("/room/hall").waitFor();
+    await show(page, "overview");
+    expect(live.app.signals.gap.hasReceivers).toBe(true);
+  });
+
+  test("a login that is ended elsewhere leads to the login", async () => {
+    const live = await node({ sessionMs: 3_000 });
+    const page = await watch(live);
+    await page.getByTestId("password").waitFor();
+  });
+
+  test("whom the rule lets in needs no login, and whom it does not is told", async () => {
+    const live = await node({
+      password: undefined,
+      allow: ({ headers }) => /HeadlessChrome/.test(headers["user-agent"] ?? ""),
+    });
+    const page = await look(live);
+    await is(page, "live");
+    expect(await page.getByTestId("logout").isVisible()).toBe(false);
+    const other = await node({ password: undefined, allow: () => false });
+    const refused = await look(other);
+    await refused.getByText("Not for you").waitFor();
+    permit(/status of 403/);
+  });
+
+  test.each([390, 760, 1280])("at %i pixels no view is wider than the window", async (width) => {
+    const { live, tasks, fail } = await withTasks();
+    const page = await watch(live, width);
+    await enter(
+      live,
+      "a-room-with-a-name-that-is-rather-long-and-has-no-place-to-break-it",
+      `user-${"x".repeat(90)}`,
+    );
+    await tasks
+      .enqueue(fail, undefined as never)
+      .then((run) => run.result({ timeoutMs: 20_000 }).catch(() => {}));
+    for (const view of VIEWS) {
+      await show(page, view);
+      await page.locator("main .view").waitFor();
+      const wide = await page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+      );
+      expect([view, wide]).toEqual([view, 0]);
+    }
+  });
+});

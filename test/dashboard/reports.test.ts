@@ -1,0 +1,187 @@
+/** Reports: what is believed of them, and what becomes of a node that sends none. */
+import { describe, expect, test } from "@jest/globals";
+import type { Message } from "sluice";
+import { Cluster, Timeline } from "../../src/dashboard/cluster.ts";
+import { shapeOf } from "../../src/dashboard/desk.ts";
+import { lineOf } from "../../src/dashboard/lines.ts";
+import { bounds, COUNTS, type NodeReport, readReport, toMessage } from "../../src/dashboard/report.ts";
+
+function report(more: Partial<NodeReport> = {}): NodeReport {
+  const zeros = Object.fromEntries(COUNTS.map((name) => [name, 0]));
+  return {
+    ...{ node: "n-1", host: "web-1", pid: 7, version: "0.1.0", appVersion: "", runtime: "Node.js" },
+    ...{ startedAt: 1_000, everyMs: 1_000, number: 1, phase: "serving", isDegraded: false },
+    counts: zeros as NodeReport["counts"],
+    gauges: { connections: 0 } as NodeReport["gauges"],
+    ...{ causes: [], routes: [], groups: [], tasks: [] },
+    ...more,
+  };
+}
+
+const travelled = (message: Message): Message => JSON.parse(JSON.stringify(message));
+
+describe("A report", () => {
+  test("is read as it was said", () => {
+    const said = report({
+      causes: [["denied 4401", 3]],
+      routes: [{ pattern: "/chat/:room", kind: "socket", consumer: "Chat", open: 2, accepted: 9 }],
+      groups: [{ layer: "default", group: "chat.a", members: 2, sent: 5, present: 1, users: ["ann"] }],
+      tasks: [{ task: "mail", done: 1, failed: 2, retried: 3 }],
+    });
+    const read = readReport(travelled(toMessage(said)));
+    expect(read).toEqual({ ...said, gauges: expect.objectContaining({ connections: 0, cpu: 0 }) });
+  });
+
+  test("with lists beyond all measure is cut until it fits", () => {
+    const long = "x".repeat(bounds.text);
+    const users = Array.from({ length: bounds.users }, (_, n) => `${long}${n}`.slice(-bounds.text));
+    const groups = Array.from({ length: bounds.groups }, (_, n) => {
+      return { layer: "default", group: `${long}${n}`.slice(-99), members: 1, sent: 1, present: 9, users };
+    });
+    const routes = Array.from({ length: bounds.routes }, () => {
+      return { pattern: long, kind: "socket", consumer: long, open: 1, accepted: 1 };
+    });
+    const message = toMessage(report({ groups, routes }));
+    expect(Buffer.byteLength(JSON.stringify(message))).toBeLessThan(bounds.bytes + 200);
+    expect(readReport(travelled(message))?.groups.length).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ["another version", { v: 2 }],
+    ["no name", { node: "" }],
+    ["markup for a name", { node: "<img src=x onerror=alert(1)>" }],
+    ["a name of its prototype", { node: ["n-1"] }],
+    ["no period", { everyMs: 0 }],
+    ["a period without end", { everyMs: Number.MAX_SAFE_INTEGER }],
+  ])("with %s is none", (_what, wrong) => {
+    expect(readReport(travelled({ ...toMessage(report()), ...wrong } as Message))).toBeUndefined();
+  });
+
+  test("that is forged is cut to what a report can be, and names nothing of ours", () => {
+    const forged = JSON.parse(`{
+      "type": "dashboard.report", "v": 1, "node": "n-evil", "everyMs": 1000, "number": "7",
+      "startedAt": -5, "host": ${JSON.stringify("h".repeat(5_000))}, "pid": 1e300,
+      "__proto__": { "isAdmin": true }, "constructor": { "prototype": { "isAdmin": true } },
+      "counts": { "__proto__": { "accepted": 9 }, "accepted": "many", "received": null },
+      "gauges": { "connections": -3, "cpu": { "valueOf": 1 } },
+      "causes": [["__proto__", 1], "x", [{}, {}]],
+      "routes": ${JSON.stringify(Array(5_000).fill({ pattern: "/x", open: 1 }))},
+      "groups": [{ "group": "__proto__", "members": 1, "users": ${JSON.stringify(Array(900).fill("u"))} }],
+      "tasks": { "length": 3 }
+    }`) as Message;
+    const read = readReport(forged) as NodeReport;
+    expect(read.host).toHaveLength(bounds.text);
+    expect(read).toMatchObject({ startedAt: 0, pid: 0, number: 0 });
+    expect(read.counts.accepted).toBe(0);
+    expect(read.gauges).toMatchObject({ connections: 0, cpu: 0 });
+    expect(read.routes).toHaveLength(bounds.routes);
+    expect(read.groups[0]?.users).toHaveLength(bounds.users);
+    expect(read.tasks).toEqual([]);
+    expect(({} as { isAdmin?: unknown }).isAdmin).toBeUndefined();
+    const cluster = new Cluster(() => 0);
+    cluster.hear(read);
+    expect(cluster.state.groups).toEqual([expect.objectContaining({ group: "__proto__" })]);
+    expect(Object.keys(read)).not.toContain("constructor");
+  });
+});
+
+describe("A cluster", () => {
+  test("knows a node that is silent as stale, then as gone, and at last not at all", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    cluster.hear(report());
+    const state = () => cluster.state.nodes[0]?.state;
+    expect(state()).toBe("fresh");
+    now = 3_001;
+    expect(state()).toBe("stale");
+    now = 10_001;
+    expect(state()).toBe("gone");
+    now = 400_000;
+    expect(state()).toBeUndefined();
+  });
+
+  test("tells one that stopped from one that hangs", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    cluster.hear(report());
+    cluster.hear(report({ number: 2, phase: "stopped" }));
+    now = 30_000;
+    expect(cluster.state.nodes[0]?.state).toBe("stopped");
+    now = 70_000;
+    expect(cluster.state.nodes).toEqual([]);
+  });
+
+  test("counts per second between two reports, and not what a stale node said", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const counts = (received: number) => ({ ...report().counts, received });
+    cluster.hear(report({ counts: counts(100) }));
+    now = 2_000;
+    cluster.hear(report({ number: 2, counts: counts(150) }));
+    expect(cluster.state.nodes[0]?.rates.received).toBe(25);
+    expect(cluster.point.received).toBe(25);
+    // Twice, or late: nothing new.
+    cluster.hear(report({ number: 1, counts: counts(0) }));
+    expect(cluster.state.nodes[0]?.counts.received).toBe(150);
+    now = 6_000;
+    expect(cluster.state.nodes[0]?.rates.received).toBe(0);
+    expect(cluster.point.nodes).toBe(0);
+  });
+
+  test("adds up a group over nodes, and takes its users once", () => {
+    const cluster = new Cluster(() => 0);
+    const group = { layer: "default", group: "chat", members: 3, sent: 10, present: 2 };
+    cluster.hear(report({ groups: [{ ...group, users: ["ann", "bob"] }] }));
+    cluster.hear(report({ node: "n-2", groups: [{ ...group, members: 1, users: ["bob"] }] }));
+    expect(cluster.state.groups).toEqual([
+      {
+        layer: "default",
+        group: "chat",
+        members: 4,
+        sentPerSecond: 20,
+        nodes: 2,
+        present: 2,
+        users: ["ann", "bob"],
+      },
+    ]);
+  });
+
+  test("takes so many nodes and no more", () => {
+    const cluster = new Cluster(() => 0);
+    for (let n = 0; n < 2_000; n += 1) cluster.hear(report({ node: `n-${n}` }));
+    expect(cluster.state.nodes).toHaveLength(500);
+  });
+
+  test("keeps so many points and no more", () => {
+    const timeline = new Timeline(60_000, 1_000);
+    const { point } = new Cluster();
+    for (let n = 0; n < 500; n += 1) timeline.add({ ...point, at: n });
+    expect(timeline.points).toHaveLength(60);
+    expect(timeline.points.at(-1)?.at).toBe(499);
+  });
+});
+
+test("a line of a signal is cut, printable, and has neither headers nor what was sent", () => {
+  const scope = {
+    namespace: "/chat",
+    user: "u\u202e1",
+    headers: { cookie: "secret" },
+    auth: { token: "secret" },
+  };
+  const error = new Error(`<script>alert(1)</script>\n${"x".repeat(9_000)}`);
+  const line = lineOf("failed", { route: "/chat", hook: "receive", error, scope, channel: "n!1" }, String);
+  expect(line).toMatchObject({ subject: "/chat", tone: "bad", channel: "n!1", user: "u\\u202e1" });
+  expect(line.detail.length).toBeLessThan(320);
+  expect(line.detail).not.toContain("\n");
+  expect(JSON.stringify(line)).not.toContain("secret");
+});
+
+test("of the arguments of a task the shape is shown, and no value", () => {
+  const value = JSON.parse(
+    '{"card":"4111 1111","n":7,"list":[1,2],"deep":{"a":{"b":{"c":1}}},"__proto__":{"x":1}}',
+  );
+  const shape = shapeOf(value);
+  expect(shape).toMatchObject({ card: "text of 9", n: "number", list: "list of 2" });
+  expect(JSON.stringify(shape)).not.toContain("4111");
+  expect(({} as { x?: unknown }).x).toBeUndefined();
+});
