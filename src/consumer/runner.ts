@@ -546,7 +546,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
         );
       }
     }
-    await layer.groupAdd(group, this.channel);
+    return layer.groupAdd(group, this.channel);
   }
 
   get signals(): Facts {

@@ -1,3 +1,4 @@
+import type { Soon } from "../soon.ts";
 import type { LimitStore } from "./limit-store.ts";
 
 /** One of the seats in a room. */
@@ -63,7 +64,7 @@ export class Seats {
    *
    * @returns undefined: none was left
    */
-  async take(room: string, seats: number): Promise<Seat | undefined> {
+  take(room: string, seats: number): Soon<Seat | undefined> {
     const here = this.#rooms.get(room) ?? { name: room, taken: new Set<TakenSeat>() };
     if (here.taken.size >= seats) return undefined;
     this.#taken += 1;
@@ -71,11 +72,12 @@ export class Seats {
     const seat = new TakenSeat(this, here, name);
     here.taken.add(seat);
     this.#rooms.set(room, here);
-    if (this.#store !== undefined && !(await this.#sit(this.#store, room, name, seats))) {
+    if (this.#store === undefined) return seat;
+    return this.#sit(this.#store, room, name, seats).then((isThere) => {
+      if (isThere) return seat;
       this.#forget(seat);
       return undefined;
-    }
-    return seat;
+    });
   }
 
   /** Gives all back that are taken still. Never rejects. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { addressKey } from "../address-key.ts";
 import type { Seat, Seats } from "../layer/seats.ts";
+import { type Soon, soon } from "../soon.ts";
 import type { Allowances, RefillingBudget } from "../types.ts";
 
 interface Entry {
@@ -55,7 +56,7 @@ export class Addresses {
   readonly #seats: Seats;
   readonly #allow: (address: string) => Allowances<RefillingBudget>;
   /** Of those that were let in and are no connection yet. */
-  readonly #reserved = new WeakMap<IncomingMessage, Reserved>();
+  readonly #reserved = new Map<IncomingMessage, Reserved>();
   #sweepAt = SWEEP_AT;
 
   /** @param allow - makes what a new address has */
@@ -70,10 +71,13 @@ export class Addresses {
    *
    * @returns undefined: it may not
    */
-  async enter(address: string): Promise<AddressPlace | undefined> {
+  enter(address: string): Soon<AddressPlace | undefined> {
     const key = addressKey(address);
-    const seat = await this.#seats.take(`connections:address:${key}`, this.#limit);
-    if (seat === undefined) return undefined;
+    const seat = this.#seats.take(`connections:address:${key}`, this.#limit);
+    return soon(seat, (seat) => seat && this.#place(key, seat));
+  }
+
+  #place(key: string, seat: Seat): AddressPlace {
     if (this.#entries.size >= this.#sweepAt) this.#sweep();
     const entry = this.#entries.get(key) ?? { key, connections: 0, allowances: this.#allow(key) };
     this.#entries.set(key, entry);
@@ -94,9 +98,11 @@ export class Addresses {
    *
    * @returns whether it may
    */
-  async reserve(request: IncomingMessage, address: string): Promise<boolean> {
-    const place = await this.enter(address);
-    if (place === undefined) return false;
+  reserve(request: IncomingMessage, address: string): Soon<boolean> {
+    return soon(this.enter(address), (place) => place !== undefined && this.#reserve(request, place));
+  }
+
+  #reserve(request: IncomingMessage, place: AddressPlace): boolean {
     const gone = () => this.release(request);
     this.#reserved.set(request, { place, gone });
     // It may have gone while others were asked.

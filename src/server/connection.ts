@@ -1,6 +1,7 @@
 import type { Runner } from "../consumer/runner.ts";
 import { AGED, connectionLost, FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { Allowances, Budget, DisconnectReason } from "../types.ts";
+import type { AddressPlace } from "./addresses.ts";
 import { atAge } from "./draining.ts";
 import {
   bufferedBytes,
@@ -55,6 +56,7 @@ export class Connection {
   /** The one it began with. */
   readonly request: RequestLine;
   readonly #conn: EngineSocket;
+  readonly #place: AddressPlace | undefined;
   readonly #owner: ConnectionOwner;
   readonly #runners = new Map<string, Runner>();
   /** Routes that end with "come back later", and how to end each without the others. */
@@ -74,15 +76,18 @@ export class Connection {
     conn: EngineSocket,
     request: RequestLine,
     remoteAddress: string,
-    budgets: { readonly events: Budget; readonly allowances: Allowances },
+    events: Budget,
+    allowances: Allowances,
+    place: AddressPlace | undefined,
     owner: ConnectionOwner,
   ) {
     this.#conn = conn;
     this.#owner = owner;
     this.request = request;
     this.remoteAddress = remoteAddress;
-    this.events = budgets.events;
-    this.allowances = budgets.allowances;
+    this.events = events;
+    this.allowances = allowances;
+    this.#place = place;
     onUpgradeFailed(conn, () => this.#expectPoll());
     this.#idle();
     this.#forgetAge = atAge(owner.limits.maxAgeMs, () => this.close(AGED));
@@ -226,6 +231,7 @@ export class Connection {
     clearTimeout(this.#idleTimer);
     clearTimeout(this.#pollTimer);
     this.#forgetAge();
+    this.#place?.leave();
     this.#outgoing = undefined;
     this.#end(connectionLost(reason));
   }

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
-const ids = new WeakMap<IncomingMessage, string>();
+const ID = Symbol("request id");
+type Named = IncomingMessage & { [ID]?: string };
+
 /** Requests of one process are numbered; what stands before the number tells processes apart. */
 const ours = randomBytes(6).toString("base64url");
 let last = 0;
@@ -13,12 +15,12 @@ const PLAIN = /^[A-Za-z0-9._:+/=-]{1,100}$/;
  * secret, and nothing to trust.
  */
 export function requestId(request: IncomingMessage, trustedProxies: number): string {
-  const known = ids.get(request);
+  const { [ID]: known } = request as Named;
   if (known !== undefined) return known;
   const { "x-request-id": given } = request.headers;
   const isTheirs = trustedProxies > 0 && typeof given === "string" && PLAIN.test(given);
   if (!isTheirs) last += 1;
   const id = isTheirs ? given : `${ours}-${last.toString(36)}`;
-  ids.set(request, id);
+  (request as Named)[ID] = id;
   return id;
 }

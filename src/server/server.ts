@@ -13,6 +13,7 @@ import type { Application } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { type Given, resolveServerOptions, type ServerSettings } from "../options.ts";
 import { Origins } from "../origins.ts";
+import { type Soon, soon } from "../soon.ts";
 import { Addresses } from "./addresses.ts";
 import { checkedHeaders, type HandshakeHeaders, Hosts, watchArrivals } from "./arrivals.ts";
 import { type Carrier, pause, spread } from "./draining.ts";
@@ -232,7 +233,7 @@ export class Server {
       connectTimeout: 2_147_483_647,
       cleanupEmptyChildNamespaces: true,
       allowRequest: (request, answer) => {
-        void this.#refusalOf(request).then((refusal) => answer(refusal, refusal === undefined));
+        void soon(this.#refusalOf(request), (refusal) => answer(refusal, refusal === undefined));
       },
       ...(this.#origins.allowsNoOthers
         ? {}
@@ -256,16 +257,18 @@ export class Server {
   }
 
   /** Why a new transport connection is not taken; if it is, its place is reserved. */
-  async #refusalOf(request: IncomingMessage): Promise<string | undefined> {
+  #refusalOf(request: IncomingMessage): Soon<string | undefined> {
     const { origin, host, "sec-fetch-site": site } = request.headers;
     if (!this.#hosts.allows(host)) return "this server has another name";
     if (!this.#origins.allows(origin, host, site)) return "this origin may not connect";
     // A script of any page, for which browsers send no Origin, could ask for it and read what comes.
     if (queryOf(request).j !== undefined) return "JSONP is not served";
     const address = clientAddress(request, this.settings.trustedProxies);
-    if (await this.#addresses.reserve(request, address)) return undefined;
-    this.app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress: address });
-    return "too many connections from this address";
+    return soon(this.#addresses.reserve(request, address), (hasRoom) => {
+      if (hasRoom) return undefined;
+      this.app.signals.limited.announce({ limit: "connectionsPerAddress", remoteAddress: address });
+      return "too many connections from this address";
+    });
   }
 
   /** The same for one that comes too soon after others. */

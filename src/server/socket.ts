@@ -15,7 +15,7 @@ import { ReservedEvent } from "../names.ts";
 import type { ServerSettings } from "../options.ts";
 import { CLIENT_LEFT, connectionLost, STOPPING } from "../reasons.ts";
 import type { Acknowledge, Budget, ClientLink } from "../types.ts";
-import type { Addresses, AddressPlace } from "./addresses.ts";
+import type { Addresses } from "./addresses.ts";
 import { Connection, type ConnectionLimits, type ConnectionOwner, type Packet } from "./connection.ts";
 import type { Carrier } from "./draining.ts";
 import {
@@ -127,11 +127,9 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   readonly #settings: ServerSettings;
   readonly limits: ConnectionLimits;
   readonly turn: Turn;
-  readonly #connections = new WeakMap<EngineSocket, Connection>();
-  readonly #places = new WeakMap<Connection, AddressPlace>();
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
   #speaking: EngineSocket | undefined;
-  readonly #connecting = new WeakMap<Runner, Socket>();
+  readonly #connecting = new Map<Runner, Socket>();
   readonly #heard = this.#listeners();
 
   constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
@@ -196,6 +194,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       if (!connection.isOpen) runner.lost(connectionLost("transport close"));
       await runner.admit();
     } catch (error) {
+      this.#connecting.delete(runner);
       connection.remove(name, runner);
       // While the server stops, a refusal would keep a stock client away; losing its transport does not.
       if (runner.reason?.kind === "stopping") refuseSilently(socket);
@@ -247,22 +246,22 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   }
 
   #connectionOf(conn: EngineSocket): Connection {
-    const known = this.#connections.get(conn);
+    const { [CONNECTION]: known } = conn as Carrying;
     if (known !== undefined) return known;
     const { request } = conn;
     const address = clientAddress(request, this.#settings.trustedProxies);
     const place = this.#addresses.claim(request);
-    const allowances = place?.allowances ?? this.#app.allowances();
     const connection = new Connection(
       conn,
       requestLine(request, this.#settings.trustedProxies),
       address,
-      { events: this.#app.eventBudget(), allowances },
+      this.#app.eventBudget(),
+      place?.allowances ?? this.#app.allowances(),
+      place,
       this,
     );
     letGoOfRequest(conn);
-    this.#connections.set(conn, connection);
-    if (place !== undefined) this.#places.set(connection, place);
+    (conn as Carrying)[CONNECTION] = connection;
     conn.on("packetCreate", this.#heard.packetCreate);
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
     conn.on("close", this.#heard.close);
@@ -272,7 +271,6 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
 
   #ended(connection: Connection, reason: string, description: unknown): void {
     connection.lost(reason);
-    this.#places.get(connection)?.leave();
     if (!isPayloadTooLarge(description)) return;
     const { remoteAddress } = connection;
     this.#app.signals.limited.announce({ limit: "maxPayloadBytes", remoteAddress });
@@ -306,6 +304,10 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
 function isAcknowledgement(packet: unknown): boolean {
   return typeof packet === "string" && (packet.startsWith("3") || packet.startsWith("6"));
 }
+
+/** Where a transport has its connection: thousands of them in a WeakMap have their price at each collection. */
+const CONNECTION = Symbol("connection");
+type Carrying = EngineSocket & { [CONNECTION]?: Connection };
 
 /** What is kept with a socket. */
 interface Admitted {
