@@ -4,6 +4,17 @@ import type { StockSocket } from "./types.ts";
 /** Connected for so long, and the next trouble counts as a new one. */
 const STEADY_MS = 10_000;
 
+/** Those that will be told to connect. */
+const waiting = new WeakSet<StockSocket>();
+
+/**
+ * Whether a socket that is not connected will be by itself: it (re)connects, or {@link recover} or
+ * {@link useToken} brings it back. False after a code for good, and after `socket.disconnect()`.
+ */
+export function comesBack(socket: StockSocket): boolean {
+  return socket.active || waiting.has(socket);
+}
+
 /**
  * Comes back after a code of 4500-4599 where a stock client stays away: when the server closes or refuses one
  * namespace, but not the connection. As often and as soon as the Manager's own settings of reconnection say.
@@ -42,6 +53,7 @@ export class Comeback {
 
   cancel(): void {
     clearTimeout(this.#timer);
+    waiting.delete(this.#socket);
     this.#code = undefined;
   }
 
@@ -55,8 +67,10 @@ export class Comeback {
     );
     const spread = (io.randomizationFactor() ?? 0.5) * (2 * Math.random() - 1);
     this.#attempts += 1;
+    waiting.add(this.#socket);
     this.#timer = setTimeout(
       () => {
+        waiting.delete(this.#socket);
         if (!this.#socket.active) this.#socket.connect();
       },
       delayMs * (1 + spread),

@@ -1,3 +1,4 @@
+export { comesBack } from "./comeback.ts";
 export { HistoryError } from "./history-error.ts";
 export { type Presence, presence } from "./presence.ts";
 export { type Recovery, recover } from "./recovery.ts";

@@ -21,6 +21,9 @@ const AGAIN_MS = 2_000;
 const PASSING = new Set(["layer_unavailable", "rate_limited", "internal_error"]);
 const OVER = new Set(["succeeded", "failed", "cancelled", "expired"]);
 
+/** By socket, how many watch each run: the server counts a socket once. */
+const watching = new WeakMap<Socket, Map<string, number>>();
+
 /** Made by {@link watchTask}. */
 class TaskWatch {
   /** Of the run. */
@@ -46,6 +49,7 @@ class TaskWatch {
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
+    this.#count(1);
     socket.on("task", this.#hear);
     socket.on("connect", this.#ask);
     if (socket.connected) this.#ask();
@@ -80,8 +84,8 @@ class TaskWatch {
   /** Watches no more; the run goes on. The socket stays as it is. */
   stop(): void {
     if (this.#isStopped) return;
-    this.#leave();
-    if (this.#socket.connected) this.#socket.emit("unwatch", { id: this.id });
+    const others = this.#leave();
+    if (others === 0 && this.#socket.connected) this.#socket.emit("unwatch", { id: this.id });
   }
 
   readonly #ask = (): void => {
@@ -118,11 +122,22 @@ class TaskWatch {
     this.#resolve(status);
   }
 
-  #leave(): void {
+  /** @returns how many others watch the same run by the same socket */
+  #leave(): number {
     this.#isStopped = true;
     clearTimeout(this.#again);
     this.#socket.off("task", this.#hear);
     this.#socket.off("connect", this.#ask);
+    return this.#count(-1);
+  }
+
+  #count(change: number): number {
+    const runs = watching.get(this.#socket) ?? new Map<string, number>();
+    watching.set(this.#socket, runs);
+    const count = (runs.get(this.id) ?? 0) + change;
+    if (count > 0) runs.set(this.id, count);
+    else runs.delete(this.id);
+    return count;
   }
 
   #tell(event: Name, status: TaskStatus): void {

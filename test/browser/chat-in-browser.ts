@@ -1,15 +1,13 @@
 /** The demo chat on a free port of this process, and windows of a real Chromium that look at it. */
-import { existsSync } from "node:fs";
 import type { Server as HttpsServer } from "node:https";
-import { afterAll, afterEach, beforeAll, describe, expect, jest } from "@jest/globals";
-import {
-  type Browser,
-  type BrowserContext,
-  type BrowserContextOptions,
-  chromium,
-  type Locator,
-  type Page,
-  type WebSocket,
+import { afterAll, afterEach, beforeAll, expect, jest } from "@jest/globals";
+import type {
+  Browser,
+  BrowserContext,
+  BrowserContextOptions,
+  Locator,
+  Page,
+  WebSocket,
 } from "playwright-core";
 import {
   type Application,
@@ -27,27 +25,17 @@ import { guestInfo } from "../../routing/guests.ts";
 import { pages } from "../../routing/pages.ts";
 import { chatRoutes } from "../../routing/routes.ts";
 import { work } from "../../routing/tasks.ts";
+import { describeWithChromium } from "./chromium.ts";
 import { clientFiles } from "./client-files.ts";
 
 /** What a fact may take before a test gives up on it. */
 const PATIENCE_MS = 15_000;
 jest.setTimeout(60_000);
 
-const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
 /** What Chromium says of a server that is not there. */
 export const UNREACHABLE = /net::ERR_|WebSocket connection to .* failed/;
 /** Engine.IO's client polls and says goodbye in one breath; where the goodbye is faster, the poll is too late. */
 export const LATE_POLL = /400 \(Bad Request\) .*transport=polling.*&sid=/;
-
-const CHROMIUM_ARGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 const secret = "a secret that all servers of a test share";
 
@@ -61,27 +49,17 @@ const chats: Chat[] = [];
  * skipped, and the title says what to do.
  */
 export function describeInBrowser(title: string, body: () => void): void {
-  if (!existsSync(chromiumPath)) {
-    const remedy = `there is no ${chromiumPath}; install Chromium or set CHROMIUM_PATH`;
-    // Jest doesn't print the names in a file where all tests are skipped.
-    process.stderr.write(`Skipped: ${title} (${remedy})\n`);
-    describe.skip(`${title} [skipped: ${remedy}]`, body);
-    return;
-  }
-  describe(title, () => {
+  describeWithChromium(title, (chromium) => {
     beforeAll(async () => {
       client = await clientFiles();
-      browser = await chromium.launch({ executablePath: chromiumPath, args: CHROMIUM_ARGS });
+      browser = chromium();
     });
     afterEach(async () => {
       const complaints = chats.flatMap((chat) => chat.complaints());
       await Promise.all(chats.splice(0).map((chat) => chat.stop()));
       expect(complaints).toEqual([]);
     });
-    afterAll(async () => {
-      await browser.close();
-      await client.remove();
-    });
+    afterAll(() => client.remove());
     body();
   });
 }

@@ -216,7 +216,7 @@ describeInBrowser("The chat, seen in a browser", () => {
     await carol.close();
     await eventually(async () => expect(await ada.systemLines("left")).toEqual(["Carol left"]));
     expect(await ada.systemLines("joined")).toEqual(["Bob and Carol joined"]);
-    expect(await bob.people()).toEqual(["Bob", "Ada"]);
+    await eventually(async () => expect(await bob.people()).toEqual(["Bob", "Ada"]));
     expect(await bob.systemLines("joined")).toEqual(["Carol joined"]);
   });
 

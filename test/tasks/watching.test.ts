@@ -108,6 +108,25 @@ test("the bar ends right for a second tab, after a reload, and for one that come
   }
 });
 
+test("of two that watch a run by one socket, one that stops takes nothing from the other", async () => {
+  const { watcher } = await scene();
+  const socket = await watcher();
+  const unwatched: unknown[] = [];
+  socket.onAnyOutgoing((event, payload) => event === "unwatch" && unwatched.push(payload));
+  const handle = await stepwise.enqueue(3);
+  const [first, second] = [watchTask(socket, handle.ticket()), watchTask(socket, handle.ticket())];
+  await until(() => second.status?.progress?.done === 0, "it runs");
+  first.stop();
+  steps[0]?.open();
+  await until(() => second.status?.progress?.done === 1, "the other goes on");
+  expect(unwatched).toEqual([]);
+  second.stop();
+  second.stop();
+  expect(unwatched).toEqual([{ id: handle.id }]);
+  for (const step of steps) step.open();
+  await handle.result(soon);
+});
+
 test("a run that says nothing of its progress ends for its watchers, too", async () => {
   const { watcher } = await scene();
   const handle = await quick.enqueue(1, { delayMs: 40 });

@@ -1,0 +1,44 @@
+/** A real Chromium for tests. */
+import { existsSync } from "node:fs";
+import { afterAll, beforeAll, describe } from "@jest/globals";
+import { type Browser, chromium } from "playwright-core";
+
+const path = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
+
+const ARGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/**
+ * Like `describe`, with a browser that the tests share. Where there is no Chromium the tests are skipped, and
+ * the title says what to do.
+ *
+ * @param body - `running` is the browser, in hooks and tests
+ */
+export function describeWithChromium(title: string, body: (running: () => Browser) => void): void {
+  let browser: Browser | undefined;
+  const running = () => {
+    if (browser === undefined) throw new Error("the browser is there in hooks and tests only");
+    return browser;
+  };
+  if (!existsSync(path)) {
+    const remedy = `there is no ${path}; install Chromium or set CHROMIUM_PATH`;
+    // Jest doesn't print the names in a file where all tests are skipped.
+    process.stderr.write(`Skipped: ${title} (${remedy})\n`);
+    describe.skip(`${title} [skipped: ${remedy}]`, () => body(running));
+    return;
+  }
+  describe(title, () => {
+    beforeAll(async () => {
+      browser = await chromium.launch({ executablePath: path, args: ARGS });
+    });
+    afterAll(() => browser?.close());
+    body(running);
+  });
+}
