@@ -1,22 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
-import {
-  type ConnectionDenied,
-  createApplication,
-  deny,
-  type Handshake,
-  type Middleware,
-  type Scope,
-  type ScopeConnection,
-} from "sluice";
+import { type ConnectionDenied, createApplication, deny, type Middleware, type Scope } from "sluice";
 import { compose } from "../src/compose.ts";
-import { ConnectionScope, ScopeSource } from "../src/scope.ts";
+import { someScope } from "./some-scope.ts";
 
-const request: Handshake = {
-  ...{ protocol: "test", namespace: "/x", path: "/", auth: {}, remoteAddress: "" },
-  ...{ query: new URLSearchParams(), headers: {} },
-};
-const source = new ScopeSource(request, {}, {}, { face: {} as ScopeConnection });
-const scope = new ConnectionScope(source);
+const scope = someScope();
 const accept = async () => {};
 
 test("a hole in a list of middleware stops the start, and never lets anybody through", async () => {
@@ -68,7 +55,7 @@ describe("middleware", () => {
     await compose([meddler], "/x")(scope, async (last) => {
       result = last;
     });
-    expect(result).toMatchObject({ id: source.id, user: undefined });
+    expect(result).toMatchObject({ id: scope.id, user: undefined });
   });
 
   test("may refuse from any depth; those outside see it pass", async () => {

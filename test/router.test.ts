@@ -10,6 +10,7 @@ import {
   sse,
 } from "sluice";
 import { Router } from "../src/router.ts";
+import { someScope } from "./some-scope.ts";
 
 class Chat extends Consumer {}
 class Lobby extends Consumer {}
@@ -67,7 +68,7 @@ describe("a routing table", () => {
     expect(router.url("org:chat:room", { org: "acme", room: "den" })).toBe("/orgs/acme/chat/den");
     const match = router.consumerAt("socket", "/orgs/acme/chat/den");
     expect(match?.params).toEqual({ org: "acme", room: "den" });
-    await match?.route.admit({ state: {} } as never, async () => {});
+    await match?.route.admit(someScope(), async () => {});
     expect(seen).toEqual(["application", "include", "route"]);
   });
 

@@ -70,7 +70,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   }
   if (!metrics.every((one) => server.app.parts.includes(one))) {
     throw new ConfigurationError([
-      `METRICS is set, but ${module} does not use it: give createApplication({ parts: [...metrics] }) what its compose is given as \`metrics\``,
+      `METRICS is set, but ${app.path} does not use it: give createApplication({ parts: [...metrics] }) what its compose is given as \`metrics\``,
     ]);
   }
   const levels = environment.LOG_LEVELS ?? new Map<string, string>();

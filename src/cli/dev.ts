@@ -115,6 +115,8 @@ async function serve(app: AppFile, environment: Environment): Promise<void> {
   const end = async () => {
     if (isEnding) return;
     isEnding = true;
+    // What was handed over in this turn is heard first.
+    await new Promise((resolve) => setImmediate(resolve));
     membership.leave();
     await server.stop({ atOnce: true });
     report({ sluice: "left", legacy: history.logs.snapshot() }, () => process.exit(0));

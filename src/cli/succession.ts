@@ -103,6 +103,8 @@ export class Succession {
 
   async #retire(heir: Heir | undefined): Promise<void> {
     if (heir === undefined) return;
+    // From here on newcomers wait: one that is sent after the order would be lost with the process.
+    heir.colleague.leave();
     if (heir.worker.isConnected()) heir.worker.send({ sluice: "end" } satisfies HeirOrder, () => {});
     const killer = setTimeout(() => heir.worker.process.kill("SIGKILL"), this.#options.graceMs);
     await heir.ended;

@@ -96,11 +96,11 @@ export class Watch {
     if (isAll || CODE.has(extname(name)) || this.#named.has(path)) this.#note(path);
   }
 
-  /** A folder that was made, moved here or only touched. */
+  /** A folder that was made, moved here or only touched; what is in it may be older than our watching it. */
   #found(folder: string, isAll: boolean): void {
     if (this.#watchers.has(folder)) return;
     try {
-      this.#add(folder, isAll);
+      this.#watch(folder, isAll);
     } catch {
       // What cannot be watched was said of the first ones, if it was so then.
       return;

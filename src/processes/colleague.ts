@@ -36,6 +36,11 @@ export class Colleague implements Host {
     return this.#state === "leaving";
   }
 
+  /** It is about to be told to end; what was handed to it before comes first. */
+  leave(): void {
+    if (this.#state === "serving") this.#state = "leaving";
+  }
+
   /** What its `stop` may take. */
   get stopMs(): number {
     return this.#stopMs;

@@ -8,7 +8,7 @@ import { hasRedis, RedisServer, redisTest, until } from "../redis/redis-server.t
 
 /** Renews its lease only after the tests. */
 const IDLE = { leaseMs: 120_000, renewMs: 60_000 };
-const SHORT = { leaseMs: 200, renewMs: 50, orphanTtlMs: 2_000 };
+const SHORT = { leaseMs: 200, renewMs: 50, orphanTtlMs: 4_000 };
 const STATEMENT = { connections: 1, info: "", isUpdate: false, maxUsers: 9 };
 
 let redis: RedisServer;
@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 async function open(name: string, options: RedisPresenceOptions, port = redis.port) {
-  const store = new RedisPresence({ url: `redis://127.0.0.1:${port}`, commandTimeoutMs: 300, ...options });
+  const store = new RedisPresence({ url: `redis://127.0.0.1:${port}`, commandTimeoutMs: 3_000, ...options });
   stores.push(store);
   const listener: PresenceListener = {
     logFor: () => undefined,
