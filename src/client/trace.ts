@@ -8,19 +8,19 @@ interface Emitting {
  * Gives each event that the application sends the trace it belongs to, beside its payload. Servers that do not
  * trace leave it out; what asks for an answer, waits or is volatile is as it was.
  *
- * @param traceOf - called for each event; undefined: it belongs to none. Must not throw
+ * @param traceOf - called for each event; without `traceparent` it belongs to none. Must not throw
  * @returns takes it off again
  * @throws TypeError if this is no socket of socket.io-client 4
  * @example
  * carryTrace(socket, () => {
  *   const fields = {};
  *   propagation.inject(context.active(), fields);
- *   return fields.traceparent ? fields : undefined;
+ *   return fields;
  * });
  */
 export function carryTrace(
   socket: StockSocket,
-  traceOf: (event: string) => TraceFields | undefined,
+  traceOf: (event: string) => Partial<TraceFields>,
 ): () => void {
   const own = socket as unknown as Emitting;
   if (typeof own?.emit !== "function") {
@@ -35,9 +35,8 @@ export function carryTrace(
     const payload = args.slice(0, args.length - answer.length);
     // One that is tried again has its trace already.
     const isPlain = !isOff && payload.length < 2 && !String(event).startsWith("sluice.");
-    const fields = isPlain ? traceOf(event) : undefined;
-    if (fields === undefined) return emit.call(own, event, ...args);
-    const { traceparent, tracestate } = fields;
+    const { traceparent, tracestate } = isPlain ? traceOf(event) : {};
+    if (traceparent === undefined) return emit.call(own, event, ...args);
     const bare = payload.length === 0 || payload[0] === undefined;
     const trace = { traceparent, ...(tracestate && { tracestate }), ...(bare && { bare }) };
     return emit.call(own, event, bare ? null : payload[0], trace, ...answer);

@@ -204,7 +204,7 @@ test("an event keeps its payload, and its lack of one, whether it carries a trac
     for (const end of ends) end();
   }
   expect(Object.hasOwn(ann, "emit")).toBe(false);
-  expect(() => carryTrace({} as never, () => undefined)).toThrow(TypeError);
+  expect(() => carryTrace({} as never, () => ({}))).toThrow(TypeError);
 });
 
 test("of strangers' traces there may be links alone, or nothing", async () => {
