@@ -24,6 +24,7 @@ import { randomId } from "./scope.ts";
 import { Seal, Sealer } from "./sealing.ts";
 import { Tally } from "./tally.ts";
 import { TokenBucket } from "./token-bucket.ts";
+import type { Tracer } from "./tracer.ts";
 import type {
   Allowances,
   ClientLink,
@@ -54,6 +55,8 @@ export interface PartContext {
   busiestGroups(count?: number): readonly BusyGroup[];
   /** See `Application.beginTiming`. */
   beginTiming(): void;
+  /** What follows messages, if a part does. */
+  readonly tracer: Tracer | undefined;
   /** The application itself: its routes, its layers, what it counts. */
   readonly app: Application;
 }
@@ -86,6 +89,8 @@ export interface AskingClient {
 /** What lives and ends with an application, and may bring routes and policies of its own: tasks, say. */
 export interface ApplicationPart {
   readonly groups?: GroupPolicies;
+  /** Follows messages through this application; one part may. */
+  readonly tracer?: Tracer;
   /** After the application's own. */
   readonly routes?: readonly RouteEntry[];
   /**
@@ -177,6 +182,8 @@ export class Application {
   readonly #contexts: ReadonlyMap<string, RunnerContext>;
   readonly #runners = new Set<Runner>();
   readonly parts: readonly ApplicationPart[];
+  /** Of the part that has one. @internal */
+  readonly tracer: Tracer | undefined;
   /** @internal */
   readonly sharedLimits: LimitStore | undefined;
   /** Of all that has so many connections at once. @internal */
@@ -225,25 +232,37 @@ export class Application {
     const sealer = faults.collect(
       () => new Sealer(typeof encryptionKeys === "string" ? [encryptionKeys] : encryptionKeys),
     );
+    const [tracer, secondTracer] = parts.flatMap((part) => part.tracer ?? []);
+    if (secondTracer !== undefined) faults.list.push("parts: two of them trace; give one tracing()");
     if (sealer?.hasKeys) faults.list.push(...samePlaces(plans));
     if (settings === undefined || router === undefined || !sealer || faults.list.length > 0)
       throw new ConfigurationError(faults.list);
     this.settings = settings;
     this.router = router;
     this.isEncrypted = sealer.hasKeys;
+    this.tracer = tracer;
     this.signals = createFacts();
     const { limits, connectTimeoutMs, closeTimeoutMs } = this.settings;
     const { node, signals: facts, tally } = this;
     tally.hear(facts);
     const seal: PartContext["seal"] = (carrier, prefix) => new Seal(sealer, facts, carrier, prefix);
-    this.layers = createLayers(plans, { node, facts, limits, tally, clock, seal, hasKeys: sealer.hasKeys });
+    this.layers = createLayers(plans, {
+      node,
+      facts,
+      limits,
+      tally,
+      tracer,
+      clock,
+      seal,
+      hasKeys: sealer.hasKeys,
+    });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
     this.parts = parts;
     this.sharedLimits = sharedLimits;
     this.seats = new Seats(node, sharedLimits);
     this.#users = new Users(limits, this.seats, sharedLimits);
     this.#partContext = {
-      ...{ node, layer: this.layer, signals: this.signals, secrets, seal, userId, app: this },
+      ...{ node, layer: this.layer, signals: this.signals, secrets, seal, userId, tracer, app: this },
       readings: () => this.readings(),
       look: () => this.look(),
       busiestGroups: (count) => this.busiestGroups(count),
@@ -258,6 +277,7 @@ export class Application {
       users: this.#users,
       facts: this.signals,
       tally,
+      tracer,
       limits: { ...limits, connectTimeoutMs, closeTimeoutMs },
     };
     this.#contexts = new Map(

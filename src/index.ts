@@ -145,5 +145,14 @@ export type { Outcome, Receiver } from "./signals.ts";
 export { Signal } from "./signals.ts";
 export { Kinds, PERIODS, Spread, Spreads } from "./tally.ts";
 export { TokenBucket } from "./token-bucket.ts";
+export {
+  carrierOf,
+  type Delivering,
+  type Handling,
+  type Sending,
+  type TraceCarrier,
+  type TraceOrigin,
+  type Tracer,
+} from "./tracer.ts";
 export type * from "./types.ts";
 export { within } from "./within.ts";

@@ -16,6 +16,7 @@ import { SealedPresence } from "./layer/sealed-presence.ts";
 import type { ApplicationSettings } from "./options.ts";
 import type { Seal } from "./sealing.ts";
 import type { Tally } from "./tally.ts";
+import type { Tracer } from "./tracer.ts";
 import type { Backplane } from "./types.ts";
 
 /** What one layer stands on. */
@@ -40,6 +41,7 @@ export interface LayersContext {
   readonly facts: Facts;
   readonly limits: ApplicationSettings["limits"];
   readonly tally: Tally;
+  readonly tracer: Tracer | undefined;
   /** For a carrier with that prefix. */
   seal(carrier: UnopenedFact["carrier"], prefix: string | undefined): Seal;
   /** Whether there are keys. */
@@ -99,14 +101,15 @@ export function samePlaces(plans: ReadonlyMap<string, Plan>): readonly string[] 
 
 export function createLayers(
   plans: ReadonlyMap<string, Plan>,
-  { node, facts, limits, clock, tally, ...sealing }: LayersContext,
+  { node, facts, limits, clock, tally, tracer, ...sealing }: LayersContext,
 ): ReadonlyMap<string, ChannelLayer> {
   const { maxMessageBytes } = limits;
   return new Map(
     [...plans].map(([name, clear]) => {
       const { presence, ...plan } = sealed(clear, sealing);
       const present = presence && { presence: { ...presence, limits, clock } };
-      return [name, new ChannelLayer({ name, node, facts, tally, maxMessageBytes, ...plan, ...present })];
+      const given = { name, node, facts, tally, tracer, maxMessageBytes };
+      return [name, new ChannelLayer({ ...given, ...plan, ...present })];
     }),
   );
 }

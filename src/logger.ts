@@ -35,6 +35,8 @@ function checkLevel(level: string): void {
 export interface LogOptions {
   /** Levels of single routes, by their patterns; all else is on the logger's own. */
   readonly levels?: Readonly<Record<string, string>>;
+  /** What lines about events, messages and failures have beside it, such as `tracing().ids`: the trace they are in. */
+  readonly ids?: (() => object | undefined) | undefined;
 }
 
 /**
@@ -48,7 +50,11 @@ export interface LogOptions {
  * @returns a function that ends it
  * @throws ConfigurationError for a level that there is not
  */
-export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogOptions = {}): () => void {
+export function logSignals(
+  signals: Facts,
+  logger: Logger,
+  { levels = {}, ids }: LogOptions = {},
+): () => void {
   const limit = lineLimit(logger);
   const loggers = new Map(
     Object.entries(levels).map(([route, level]) => {
@@ -60,7 +66,7 @@ export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogO
     route === undefined ? logger : (loggers.get(route) ?? logger);
   const areTraced = [logger, ...loggers.values()].some((one) => one.isLevelEnabled("trace"));
   const trace = (fact: ConnectionFact & { readonly event: string }) => {
-    of(fact).trace({ ...who(fact), event: printable(fact.event) }, "received");
+    of(fact).trace({ ...who(fact), ...ids?.(), event: printable(fact.event) }, "received");
   };
   const ends = [
     signals.started.connect(({ node }) => logger.info({ node }, "started")),
@@ -77,7 +83,7 @@ export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogO
     signals.denied.connect((fact) => {
       const { remoteAddress, code, reason } = fact;
       const namespace = printable(fact.namespace);
-      const line = { ...who(fact), namespace, remoteAddress, code, reason: printable(reason) };
+      const line = { ...who(fact), ...ids?.(), namespace, remoteAddress, code, reason: printable(reason) };
       // An unknown namespace is nobody's fault here.
       if (code === 4404) logger.debug(line, "denied");
       else limit(() => of(fact).info(line, "denied"));
@@ -85,14 +91,15 @@ export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogO
     // Heard only where it is wanted: building this fact costs every event a little.
     ...(areTraced ? [signals.received.connect(trace)] : []),
     signals.refused.connect((fact) => {
-      of(fact).debug({ ...who(fact), event: printable(fact.event), code: fact.code }, "event refused");
+      const line = { ...who(fact), ...ids?.(), event: printable(fact.event), code: fact.code };
+      of(fact).debug(line, "event refused");
     }),
     signals.limited.connect(({ limit: name, namespace, remoteAddress }) => {
       const where = namespace === undefined ? {} : { namespace: printable(namespace) };
       logger.debug({ limit: name, ...where, remoteAddress }, "limited");
     }),
     signals.failed.connect(({ hook, error, ...fact }) => {
-      limit(() => of(fact).error({ ...who(fact), hook, err: loggable(error) }, `${hook} failed`));
+      limit(() => of(fact).error({ ...who(fact), ...ids?.(), hook, err: loggable(error) }, `${hook} failed`));
     }),
     signals.recovered.connect(({ channel, group, messages }) => {
       logger.debug({ channel, group: printable(group), messages }, "recovered");
@@ -101,7 +108,8 @@ export function logSignals(signals: Facts, logger: Logger, { levels = {} }: LogO
       limit(() => logger.info({ channel, group: printable(group), reason }, "told of a gap"));
     }),
     signals.dropped.connect(({ cause, target, what, count = 1 }) => {
-      limit(() => logger.warn({ cause, target: printable(target), what: printable(what), count }, "dropped"));
+      const line = { ...ids?.(), cause, target: printable(target), what: printable(what), count };
+      limit(() => logger.warn(line, "dropped"));
     }),
     signals.lost.connect(({ group, missed }) => {
       limit(() => logger.warn({ group: group && printable(group), missed }, "messages may be lost"));

@@ -14,7 +14,7 @@ const PATIENCE_MS = 30_000;
 /** Where names come from that a block takes for granted, the first that has one. */
 const ENTRIES = [
   ...["", "/server", "/middleware", "/tasks", "/redis", "/history", "/presence", "/limits", "/publishing"],
-  ...["/testing", "/client", "/threads", "/bridges"],
+  ...["/testing", "/client", "/threads", "/bridges", "/tracing"],
 ].map((entry) => `sluice${entry}`);
 
 export interface Block {

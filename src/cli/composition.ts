@@ -75,7 +75,10 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   }
   const levels = environment.LOG_LEVELS ?? new Map<string, string>();
   checkRoutes(levels, server.app);
-  logSignals(server.app.signals, logger, { levels: Object.fromEntries(levels) });
+  logSignals(server.app.signals, logger, {
+    levels: Object.fromEntries(levels),
+    ids: () => server.app.tracer?.ids(),
+  });
   return { server, tasks };
 }
 

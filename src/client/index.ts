@@ -4,6 +4,7 @@ export { type Presence, presence } from "./presence.ts";
 export { type Recovery, recover } from "./recovery.ts";
 export { type TaskWatch, watchTask } from "./task-watch.ts";
 export { type TokenKeeper, useToken } from "./token.ts";
+export { carryTrace } from "./trace.ts";
 export type {
   Gap,
   GapReason,
@@ -22,4 +23,5 @@ export type {
   TaskEvents,
   TaskStatus,
   TokenEvents,
+  TraceFields,
 } from "./types.ts";

@@ -124,6 +124,12 @@ export interface TaskStatus {
   readonly at: number;
 }
 
+/** W3C Trace Context (https://www.w3.org/TR/trace-context/), as the propagators of OpenTelemetry fill it in. */
+export interface TraceFields {
+  readonly traceparent: string;
+  readonly tracestate?: string | undefined;
+}
+
 export interface TokenEvents {
   readonly refreshed: undefined;
   readonly failed: unknown;

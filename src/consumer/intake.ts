@@ -19,6 +19,7 @@ import type { Position } from "../layer/history-store.ts";
 import { checkEventName, ReservedEvent } from "../names.ts";
 import { FLOOD, TOO_SLOW } from "../reasons.ts";
 import type { RouteTimings, Tally } from "../tally.ts";
+import { isClientTrace, type TraceOrigin, type Tracer } from "../tracer.ts";
 import type { Acknowledge, AroundHook, DisconnectReason, Frame, Message, OutgoingEvent } from "../types.ts";
 import type { Consumer } from "./consumer.ts";
 import type { EventBudget } from "./event-budget.ts";
@@ -28,6 +29,8 @@ import { Mailbox } from "./mailbox.ts";
 /** The machine around it. */
 export interface IntakeHost {
   readonly channel: string;
+  readonly route: string;
+  readonly user: string | undefined;
   readonly isOpen: boolean;
   readonly fact: ConnectionFact;
   /** What facts are announced by: the consumer's class. */
@@ -61,11 +64,20 @@ export interface IntakeLimits {
   readonly floodEvents: number;
 }
 
+/** What all intakes of an application share. */
+export interface IntakeContext {
+  readonly facts: Facts;
+  readonly limits: IntakeLimits;
+  readonly tally: Tally;
+  readonly tracer: Tracer | undefined;
+}
+
 interface EventItem {
   readonly event: string;
   readonly payload: unknown;
   readonly row: EventRow | undefined;
   readonly acknowledge: Acknowledge | undefined;
+  readonly trace: TraceOrigin | undefined;
 }
 
 interface MessageItem {
@@ -76,6 +88,7 @@ interface MessageItem {
   readonly position: Position | undefined;
   /** What the client is told first. */
   readonly preface: OutgoingEvent | undefined;
+  readonly trace: TraceOrigin | undefined;
 }
 
 interface FactItem {
@@ -105,6 +118,7 @@ export class Intake {
   readonly #limits: IntakeLimits;
   readonly #mailbox: Mailbox<Item>;
   readonly #tally: Tally;
+  readonly #tracer: Tracer | undefined;
   readonly #timings: RouteTimings | undefined;
   /** The item whose waiting is measured, and since when. */
   #probe: Item | undefined;
@@ -123,12 +137,11 @@ export class Intake {
     host: IntakeHost,
     handlers: HandlerTable,
     budget: EventBudget,
-    facts: Facts,
-    limits: IntakeLimits,
-    tally: Tally,
+    { facts, limits, tally, tracer }: IntakeContext,
     timings: RouteTimings | undefined,
   ) {
     this.#tally = tally;
+    this.#tracer = tracer;
     this.#timings = timings;
     this.#host = host;
     this.#handlers = handlers;
@@ -155,7 +168,8 @@ export class Intake {
 
   /** A message of another consumer. */
   deliver(message: Message, group?: string, position?: Position, preface?: OutgoingEvent): void {
-    if (this.#take({ message, group, position, preface })) {
+    const trace = this.#tracer?.origin();
+    if (this.#take({ message, group, position, preface, trace })) {
       if (position !== undefined) this.#pendingLogged += 1;
       return;
     }
@@ -218,8 +232,15 @@ export class Intake {
     if (event === ReservedEvent.history) return this.#readHistory(args[0], acknowledge);
     if (event === ReservedEvent.auth) return this.#refresh(args[0], acknowledge);
     const name = checkEventName(event);
+    let payload = args[0];
+    let trace: TraceOrigin | undefined;
     if (args.length > 1) {
-      throw new InvalidMessage(`an event takes one payload, not ${args.length}; put them into one object`);
+      const second = args.length === 2 ? args[1] : undefined;
+      if (!isClientTrace(second)) {
+        throw new InvalidMessage(`an event takes one payload, not ${args.length}; put them into one object`);
+      }
+      if (second.bare === true) payload = undefined;
+      trace = this.#tracer?.clientOrigin(second);
     }
     const row = this.#handlers.events.get(name);
     if (row === undefined && this.#host.consumer?.receive === undefined) {
@@ -229,7 +250,7 @@ export class Intake {
       this.#host.limited("pendingEvents");
       throw new ChannelFull("too many events wait to be handled; wait for acknowledgements");
     }
-    if (!this.#take({ event: name, payload: args[0], row, acknowledge })) {
+    if (!this.#take({ event: name, payload, row, acknowledge, trace })) {
       throw new ChannelFull("the mailbox is full; try again later");
     }
     this.#pendingEvents += 1;
@@ -257,7 +278,7 @@ export class Intake {
       return undefined;
     }
     const startedAt = this.#beginTiming(item);
-    const isWell = this.#run(item);
+    const isWell = this.#tracer === undefined ? this.#run(item) : this.#trace(this.#tracer, item);
     if (isWell instanceof Promise) return isWell.then((isWell) => this.#handled(item, isWell, startedAt));
     this.#handled(item, isWell, startedAt);
     return undefined;
@@ -283,6 +304,19 @@ export class Intake {
     if (!isWell || !handled.hasReceivers) return;
     const what = "message" in item ? item.message.type : "event" in item ? item.event : item.signal;
     handled.announce({ ...this.#host.fact, what, tookMs: endedAt - startedAt }, this.#host.sender);
+  }
+
+  /** As `#run`, followed: what has no handler is not. */
+  #trace(tracer: Tracer, item: Exclude<Item, FrameItem>): boolean | Promise<boolean> {
+    const run = () => this.#run(item);
+    const isEvent = "event" in item;
+    if (!isEvent && !("message" in item && this.#handlers.messages.has(item.message.type))) {
+      return tracer.outside(run);
+    }
+    const { channel, route, user } = this.#host;
+    const what = isEvent ? item.event : item.message.type;
+    const hook = isEvent ? "event" : "message";
+    return tracer.handles({ hook, route, channel, user, what }, item.trace, run);
   }
 
   /** Says whether it went well. */
@@ -324,12 +358,14 @@ export class Intake {
       return true;
     } catch (error) {
       // An answer that cannot be put into JSON is the handler's fault, not the client's.
+      this.#tracer?.failed(error);
       this.#fail("receive", error, acknowledge);
       return false;
     }
   }
 
   #eventFailed({ event, acknowledge }: EventItem, error: unknown): boolean {
+    this.#tracer?.failed(error);
     if (isForClient(error)) this.#refuse(event, error, acknowledge);
     else this.#fail("receive", error, acknowledge);
     if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
@@ -382,6 +418,7 @@ export class Intake {
   }
 
   #messageFailed(error: unknown): boolean {
+    this.#tracer?.failed(error);
     if (error instanceof ConnectionDenied) this.#host.close(error.closeCode, error.message);
     else this.#host.fail("message", error);
     return false;

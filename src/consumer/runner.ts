@@ -30,6 +30,7 @@ import { encodePayload } from "../payload.ts";
 import { ConnectionScope, ScopeSource } from "../scope.ts";
 import type { Signal } from "../signals.ts";
 import type { Tally } from "../tally.ts";
+import type { Handling, Tracer } from "../tracer.ts";
 import type {
   Acknowledge,
   Allowances,
@@ -68,6 +69,7 @@ export interface RunnerContext {
   readonly layer: ChannelLayer;
   readonly facts: Facts;
   readonly tally: Tally;
+  readonly tracer: Tracer | undefined;
   readonly userId: (user: unknown) => string | undefined;
   readonly userInfo: (user: unknown) => unknown;
   readonly policies: PolicyTable;
@@ -167,9 +169,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.channel = channelName(context.layer.node, this.#source.id);
     this.#events = new EventBudget(client.link.events);
     this.#events.add("eventsPerSecondPerAddress", client.allowances.events);
-    const { facts, limits, tally } = context;
-    const timings = tally.timingsOf(route.pattern);
-    this.#intake = new Intake(this, route.handlers, this.#events, facts, limits, tally, timings);
+    const timings = context.tally.timingsOf(route.pattern);
+    this.#intake = new Intake(this, route.handlers, this.#events, context, timings);
     this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
     this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
   }
@@ -238,7 +239,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
    * calls `opened`. Rejects with ConnectionDenied: the carrier tells the client, the rest is done here.
    */
   async admit(): Promise<void> {
-    if (this.#reason === undefined) await this.#untilConnectedOrEnded();
+    const { tracer } = this.#context;
+    if (this.#reason === undefined) {
+      await (tracer === undefined ? this.#untilConnectedOrEnded() : this.#traceConnect(tracer));
+    }
     if (this.#reason !== undefined) throw this.#denied(this.#reason);
   }
 
@@ -640,6 +644,23 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     }
   }
 
+  #traceConnect(tracer: Tracer): Promise<void> {
+    const { auth, headers } = this.#scope;
+    const origin = tracer.clientOrigin(auth) ?? tracer.clientOrigin(headers);
+    return tracer.handles(this.#hookOf("connect"), origin, async () => {
+      await this.#untilConnectedOrEnded();
+      const reason = this.#reason;
+      if (reason === undefined) return;
+      tracer.failed(
+        reason.kind === "failed" ? reason.error : new ConnectionDenied(reason.code, reason.message),
+      );
+    });
+  }
+
+  #hookOf(hook: "connect" | "disconnect"): Handling {
+    return { hook, route: this.route, channel: this.channel, user: this.#user, what: "" };
+  }
+
   async #connect(scope: ConnectionScope): Promise<void> {
     this.#checkConnecting();
     this.#scope = scope;
@@ -801,7 +822,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     }
     this.#intake.end(false);
     if (this.#state === "closed") return;
-    if (!(await this.#inTime(this.#disconnect(reason)))) {
+    const { tracer } = this.#context;
+    const disconnecting =
+      tracer === undefined || this.#consumer === undefined
+        ? this.#disconnect(reason)
+        : tracer.handles(this.#hookOf("disconnect"), undefined, () => this.#disconnect(reason));
+    if (!(await this.#inTime(disconnecting))) {
       this.#announceFailure("disconnect", new Error("disconnect still ran and was given up"));
     }
     this.#state = "closed";
@@ -841,15 +867,21 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     try {
       await this.around("disconnect", run);
     } catch (error) {
-      if (!this.#isAftermath(error)) this.#announceFailure("disconnect", error);
+      this.#disconnectFailed(error);
     }
     // It always runs, whatever happens around it.
     if (hasRun) return;
     try {
       await run();
     } catch (error) {
-      if (!this.#isAftermath(error)) this.#announceFailure("disconnect", error);
+      this.#disconnectFailed(error);
     }
+  }
+
+  #disconnectFailed(error: unknown): void {
+    if (this.#isAftermath(error)) return;
+    this.#context.tracer?.failed(error);
+    this.#announceFailure("disconnect", error);
   }
 }
 

@@ -13,6 +13,7 @@ import {
 import { encodePayload } from "../payload.ts";
 import type { LayerReadings } from "../readings.ts";
 import { Tally } from "../tally.ts";
+import type { TraceCarrier, Tracer } from "../tracer.ts";
 import type { Backplane, EncodedPayload, Message } from "../types.ts";
 import { Ear } from "./ear.ts";
 import { encodeEnvelope, type Header, toMessage } from "./envelope.ts";
@@ -49,6 +50,8 @@ export interface ChannelLayerOptions {
   readonly presence?: Pick<PresenceOptions, "store" | "policies" | "limits">;
   /** Counts for all layers of an application. */
   readonly tally?: Tally;
+  /** Follows what is sent; undefined: nobody does. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** How much a layer keeps. */
@@ -69,6 +72,10 @@ export interface SendOptions {
    * again, so that whoever does not know whether it was sent may send it again.
    */
   readonly idempotencyKey?: string;
+}
+
+interface EmitOptions extends SendOptions {
+  readonly except?: string | readonly string[];
 }
 
 /**
@@ -96,6 +103,7 @@ export class ChannelLayer {
   readonly #elsewhere: RemoteChannels;
   readonly #reading: HistoryReading;
   readonly #hearing: Hearing;
+  readonly #tracer: Tracer | undefined;
   /** Channels that belong to no connection. */
   readonly #named = new Map<string, (message: Message) => Promise<void>>();
   /** Who listens here to groups of the framework's own; none of it is traffic of the application. */
@@ -112,7 +120,9 @@ export class ChannelLayer {
     history,
     presence,
     tally = new Tally(),
+    tracer,
   }: ChannelLayerOptions) {
+    this.#tracer = tracer;
     this.#tally = tally;
     this.#fanOut = new FanOut(tally);
     this.name = name;
@@ -128,6 +138,7 @@ export class ChannelLayer {
         fanOut: this.#fanOut,
         facts,
         tally,
+        tracer,
         presence: {
           follow: (group, json, position) => this.#presence?.follow(group, json, position),
           tidings: (group, json) => this.#presence?.tidings(group, json),
@@ -156,7 +167,8 @@ export class ChannelLayer {
     this.#channels = channels;
     this.#elsewhere = new RemoteChannels(requests, channels);
     this.#reading = new HistoryReading(logged);
-    this.#hearing = new Hearing({ ...here, ears: this.#ears, layer: name, channels, requests, tally });
+    const heard = { ...here, ears: this.#ears, layer: name };
+    this.#hearing = new Hearing({ ...heard, channels, requests, tally, tracer });
   }
 
   async open(): Promise<void> {
@@ -222,11 +234,27 @@ export class ChannelLayer {
    *
    * @throws InvalidName, InvalidMessage, MessageTooLarge; LayerUnavailable if it could not be appended
    */
-  async groupSend(group: string, message: Message, options: SendOptions = {}): Promise<void> {
+  groupSend(group: string, message: Message, options: SendOptions = {}): Promise<void> {
+    if (this.#tracer === undefined) return this.#groupSend(group, message, options, undefined);
+    const sending = {
+      verb: "groupSend",
+      what: message?.type,
+      group,
+      members: this.#fanOut.count(group),
+    } as const;
+    return this.#tracer.sends(sending, (trace) => this.#groupSend(group, message, options, trace));
+  }
+
+  async #groupSend(
+    group: string,
+    message: Message,
+    options: SendOptions,
+    trace: TraceCarrier | undefined,
+  ): Promise<void> {
     checkGroupName(group);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
-    const header: Header = { kind: "send" };
+    const header: Header = { kind: "send", trace };
     if (this.#logged?.keepsHistory(group)) {
       await this.#logged.publish(group, encodeEnvelope(this.node, header, payload), options.idempotencyKey);
     } else {
@@ -242,18 +270,25 @@ export class ChannelLayer {
    *
    * @param options - `except`: channels whose clients do not get it
    */
-  async groupEmit(
+  groupEmit(group: string, event: string, payload?: unknown, options: EmitOptions = {}): Promise<void> {
+    if (this.#tracer === undefined) return this.#groupEmit(group, event, payload, options, undefined);
+    const sending = { verb: "groupEmit", what: event, group, members: this.#fanOut.count(group) } as const;
+    return this.#tracer.sends(sending, (trace) => this.#groupEmit(group, event, payload, options, trace));
+  }
+
+  async #groupEmit(
     group: string,
     event: string,
-    payload?: unknown,
-    options: SendOptions & { readonly except?: string | readonly string[] } = {},
+    payload: unknown,
+    options: EmitOptions,
+    trace: TraceCarrier | undefined,
   ): Promise<void> {
     checkGroupName(group);
     checkEventName(event);
     const encoded = encodePayload(payload, this.#maxMessageBytes);
     const except = exceptList(options.except);
     this.#checkOpen();
-    const header: Header = except ? { kind: "emit", event, except } : { kind: "emit", event };
+    const header: Header = { kind: "emit", event, except, trace };
     if (this.#logged?.keepsHistory(group)) {
       await this.#logged.publish(group, encodeEnvelope(this.node, header, encoded), options.idempotencyKey);
     } else {
@@ -337,12 +372,18 @@ export class ChannelLayer {
       return named(message);
     }
     if (isGroupName(channel)) throw nobodyTakes(channel);
+    if (this.#tracer === undefined) return this.#sendTo(channel, message, undefined);
+    const sending = { verb: "send", what: message?.type, members: 1 } as const;
+    return this.#tracer.sends(sending, (trace) => this.#sendTo(channel, message, trace));
+  }
+
+  async #sendTo(channel: string, message: Message, trace: TraceCarrier | undefined): Promise<void> {
     checkChannelName(channel);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
     const node = nodeOf(channel);
     if (node === this.node) this.#channels.deliver(channel, toMessage(payload));
-    else this.#publish(nodeTopic(node), { kind: "direct", channel }, payload);
+    else this.#publish(nodeTopic(node), { kind: "direct", channel, trace }, payload);
   }
 
   /**
@@ -475,6 +516,11 @@ export class ChannelLayer {
     const { groups, topics } = this.sizes;
     const backplane = this.#backplane.readings?.();
     return Object.freeze({ isDegraded: this.isDegraded, groups, topics, ...(backplane && { backplane }) });
+  }
+
+  /** For doors that others knock at. @internal */
+  get tracer(): Tracer | undefined {
+    return this.#tracer;
   }
 
   /** Groups with presence that may be out of date here. @internal */

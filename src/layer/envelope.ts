@@ -6,18 +6,28 @@
  * nodes; a kind that a node does not know is dropped and counted.
  */
 import { decodePayload, deepFreeze } from "../payload.ts";
+import { carrierOf, type TraceCarrier } from "../tracer.ts";
 import type { EncodedPayload, Message } from "../types.ts";
 
 export const ENVELOPE_VERSION = 1;
 
+/** What belongs to a trace, if somebody follows it. */
+interface Traced {
+  readonly trace?: TraceCarrier | undefined;
+}
+
 /** What is in it, apart from the payload. */
 export type Header =
   /** An event for the clients of a group's members. */
-  | { readonly kind: "emit"; readonly event: string; readonly except?: readonly string[] }
+  | (Traced & {
+      readonly kind: "emit";
+      readonly event: string;
+      readonly except?: readonly string[] | undefined;
+    })
   /** A message for the mailboxes of a group's members. */
-  | { readonly kind: "send" }
+  | (Traced & { readonly kind: "send" })
   /** A message for one mailbox. */
-  | { readonly kind: "direct"; readonly channel: string }
+  | (Traced & { readonly kind: "direct"; readonly channel: string })
   /** An entry of a group's log: the payload is the envelope that was appended. */
   | {
       readonly kind: "logged";
@@ -73,17 +83,18 @@ function headerOf(fields: Readonly<Record<string, unknown>>): Header | undefined
   switch (kind) {
     case "emit":
       if (typeof event !== "string" || !(except === undefined || isTextList(except))) return undefined;
-      return except === undefined ? { kind, event } : { kind, event, except };
+      return { kind, event, ...(except && { except }), ...traceOf(fields) };
     case "logged": {
       const isPosition = typeof epoch === "string" && typeof offset === "number" && typeof id === "string";
       return isPosition && typeof at === "number" ? { kind, epoch, offset, id, at } : undefined;
     }
     case "send":
+      return { kind, ...traceOf(fields) };
     case "presence":
     case "closeUser":
       return { kind };
     case "direct":
-      return typeof channel === "string" ? { kind, channel } : undefined;
+      return typeof channel === "string" ? { kind, channel, ...traceOf(fields) } : undefined;
     case "request":
       return typeof id === "number" && typeof verb === "string" ? { kind, id, verb } : undefined;
     case "reply":
@@ -91,6 +102,13 @@ function headerOf(fields: Readonly<Record<string, unknown>>): Header | undefined
     default:
       return undefined;
   }
+}
+
+/** One that cannot be read is none: what it came with is heard all the same. */
+function traceOf({ trace }: Readonly<Record<string, unknown>>): Traced | undefined {
+  if (trace === undefined) return undefined;
+  const carrier = carrierOf(trace);
+  return carrier && { trace: carrier };
 }
 
 function parseObject(json: string): Readonly<Record<string, unknown>> | undefined {

@@ -2,6 +2,7 @@ import type { Facts } from "../facts.ts";
 import { isReservedName } from "../names.ts";
 import { decodePayload } from "../payload.ts";
 import type { Tally } from "../tally.ts";
+import type { Tracer } from "../tracer.ts";
 import type { BackplaneListener, Loss } from "../types.ts";
 import { decodeEnvelope, type Envelope, toMessage } from "./envelope.ts";
 import type { FanOut } from "./fan-out.ts";
@@ -23,6 +24,7 @@ export interface HearingOptions {
   readonly presence: Presence | undefined;
   readonly facts: Facts;
   readonly tally: Tally;
+  readonly tracer: Tracer | undefined;
 }
 
 /** What comes over the backplane, and to whom it goes. */
@@ -90,7 +92,21 @@ export class Hearing implements BackplaneListener {
     facts.layerUp.announce({ layer, downMs });
   }
 
-  #handle(topic: string, { from, header, payload }: Envelope): void {
+  #handle(topic: string, envelope: Envelope): void {
+    const { tracer } = this.#options;
+    if (tracer === undefined) return this.#handOver(topic, envelope);
+    const { header } = envelope;
+    const { kind } = header;
+    const run = () => this.#handOver(topic, envelope);
+    const target = targetOf(topic);
+    if (kind === "direct") return tracer.delivers({ kind, what: "", members: 1 }, header.trace, run);
+    if ((kind !== "emit" && kind !== "send") || isReservedName(target)) return tracer.outside(run);
+    const members = this.#options.fanOut.count(target);
+    const what = kind === "emit" ? header.event : "";
+    return tracer.delivers({ kind, what, group: target, members }, header.trace, run);
+  }
+
+  #handOver(topic: string, { from, header, payload }: Envelope): void {
     const { fanOut, ears, channels, logged, presence, requests } = this.#options;
     switch (header.kind) {
       case "emit":

@@ -6,6 +6,7 @@
 import { LayerUnavailable } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import type { Tally } from "../tally.ts";
+import type { Tracer } from "../tracer.ts";
 import type { EventPosition, Frame, FrameCodec } from "../types.ts";
 import { isAhead, type Return, startOf } from "./entrance.ts";
 import { decodeEnvelope, type Envelope, type Header, toMessage } from "./envelope.ts";
@@ -32,6 +33,7 @@ export interface LoggedGroupsOptions {
   readonly fanOut: FanOut;
   readonly facts: Facts;
   readonly tally: Tally;
+  readonly tracer: Tracer | undefined;
   /** Who comes and goes, where the log tells it. */
   readonly presence: LoggedPresence;
   /** Tells the other nodes that an entry was appended. */
@@ -234,7 +236,11 @@ export class LoggedGroups implements GroupLogHost {
       tidings: ({ payload }) => this.#readable(group, () => presence.tidings(group, payload.json)),
       unreadable: () => this.#unreadable(group),
     });
-    void replay.run(start.position);
+    const { tracer } = this.#options;
+    // What was sent long ago is no part of what this member does now.
+    void (tracer === undefined
+      ? replay.run(start.position)
+      : tracer.outside(() => replay.run(start.position)));
   }
 
   leave(group: string, member: Member): void {
@@ -257,6 +263,17 @@ export class LoggedGroups implements GroupLogHost {
 
   deliver(group: string, entry: LogEntry, position: Position): void {
     const envelope = decodeEnvelope(entry.text);
+    const { tracer, fanOut } = this.#options;
+    if (tracer === undefined) return this.#handOver(group, envelope, position);
+    const run = () => this.#handOver(group, envelope, position);
+    const header = envelope?.header;
+    if (header?.kind !== "emit" && header?.kind !== "send") return tracer.outside(run);
+    const { kind } = header;
+    const what = kind === "emit" ? header.event : "";
+    tracer.delivers({ kind, what, group, members: fanOut.count(group) }, header.trace, run);
+  }
+
+  #handOver(group: string, envelope: Envelope | undefined, position: Position): void {
     const { fanOut } = this.#options;
     if (envelope?.header.kind !== "presence") this.#followed.get(group)?.said?.note(position.offset);
     const { epoch, offset, id } = position;

@@ -59,7 +59,7 @@ export type PublishingSettings = typeof publishingDefaults;
 
 export interface PublishingOptions extends Given<PublishingSettings> {
   /** Where the events go: `app.layer`. */
-  readonly layer: Pick<ChannelLayer, "groupEmit" | "isDegraded">;
+  readonly layer: Pick<ChannelLayer, "groupEmit" | "isDegraded"> & Partial<Pick<ChannelLayer, "tracer">>;
   /** Who may publish what; several keys may be valid at once. See `createPublishingKey`. */
   readonly keys: readonly PublishingKey[];
   /**
@@ -181,6 +181,14 @@ class Door {
 
   async #answer(request: Request, body: Body, group: string | undefined): Promise<Answer> {
     const key = this.#authenticate(request);
+    const { tracer } = this.#layer;
+    if (tracer === undefined) return this.#answerFor(key, request, body, group);
+    const { method, headers, baseUrl } = request;
+    const route = `${baseUrl}${group === undefined ? "/events" : "/groups/:group/events"}`;
+    return tracer.publishes({ method, route, headers }, () => this.#answerFor(key, request, body, group));
+  }
+
+  async #answerFor(key: KnownKey, request: Request, body: Body, group: string | undefined): Promise<Answer> {
     const client = this.#clients.get(key.name) as Client;
     const { concurrentRequests } = this.#settings.limits;
     if (!client.requests.take()) throw tooMuch("too many requests", client.requests.waitMs());

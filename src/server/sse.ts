@@ -26,6 +26,7 @@ import type { Origins } from "../origins.ts";
 import { inlineBinary } from "../payload.ts";
 import { AGED, connectionLost, STOPPING, TOO_SLOW } from "../reasons.ts";
 import type { ConsumerRoute, Match } from "../router.ts";
+import { carrierOf, type TraceCarrier } from "../tracer.ts";
 import type { Budget, ClientLink, Frame, FrameCodec, OutgoingEvent, Scope } from "../types.ts";
 import type { Addresses } from "./addresses.ts";
 import type { HandshakeHeaders } from "./arrivals.ts";
@@ -123,6 +124,8 @@ interface PostBody {
   readonly user: string;
   readonly event: string;
   readonly payload: unknown;
+  /** As the request's headers said it. */
+  readonly trace?: TraceCarrier;
 }
 
 interface PostAnswer {
@@ -286,7 +289,16 @@ export class StreamCarrier implements Carrier {
       await route.admit(scope, async (admitted) => {
         user = this.#userKey(admitted);
       });
-      const post: PostBody = { channel, secret, path: request.path, user, event, payload };
+      const trace = carrierOf(request.headers);
+      const post: PostBody = {
+        channel,
+        secret,
+        path: request.path,
+        user,
+        event,
+        payload,
+        ...(trace && { trace }),
+      };
       const node = nodeOf(channel);
       const answer =
         node === app.node
@@ -306,7 +318,7 @@ export class StreamCarrier implements Carrier {
   }
 
   /** On the node of the connection. A wrong key, another path and a foreign user look like a connection that is gone. */
-  async #receive({ channel, secret, path, user, event, payload }: PostBody): Promise<PostAnswer> {
+  async #receive({ channel, secret, path, user, event, payload, trace }: PostBody): Promise<PostAnswer> {
     const stream = this.#streams.get(channel);
     const given = Buffer.from(secret, "base64url");
     if (
@@ -322,7 +334,7 @@ export class StreamCarrier implements Carrier {
     return new Promise((resolve) => {
       const give = () => resolve(GONE);
       waiting.add(give);
-      runner.receive(event, [payload], (answer) => {
+      runner.receive(event, trace === undefined ? [payload] : [payload, trace], (answer) => {
         waiting.delete(give);
         resolve(answerOf(answer));
       });

@@ -1,6 +1,6 @@
 /** What travels with a job, as JSON: the broker does not look into it. */
 
-import { isSealed } from "../index.ts";
+import { isSealed, type TraceCarrier } from "../index.ts";
 
 /** A version that a worker does not know is handed back, so that old and new workers run side by side. */
 export const BODY_VERSION = 1;
@@ -21,6 +21,8 @@ export interface Body {
   readonly notify?: string;
   /** It has its start under the task's rate. */
   readonly reserved?: true;
+  /** The trace in which it was enqueued, if somebody follows it. */
+  readonly trace?: TraceCarrier;
   /** Since when no worker knew its task; milliseconds since 1970. */
   readonly strangeSince?: number;
 }

@@ -2,7 +2,7 @@
  * The way of one job through a worker: is it known, wanted, in time and under its rate; then its function
  * runs; then it is decided what becomes of it. Nothing here throws.
  */
-import type { ChannelLayer, ChildOutcome, Delivery, JobOutcome, TaskBroker } from "../index.ts";
+import type { ChannelLayer, ChildOutcome, Delivery, JobOutcome, TaskBroker, Tracer } from "../index.ts";
 import { type Body, readBody, type StepOutcome } from "./body.ts";
 import type { Clock } from "./clock.ts";
 import {
@@ -37,6 +37,8 @@ export interface ExecutorOptions {
   readonly clock: Clock;
   readonly facts: TaskFacts;
   readonly tasks: ReadonlyMap<string, AnyTask>;
+  /** Follows runs; undefined: nobody does. */
+  readonly tracer: Tracer | undefined;
   /** The outcome, to the group that the run was enqueued with. */
   notify(group: string, status: TaskStatus): Promise<void>;
   /** Bytes of a result, as JSON. */
@@ -49,6 +51,8 @@ export interface ExecutorOptions {
 const STRANGE_MS = 5_000;
 /** Until nobody can be meant. */
 const STRANGE_FOR_MS = 600_000;
+/** Of a run's reports so many are followed: one that goes on for hours would be a trace that nobody can read. */
+const MAX_TRACED_REPORTS = 100;
 
 export class Executor {
   readonly #options: ExecutorOptions;
@@ -59,13 +63,15 @@ export class Executor {
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    const { layer, clock, facts } = options;
+    const { layer, clock, facts, tracer } = options;
     this.#host = {
       layer,
       clock,
       tell: async (job: Delivery, kept: KeptProgress) => {
         facts.progress.announce({ ...factOf(job), ...progressOf(kept) });
-        await this.#safely(job.setProgress(JSON.stringify(kept)));
+        const keep = () => job.setProgress(JSON.stringify(kept));
+        const isTraced = tracer !== undefined && kept.step <= MAX_TRACED_REPORTS;
+        await this.#safely(isTraced ? tracer.sends({ verb: "progress", what: job.task }, keep) : keep());
       },
       log: (job: Delivery, message: string, details: Readonly<Record<string, unknown>>) => {
         facts.logged.announce({ ...factOf(job), attempt: job.attempt, message, details });
@@ -124,7 +130,11 @@ export class Executor {
     if (waitMs > 0) {
       return { kind: "later", afterMs: waitMs, body: JSON.stringify({ ...body, reserved: true }) };
     }
-    return this.#run(job, task, body);
+    const { tracer } = this.#options;
+    if (tracer === undefined) return this.#run(job, task, body);
+    const { id, queue, attempt } = job;
+    const handling = { hook: "task", what: task.name, id, queue, attempt } as const;
+    return tracer.handles(handling, tracer.taskOrigin(body.trace), () => this.#run(job, task, body));
   }
 
   async #strange(job: Delivery, body: Body | undefined): Promise<JobOutcome> {
@@ -188,6 +198,7 @@ export class Executor {
     told: TaskProgress | undefined,
   ): Promise<JobOutcome> {
     if (error instanceof HandedBack) return { kind: "later", afterMs: 0 };
+    this.#options.tracer?.failed(error);
     if (error instanceof Cancelled) return this.#giveUp(job, body, error, told);
     const { facts, random } = this.#options;
     const afterMs = retryAfter(task.retry, error, job.attempt, random());

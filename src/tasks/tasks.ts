@@ -31,7 +31,7 @@ import { type Ticket, type TicketOptions, Tickets } from "./tickets.ts";
 import { WatchedRuns } from "./watched-runs.ts";
 import { type WatchHost, watchRoutes } from "./watching.ts";
 import { Worker } from "./worker.ts";
-import { chain, chord, type FailurePolicy, gather } from "./workflow.ts";
+import { chain, chord, type FailurePolicy, gather, type WorkflowHost } from "./workflow.ts";
 
 export const tasksDefaults = {
   /** Bytes of a run's arguments, as JSON. */
@@ -232,8 +232,9 @@ export class Tasks implements ApplicationPart, TaskHost {
     args: Args,
     options: EnqueueOptions = {},
   ): Promise<TaskHandle<Result>> {
-    const job = await this.job(task, { value: args }, options, {});
-    return this.add<Result>(job);
+    return this.#sending(task.name, async (host) => {
+      return host.add<Result>(await host.job(task, { value: args }, options, {}));
+    });
   }
 
   /**
@@ -246,7 +247,7 @@ export class Tasks implements ApplicationPart, TaskHost {
    * await tasks.chain([fetchPage.with({ url }), countWords.step(), store.step()]);
    */
   chain<Result>(steps: readonly [...Step[], Step<Result>]): Promise<TaskHandle<Result>> {
-    return chain<Result>(this, steps);
+    return this.#sending(steps.at(-1)?.task.name, (host) => chain<Result>(host, steps));
   }
 
   /**
@@ -267,7 +268,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     steps: readonly Step[],
     { onFailure = "fail" }: { readonly onFailure?: FailurePolicy } = {},
   ): Promise<TaskHandle<never>> {
-    return chord<never>(this, steps, undefined, onFailure);
+    return this.#sending(gather.name, (host) => chord<never>(host, steps, undefined, onFailure));
   }
 
   /** As `group`; the list is handed to a last step (`task.step()`), whose handle this is. */
@@ -276,7 +277,7 @@ export class Tasks implements ApplicationPart, TaskHost {
     last: Step<Result>,
     { onFailure = "fail" }: { readonly onFailure?: FailurePolicy } = {},
   ): Promise<TaskHandle<Result>> {
-    return chord<Result>(this, steps, last, onFailure);
+    return this.#sending(last?.task.name, (host) => chord<Result>(host, steps, last, onFailure));
   }
 
   /** A run by its id, whoever enqueued it. @throws InvalidMessage for what is no id */
@@ -340,7 +341,20 @@ export class Tasks implements ApplicationPart, TaskHost {
     return job;
   }
 
-  async #work({ layer, node }: PartContext): Promise<void> {
+  /** All that is enqueued within belongs to one trace, if somebody follows it. */
+  #sending<T>(what = "", run: (host: WorkflowHost) => Promise<T>): Promise<T> {
+    const tracer = this.#context?.tracer;
+    if (tracer === undefined) return run(this);
+    return tracer.sends({ verb: "enqueue", what }, (trace) =>
+      run({
+        job: (task, args, options, more, children) =>
+          this.job(task, args, options, { ...more, ...(trace && { trace }) }, children),
+        add: (job) => this.add(job),
+      }),
+    );
+  }
+
+  async #work({ layer, node, tracer }: PartContext): Promise<void> {
     const { reportMs, blockedMs, version, maxRuns, maxMemoryMb } = this.#settings;
     const scheduler = new Scheduler({
       broker: this.broker,
@@ -356,6 +370,7 @@ export class Tasks implements ApplicationPart, TaskHost {
       clock: this.#clock,
       facts: this.signals,
       tasks: this.#tasks,
+      tracer,
       maxResultBytes: this.#settings.maxResultBytes,
       random: Math.random,
       notify: async (group, status) => layer.groupEmit(group, "task", status),

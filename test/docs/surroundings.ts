@@ -128,6 +128,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   },
   "docs/testing.md": {},
   "docs/threads.md": {},
+  "docs/tracing.md": {},
 };
 
 /** By page, files that its blocks import. */

@@ -11,7 +11,15 @@ jest.setTimeout(120_000);
 let project: Project;
 
 beforeAll(async () => {
-  project = await Project.make("socket.io-client", "@jest/globals", "express", "@types/express", "expect");
+  const packages = [
+    "socket.io-client",
+    "@jest/globals",
+    "express",
+    "@types/express",
+    "expect",
+    "@opentelemetry",
+  ];
+  project = await Project.make(...packages);
 });
 afterAll(() => project.close());
 

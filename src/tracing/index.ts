@@ -1,0 +1,8 @@
+export {
+  type ClientTraces,
+  type Tracing,
+  type TracingOptions,
+  type TracingSettings,
+  tracing,
+  tracingDefaults,
+} from "./tracing.ts";
