@@ -11,7 +11,14 @@ jest.setTimeout(120_000);
 let project: Project;
 
 beforeAll(async () => {
-  project = await Project.make("socket.io-client", "@jest/globals", "express", "@types/express", "expect");
+  project = await Project.make(
+    "socket.io",
+    "socket.io-client",
+    "@jest/globals",
+    "express",
+    "@types/express",
+    "expect",
+  );
 });
 afterAll(() => project.close());
 
