@@ -56,6 +56,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
     oldest: "declare const oldest: number;",
     showAbove: "declare function showAbove(payload: unknown): void;",
   },
+  "docs/command-line.md": {},
   "docs/consumers.md": {
     Chat: `interface Chat {
       params: { readonly room: string };
@@ -69,6 +70,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/encryption.md": {},
   "docs/exams.md": {},
   "docs/from-django-channels.md": { io: "import { io } from 'socket.io-client';" },
+  "docs/from-socket-io.md": { app: "" },
   "docs/groups.md": {
     channel: "const channel = 'n-1!nobody';",
     MyBackplane: "class MyBackplane extends MemoryBackplane {}",
@@ -77,6 +79,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/history.md": { makeCluster: "declare const makeCluster: Parameters<typeof historyExam>[0];" },
   "docs/http.md": {},
   "docs/limits.md": {},
+  "docs/metrics.md": {},
   "docs/presence.md": { User: "interface User { readonly name: string }" },
   "docs/publishing.md": {},
   "docs/redis.md": {},
@@ -129,6 +132,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/testing.md": {},
   "docs/threads.md": {},
   "docs/tracing.md": {},
+  "docs/tutorial.md": { app: "" },
 };
 
 /** By page, files that its blocks import. */
