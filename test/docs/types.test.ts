@@ -11,19 +11,12 @@ jest.setTimeout(120_000);
 let project: Project;
 
 beforeAll(async () => {
-  const packages = [
-    "socket.io-client",
-    "@jest/globals",
-    "express",
-    "@types/express",
-    "expect",
-    "@opentelemetry",
-  ];
-  project = await Project.make(...packages);
+  const beside = ["socket.io-client", "@jest/globals", "express", "@types/express", "expect", "@opentelemetry"];
+  project = await Project.make(...beside, "react", "@types/react");
 });
 afterAll(() => project.close());
 
-const isCode = ({ language }: { readonly language: string }) => language === "ts" || language === "js";
+const isCode = ({ language }: { readonly language: string }) => ["ts", "tsx", "js"].includes(language);
 
 test("no page with code is left out", async () => {
   const pages = ["README.md"];
@@ -36,11 +29,12 @@ test("no page with code is left out", async () => {
 
 test.each(Object.keys(surroundings))("the code of %s is right", async (page) => {
   for (const [file, code] of Object.entries(files[page] ?? {})) await project.write(file, code);
-  for (const language of ["ts", "js"]) {
+  for (const [language, ...more] of [["ts", "tsx"], ["js"]] as const) {
     const modules = new Map<string, string>();
     for (const [i, block] of (await blocksOf(page)).entries()) {
-      if (block.language !== language && !block.file?.endsWith(".d.ts")) continue;
-      const file = block.file?.replace(/\.js$/, ".ts") ?? `block-${i}.ts`;
+      const isOfThese = block.language === language || more.some((other) => other === block.language);
+      if (!isOfThese && !block.file?.endsWith(".d.ts")) continue;
+      const file = block.file?.replace(/\.js$/, ".ts") ?? `block-${i}.${block.language.replace("js", "ts")}`;
       modules.set(file, await complete(onServer(block.code), surroundingsOf(page)));
     }
     expect(await project.complaints(modules, { isLoose: language === "js" })).toBe("");
@@ -49,7 +43,5 @@ test.each(Object.keys(surroundings))("the code of %s is right", async (page) => 
 
 /** As if it were no browser that loads it. */
 function onServer(code: string): string {
-  return code
-    .replace('"/sluice/client/index.js"', '"sluice/client"')
-    .replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
+  return code.replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
 }
