@@ -167,7 +167,7 @@ export class Project {
   /**
    * What the compiler has to say about modules; empty if nothing.
    *
-   * @param modules - by their file names, which end in `.ts`
+   * @param modules - by their file names, which end in `.ts` or `.tsx`
    * @param options - `isLoose`: as JavaScript, which need not say what is what
    */
   async complaints(
@@ -179,6 +179,7 @@ export class Project {
     const compilerOptions = {
       ...{ strict: !isLoose, noEmit: true, target: "es2022", module: "nodenext", skipLibCheck: true },
       ...{ types: ["node"], typeRoots: [join(root, "node_modules/@types")], lib: ["es2023", "dom"] },
+      ...{ jsx: "react-jsx", allowImportingTsExtensions: true },
     };
     await this.write("tsconfig.json", JSON.stringify({ compilerOptions, files: [...modules.keys()] }));
     const compiler = [join(root, "node_modules/typescript/bin/tsc"), "-p", "."];

@@ -82,6 +82,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/metrics.md": {},
   "docs/presence.md": { User: "interface User { readonly name: string }" },
   "docs/publishing.md": {},
+  "docs/react.md": {},
   "docs/redis.md": {},
   "docs/routing.md": {
     logIn: "const logIn: Middleware = (_scope, next) => next({ user: { isAdmin: true } });",

@@ -19,11 +19,13 @@ beforeAll(async () => {
     "@types/express",
     "expect",
     "@opentelemetry",
+    "react",
+    "@types/react",
   );
 });
 afterAll(() => project.close());
 
-const isCode = ({ language }: { readonly language: string }) => language === "ts" || language === "js";
+const isCode = ({ language }: { readonly language: string }) => ["ts", "tsx", "js"].includes(language);
 
 test("no page with code is left out", async () => {
   const pages = ["README.md"];
@@ -36,7 +38,7 @@ test("no page with code is left out", async () => {
 
 test.each(Object.keys(surroundings))("the code of %s is right", async (page) => {
   for (const [file, code] of Object.entries(files[page] ?? {})) await project.write(file, code);
-  for (const language of ["ts", "js"]) {
+  for (const [language, ...more] of [["ts", "tsx"], ["js"]] as const) {
     const modules = new Map<string, string>();
     for (const [i, block] of (await blocksOf(page)).entries()) {
       if (block.language !== language && !block.file?.endsWith(".d.ts")) continue;
@@ -49,7 +51,5 @@ test.each(Object.keys(surroundings))("the code of %s is right", async (page) => 
 
 /** As if it were no browser that loads it. */
 function onServer(code: string): string {
-  return code
-    .replace('"/sluice/client/index.js"', '"sluice/client"')
-    .replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
+  return code.replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
 }
