@@ -1,12 +1,13 @@
 /** `sluice new`: a stranger's first minutes, with the package as npm packs it. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { io } from "socket.io-client";
+import { packPackage } from "../packed-package.ts";
 import { atEnd, connected, heard, until } from "../server/live-server.ts";
 import { folder, project, root, run } from "./programs.ts";
 
@@ -21,31 +22,9 @@ afterAll(() => rm(shelf, { recursive: true, force: true }));
 
 /** The tarball that `npm publish` would send. */
 async function packed(): Promise<string> {
-  const { files } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { files: string[] };
-  const stage = join(shelf, "stage");
-  await mkdir(stage);
-  for (const name of [
-    ...files.filter((file) => !file.startsWith("dist")),
-    "package.json",
-    "README.md",
-    "LICENSE",
-  ]) {
-    await cp(join(root, name), join(stage, name), { recursive: true });
-  }
-  await cp(join(folder(), "node_modules/sluice/dist"), join(stage, "dist"), { recursive: true });
-  // Built already, and not here.
-  const { stdout } = await execute(
-    "npm",
-    ["pack", "--ignore-scripts", "--json", "--pack-destination", shelf],
-    {
-      cwd: stage,
-    },
-  );
-  const [{ filename, files: inside }] = JSON.parse(stdout) as [
-    { filename: string; files: { path: string }[] },
-  ];
-  expect(inside.map(({ path }) => path)).toContain("templates/project/gitignore");
-  return join(shelf, filename);
+  const { tarball, files } = await packPackage(join(folder(), "node_modules/sluice/dist"), shelf);
+  expect(files).toContain("templates/project/gitignore");
+  return tarball;
 }
 
 async function npm(cwd: string, ...args: string[]): Promise<string> {

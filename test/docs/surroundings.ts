@@ -56,6 +56,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
     oldest: "declare const oldest: number;",
     showAbove: "declare function showAbove(payload: unknown): void;",
   },
+  "docs/command-line.md": {},
   "docs/consumers.md": {
     Chat: `interface Chat {
       params: { readonly room: string };
@@ -77,6 +78,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/history.md": { makeCluster: "declare const makeCluster: Parameters<typeof historyExam>[0];" },
   "docs/http.md": {},
   "docs/limits.md": {},
+  "docs/metrics.md": {},
   "docs/presence.md": { User: "interface User { readonly name: string }" },
   "docs/publishing.md": {},
   "docs/redis.md": {},
@@ -129,6 +131,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/testing.md": {},
   "docs/threads.md": {},
   "docs/tracing.md": {},
+  "docs/tutorial.md": { app: "" },
 };
 
 /** By page, files that its blocks import. */

@@ -40,7 +40,7 @@ test.each(Object.keys(surroundings))("the code of %s is right", async (page) => 
     const modules = new Map<string, string>();
     for (const [i, block] of (await blocksOf(page)).entries()) {
       if (block.language !== language && !block.file?.endsWith(".d.ts")) continue;
-      const file = block.file?.replace(/\.js$/, ".ts") ?? `block-${i}.ts`;
+      const file = block.file?.replace(/\.(m?)js$/, ".$1ts") ?? `block-${i}.ts`;
       modules.set(file, await complete(onServer(block.code), surroundingsOf(page)));
     }
     expect(await project.complaints(modules, { isLoose: language === "js" })).toBe("");
