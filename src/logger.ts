@@ -29,7 +29,7 @@ export function createLogger(level = "info", destination?: DestinationStream): L
 function checkLevel(level: string): void {
   if (level === "silent" || Object.hasOwn(pino.levels.values, level)) return;
   const known = [...Object.keys(pino.levels.values), "silent"].join(", ");
-  throw new ConfigurationError([`"${printable(level)}" is no level of a log; there are ${known}`]);
+  throw new ConfigurationError([`"${printable(String(level))}" is no level of a log; there are ${known}`]);
 }
 
 export interface LogOptions {

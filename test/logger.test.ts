@@ -62,6 +62,7 @@ test("a connection's life is told in lines that hold no secrets and no line brea
 
 test("an unknown level is refused with those there are", () => {
   expect(() => createLogger("loud")).toThrow('"loud" is no level of a log; there are trace, debug, info');
+  expect(() => createLogger({ level: "warn" } as never)).toThrow('"[object Object]" is no level of a log');
   expect(createLogger("silent").level).toBe("silent");
 });
 

@@ -70,6 +70,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/encryption.md": {},
   "docs/exams.md": {},
   "docs/from-django-channels.md": { io: "import { io } from 'socket.io-client';" },
+  "docs/from-socket-io.md": { app: "" },
   "docs/groups.md": {
     channel: "const channel = 'n-1!nobody';",
     MyBackplane: "class MyBackplane extends MemoryBackplane {}",

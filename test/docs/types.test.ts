@@ -12,6 +12,7 @@ let project: Project;
 
 beforeAll(async () => {
   const packages = [
+    "socket.io",
     "socket.io-client",
     "@jest/globals",
     "express",
