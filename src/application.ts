@@ -113,6 +113,10 @@ export interface ApplicationPart {
   answer?(request: IncomingMessage, response: ServerResponse, client: AskingClient): boolean;
 }
 
+/**
+ * What {@link createApplication} takes; `routes` alone is needed. Faults are told together, as one
+ * ConfigurationError.
+ */
 export interface ApplicationOptions extends LayerOptions, Given<ApplicationSettings> {
   readonly routes: readonly RouteEntry<Record<never, never>, never>[];
   /** Around every route, the first outermost. */

@@ -7,6 +7,10 @@
  * unchanged, with 4500-4599 it may come back later.
  */
 
+/**
+ * The codes that connections are refused and closed with: 44xx do not come back unchanged, 45xx come back
+ * later.
+ */
 export const CloseCode = {
   badRequest: 4400,
   unauthenticated: 4401,
@@ -246,6 +250,7 @@ export function isForClient(error: unknown): error is ClientError {
   return error instanceof ClientError && isCloseCode(error.closeCode);
 }
 
+/** What the outside learns of an error: a `ClientError` as it is, anything else as an internal error. */
 export function verdictOf(error: unknown): Verdict {
   if (!isForClient(error)) return INTERNAL_ERROR;
   const { code, closeCode, message, details } = error;

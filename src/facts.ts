@@ -56,6 +56,10 @@ export interface LimitFact {
 
 export type { LimitName };
 
+/**
+ * The signals of an application, one for each fact of a connection's life. Receivers run in the order in
+ * which they were connected; they cannot change what happens.
+ */
 export interface Facts {
   /** A consumer accepted a client. */
   readonly connected: Signal<ConnectionFact & { readonly tookMs: number }>;
@@ -157,6 +161,7 @@ export interface Denial {
   readonly reason: string;
 }
 
+/** One HTTP request, Socket.IO's own included, when it is over. */
 export interface Answered {
   /** As `scope.requestId`. */
   readonly requestId: string;

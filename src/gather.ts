@@ -18,6 +18,7 @@ type Answers<C extends Calls> = {
   readonly [Name in keyof C]: Gathered<C[Name] extends Gatherable<infer T> ? Awaited<T> : never>;
 };
 
+/** How long {@link gather} waits, and what ends it. */
 export interface GatherOptions<Name extends string = string> {
   /** How long each may take; one number for all, or one for each. */
   readonly timeoutMs: number | Readonly<Record<Name, number>>;

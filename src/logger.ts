@@ -32,6 +32,7 @@ function checkLevel(level: string): void {
   throw new ConfigurationError([`"${printable(String(level))}" is no level of a log; there are ${known}`]);
 }
 
+/** What {@link logSignals} writes. */
 export interface LogOptions {
   /** Levels of single routes, by their patterns; all else is on the logger's own. */
   readonly levels?: Readonly<Record<string, string>>;

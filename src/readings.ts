@@ -100,6 +100,7 @@ export interface Readings {
   readonly tasks?: TaskReadings;
 }
 
+/** How a channel layer stands on this node. */
 export interface LayerReadings {
   /** Whether other nodes cannot be reached. */
   readonly isDegraded: boolean;
@@ -111,6 +112,7 @@ export interface LayerReadings {
   readonly backplane?: BackplaneReadings;
 }
 
+/** How a backplane stands. */
 export interface BackplaneReadings {
   /** What was published and has not left yet. */
   readonly waitingMessages: number;
@@ -119,6 +121,7 @@ export interface BackplaneReadings {
   readonly roundTrip?: SpreadReading;
 }
 
+/** How a server stands. */
 export interface ServerReadings {
   readonly phase: "starting" | "serving" | "draining" | "leaving" | "stopped";
   /** Transport connections; several routes may be open on one. */

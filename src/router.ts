@@ -57,6 +57,7 @@ interface RowBase {
   readonly middleware: readonly Middleware[];
 }
 
+/** What a route has beside its pattern and its consumer. */
 export interface RouteOptions<M extends readonly Middleware[] = readonly Middleware[]> {
   /** For `url(name, params)`; unique. Inside an `include` with a name it is `include:name`. */
   readonly name?: string;

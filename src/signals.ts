@@ -21,6 +21,9 @@ interface Connection<Fact> {
   readonly sender: unknown;
 }
 
+/**
+ * A fact that can be announced, and who hears it. Receivers run in the order in which they were connected.
+ */
 export class Signal<Fact> {
   readonly name: string;
   /** Replaced, never changed, so that a receiver may connect or disconnect others while it runs. */

@@ -102,6 +102,7 @@ export interface ScopeConnection {
   failed(error: unknown): void;
 }
 
+/** What carries a connection; `test` is the test kit. */
 export type Protocol = "socket.io" | "sse" | "http" | "test";
 
 /** The part of a scope that the carrier of the connection knows; the application adds the rest. */
@@ -178,6 +179,7 @@ export interface Frame {
   readonly bytes: number;
 }
 
+/** Makes an event the bytes that some clients take. */
 export interface FrameCodec<F extends Frame = Frame> {
   encode(event: OutgoingEvent): F;
 }

@@ -14,6 +14,7 @@ import { BridgeTimeout, PoisonMessage, RejectMessage } from "./errors.ts";
 import { type BridgedMessage, bodyOf, type Decode } from "./message.ts";
 import type { Source, SourceLink, SourceMessage } from "./types.ts";
 
+/** What counts where an option of a bridge is left out. */
 export const bridgeDefaults = {
   /** Messages in hand at once; 1 keeps their order, through retries, too. */
   prefetch: 10,
@@ -33,8 +34,10 @@ export const bridgeDefaults = {
   maxMessageBytes: 1_048_576,
 };
 
+/** Numbers of a bridge, with nothing left out. */
 export type BridgeSettings = typeof bridgeDefaults;
 
+/** What every bridge takes, whatever its carrier: settings, and what to do with a message. */
 export interface BridgeOptions<Body> extends Given<BridgeSettings> {
   readonly source: Source;
   /** Does what is to be done with a message. It is accepted after this has resolved, and not before. */
@@ -55,6 +58,7 @@ export interface BridgeFacts {
   readonly source: string;
 }
 
+/** Facts of one bridge; bodies of messages are in none of them. */
 export interface BridgeSignals {
   /** A message was handled and accepted. */
   readonly done: Signal<BridgeFacts & { readonly attempt: number; readonly tookMs: number }>;
@@ -79,6 +83,10 @@ export interface BridgeCounts {
   readonly rejected: number;
 }
 
+/**
+ * Takes messages of a source and hands each to `to`: at least once, with retries, dead letters and a bound of
+ * what is in hand. {@link bridge} makes it.
+ */
 export interface Bridge {
   readonly signals: BridgeSignals;
   readonly isConnected: boolean;

@@ -22,6 +22,7 @@ export interface ExamQueue {
   close(): Promise<void>;
 }
 
+/** One promise, and what proves it: `run` rejects if it is broken. */
 export interface ExamCase {
   readonly name: string;
   run(): Promise<void>;
@@ -75,6 +76,7 @@ class Guest {
   }
 }
 
+/** The exam for carriers of bridges: give each case to your test runner, as `test(name, run)`. */
 export function sourceExam(
   makeQueue: () => Promise<ExamQueue>,
   { patienceMs = 20_000 }: ExamOptions = {},

@@ -6,6 +6,7 @@ import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts"
 type Kafka = typeof import("@platformatic/kafka");
 type KafkaMessage = Message<Buffer, Buffer, Buffer, Buffer>;
 
+/** Where Kafka is, and what of it is read. */
 export interface KafkaOptions {
   /** Where to begin: `["kafka-1:9092", "kafka-2:9092"]`. */
   readonly brokers: readonly string[];

@@ -2,6 +2,7 @@
 import { ConfigurationError, peer } from "../index.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 
+/** Where Pulsar is, and what of it is read. */
 export interface PulsarOptions {
   /** `pulsar://host:6650` or `pulsar+ssl://host:6651`; several hosts with commas between them. */
   readonly serviceUrl: string;

@@ -3,6 +3,7 @@ import type { Channel, ChannelModel, ConsumeMessage, MessageProperties, Options 
 import { ConfigurationError, peer } from "../index.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 
+/** Where RabbitMQ is, and which queue is read. */
 export interface RabbitmqOptions {
   /** `amqp://user:password@host:5672/vhost`, `amqps://...`, or amqplib's options where a text will not do. */
   readonly url: string | Options.Connect;

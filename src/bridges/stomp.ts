@@ -6,6 +6,7 @@ import { ConfigurationError, peer } from "../index.ts";
 import { TcpSocket } from "./tcp-socket.ts";
 import type { Source, SourceLink, SourceMessage, SourceTaker } from "./types.ts";
 
+/** Where a broker that speaks STOMP is, and which destination is read. */
 export interface StompOptions {
   /** `stomp://user:password@host:61613`, or `stomps://...` over TLS. */
   readonly url: string;

@@ -4,6 +4,7 @@ import type { BridgedMessage } from "./message.ts";
 /** A fixed text, or one that the message decides. */
 type Chosen<Body> = string | ((message: BridgedMessage<Body>) => string);
 
+/** How {@link toGroup} makes an event of a message. */
 export interface ToGroupOptions<Body> {
   /** What the clients get; by default the body as it is. */
   readonly payload?: (message: BridgedMessage<Body>) => unknown;

@@ -31,6 +31,7 @@ export interface SourceLink {
   close(): Promise<void>;
 }
 
+/** A message as its carrier brings it, before anybody has looked into it. */
 export interface SourceMessage {
   /** For logs, and to tell it from others: the publisher's id if it gave one, else the carrier's; may be empty. */
   readonly id: string;

@@ -10,6 +10,7 @@ import {
   route,
 } from "../index.ts";
 
+/** Who may look whether the application does its work, and where. */
 export interface CanaryOptions {
   /** Lets in whoever shows it; at least 16 characters. Undefined or empty: there is no canary. */
   readonly key: string | undefined;

@@ -30,6 +30,7 @@ export interface Left {
   readonly group: string;
 }
 
+/** What {@link recover} tells, by event. */
 export interface RecoveryEvents {
   readonly joined: Joined;
   readonly gap: Gap;
@@ -45,6 +46,10 @@ export interface Somebody<Info = unknown> {
   readonly isLate: boolean;
 }
 
+/**
+ * What {@link presence} tells, by event. `list`: the list has come; `change`: after any of the others, and
+ * when the connection is lost.
+ */
 export interface PresenceEvents<Info = unknown> {
   readonly join: Somebody<Info>;
   readonly leave: Somebody<Info>;
@@ -53,6 +58,7 @@ export interface PresenceEvents<Info = unknown> {
   readonly change: undefined;
 }
 
+/** One message of a group's history. */
 export interface HistoryMessage {
   readonly event: string;
   readonly payload: unknown;
@@ -62,6 +68,7 @@ export interface HistoryMessage {
   readonly at: number;
 }
 
+/** A part of a group's history. */
 export interface HistoryPage {
   readonly epoch: string;
   /** Oldest first. */
@@ -70,6 +77,7 @@ export interface HistoryPage {
   readonly more: boolean;
 }
 
+/** Which part of a history is asked for. */
 export interface HistoryOptions {
   /** How many at most; the server's default is 50, its most 100. */
   readonly limit?: number;
@@ -85,6 +93,7 @@ export interface StorageArea {
   setItem(key: string, value: string): void;
 }
 
+/** What {@link recover} may be told. */
 export interface RecoverOptions {
   /**
    * Keeps the positions over a reload of the page. Only for a page that keeps what it showed as well: it is
@@ -130,11 +139,16 @@ export interface TraceFields {
   readonly tracestate?: string | undefined;
 }
 
+/** What {@link useToken} tells, by event. */
 export interface TokenEvents {
   readonly refreshed: undefined;
   readonly failed: unknown;
 }
 
+/**
+ * What {@link watchTask} tells, by event. `progress` comes any number of times, then `done` or `failed`
+ * once.
+ */
 export interface TaskEvents {
   readonly progress: TaskStatus;
   readonly done: { readonly result: unknown; readonly status: TaskStatus };

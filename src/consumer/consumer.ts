@@ -37,7 +37,9 @@ type Declared<T, Key extends string, Default> = T extends { [K in Key]: infer Va
 export type ParamsIn<T> = Declared<T, "params", Readonly<Record<string, string>>>;
 export type UserIn<T> = Declared<T, "user", unknown>;
 export type OptionsIn<T> = Declared<T, "options", unknown>;
+/** The events that clients of a consumer send, by name, with their payloads. */
 export type ReceivesIn<T> = Declared<T, "receives", Record<string, unknown>>;
+/** The events that a consumer sends to its clients, by name, with their payloads. */
 export type SendsIn<T> = Declared<T, "sends", Record<string, unknown>>;
 export type MessagesIn<T> = Declared<T, "messages", Record<string, Record<string, unknown>>>;
 
@@ -95,6 +97,7 @@ export function event<C, S extends StandardSchemaV1>(
   return { schema: schema as never, handler };
 }
 
+/** How `ask` waits for a client's answer. */
 export interface AskOptions {
   /** How long the client may take. Default 10,000. */
   readonly timeoutMs?: number;
@@ -105,6 +108,7 @@ export interface GroupSendOptions {
   readonly idempotencyKey?: string;
 }
 
+/** Of events to groups. */
 export interface EmitOptions extends GroupSendOptions {
   /** Channels that do not get it, e.g. `this.channel`. */
   readonly except?: string | readonly string[];

@@ -184,6 +184,12 @@ export function validated(schema: StandardSchemaV1, payload: unknown): unknown {
   });
 }
 
+/**
+ * Checks by any Standard Schema, also one that needs time. Resolves with what the schema makes of the
+ * payload.
+ *
+ * @throws InvalidMessage with the issues
+ */
 export async function validateLater(schema: StandardSchemaV1, payload: unknown): Promise<unknown> {
   return validated(schema, payload);
 }

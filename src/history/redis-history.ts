@@ -39,6 +39,7 @@ export const redisHistoryDefaults = {
 };
 
 export type RedisHistorySettings = typeof redisHistoryDefaults;
+/** Where Redis is, and what {@link RedisHistory} keeps there. */
 export interface RedisHistoryOptions
   extends RedisOptions,
     Given<RedisCommandsSettings>,

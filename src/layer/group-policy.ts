@@ -4,6 +4,7 @@ import { ConfigurationError } from "../errors.ts";
 import { isReservedName, nearest } from "../names.ts";
 import type { Scope } from "../types.ts";
 
+/** How much of its messages a group keeps, and who is given them. */
 export interface HistoryPolicy {
   /** How many messages are kept; with presence as many joins and leaves beside them. */
   readonly size: number;
@@ -26,6 +27,7 @@ export interface PresencePolicy {
   readonly graceMs?: number;
 }
 
+/** What a group keeps, and who may join it. */
 export interface GroupPolicy {
   readonly history?: HistoryPolicy;
   readonly presence?: boolean | PresencePolicy;
@@ -36,6 +38,7 @@ export interface GroupPolicy {
   readonly mayJoin?: MayJoin;
 }
 
+/** Whether this connection may become a member of that group. */
 export type MayJoin = (scope: Scope, group: string) => boolean | Promise<boolean>;
 
 /**

@@ -6,6 +6,7 @@ import type { Member } from "./fan-out.ts";
 import type { HistoryStore, LogEntry } from "./history-store.ts";
 import { MAX_OUTSTANDING_BYTES } from "./replay.ts";
 
+/** Which part of a history is asked for. */
 export interface HistoryOptions {
   /** Default 50, at most 1,000. */
   readonly limit?: number;
@@ -25,6 +26,7 @@ export interface HistoryMessage {
   readonly payload: unknown;
 }
 
+/** A part of a group's history. */
 export interface History {
   /** Empty when nothing was ever published, or all is forgotten. */
   readonly epoch: string;

@@ -16,6 +16,7 @@ export interface Position {
   readonly id: string;
 }
 
+/** One text of a log, with its number and id. */
 export interface LogEntry {
   readonly offset: number;
   readonly id: string;
@@ -24,6 +25,7 @@ export interface LogEntry {
   readonly text: string;
 }
 
+/** Entries of a log, and where it ended in that moment. */
 export interface LogSlice {
   /** The last entry ever appended; undefined when there is no log: nothing was published, or all is forgotten. */
   readonly top: Position | undefined;
@@ -31,6 +33,7 @@ export interface LogSlice {
   readonly entries: readonly LogEntry[];
 }
 
+/** How an entry is appended, and what is kept of its log. */
 export interface AppendOptions {
   /** At most so many entries are kept; 1 or more. */
   readonly size: number;
@@ -40,6 +43,7 @@ export interface AppendOptions {
   readonly idempotencyKey?: string;
 }
 
+/** Where an entry stands. */
 export interface Appended extends Position {
   readonly at: number;
   /** It was there already, by its idempotency key; the position is that of the first time. */

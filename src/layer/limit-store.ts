@@ -8,6 +8,7 @@ export interface Rate {
   readonly burst: number;
 }
 
+/** What was taken of an allowance. */
 export interface Taken {
   /** As many as were there, up to as many as asked. */
   readonly count: number;

@@ -21,6 +21,7 @@ export const memoryLogsDefaults = {
   maxIdempotencyKeys: 100_000,
 };
 
+/** Bounds of {@link MemoryLogs}. */
 export interface MemoryLogsOptions extends Given<typeof memoryLogsDefaults> {
   /** For tests: milliseconds since 1970, or a clock, by which delays go as well. Default the machine's. */
   readonly clock?: (() => number) | Clock;

@@ -26,6 +26,7 @@ export interface PresenceChange extends PresentUser {
   readonly appended?: LogEntry & { readonly epoch: string };
 }
 
+/** Who is in a group, in one moment. */
 export interface PresenceList {
   /** That of the last change which the list has; for a group without users greater than all before. */
   readonly version: number;
@@ -44,6 +45,7 @@ export interface PresenceLog {
   readonly header: string;
 }
 
+/** What a node states of a user in a group. */
 export interface Statement {
   /** Those on this node; 0 holds the user there without any. */
   readonly connections: number;

@@ -7,6 +7,7 @@
 /** 1 is run before 5. */
 export type JobPriority = 1 | 2 | 3 | 4 | 5;
 
+/** A job that is to be added. */
 export interface NewJob {
   /** `<queue>.<text nobody can guess>`; a job whose id is known already is not added again. */
   readonly id: string;
@@ -33,6 +34,7 @@ export interface NewJob {
   readonly onChildFailure?: "fail" | "run";
 }
 
+/** What became of a job that was to be added. */
 export interface Added {
   /** The job's own id, or that of the one it was merged with. */
   readonly id: string;
@@ -43,6 +45,7 @@ export interface Added {
 /** `blocked`: it waits for its children. */
 export type JobState = "waiting" | "delayed" | "blocked" | "active" | "done" | "failed";
 
+/** A job as its broker keeps it. */
 export interface JobRecord {
   readonly id: string;
   readonly queue: string;
@@ -81,6 +84,7 @@ export type JobOutcome =
   /** It did not run, so it is no attempt: it comes later, with its priority; 0 is at once. */
   | { readonly kind: "later"; readonly afterMs: number; readonly body?: string };
 
+/** How a job ended on which another waited: with its result, or with its error. */
 export type ChildOutcome =
   | { readonly id: string; readonly result: string }
   | { readonly id: string; readonly error: string };
@@ -98,8 +102,10 @@ export interface Delivery extends JobRecord {
   setProgress(json: string): Promise<void>;
 }
 
+/** Runs a job and says how that went; it never rejects. */
 export type JobHandler = (job: Delivery) => Promise<JobOutcome>;
 
+/** How a queue is worked on. */
 export interface ConsumeOptions {
   /** How many of this queue run here at once. */
   readonly concurrency: number;
@@ -113,6 +119,7 @@ export interface Consumption {
   readonly active: number;
 }
 
+/** Hears of one job. */
 export interface JobFollower {
   /** It has ended, or may have, and so says every `find` afterwards; of one with `progress` also: it waits for another attempt. */
   changed(): void;
@@ -138,13 +145,16 @@ export interface WorkerReport {
   readonly memoryBytes: number;
 }
 
+/** A worker's report, as another process sees it. */
 export interface SeenWorker extends WorkerReport {
   /** Milliseconds ago, by the broker's clock. */
   readonly ageMs: number;
 }
 
+/** How many jobs of a queue are in which state. */
 export type QueueCounts = Readonly<Record<JobState, number>> & { readonly isPaused: boolean };
 
+/** What a broker tells whoever opened it. */
 export interface BrokerListener {
   /** It cannot be reached; `up` follows. Told again when the reason changes. */
   down(reason: string): void;

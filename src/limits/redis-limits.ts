@@ -14,6 +14,7 @@ export const redisLimitsDefaults = {
   prefix: "sluice",
 };
 
+/** Where Redis is, and how long {@link RedisLimits} waits for it. */
 export interface RedisLimitsOptions
   extends RedisOptions,
     Given<RedisCommandsSettings>,

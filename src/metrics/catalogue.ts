@@ -21,6 +21,7 @@ export interface SpreadMetric extends Described {
   read(readings: Readings): readonly Row<SpreadReading>[];
 }
 
+/** One metric: its name, what it means, its labels, and how it is read from `app.readings()`. */
 export type Metric = NumberMetric | SpreadMetric;
 
 /** Each is there from the start on, so that the first of its kind is seen as an increase. */
@@ -253,6 +254,7 @@ const TASKS: readonly Metric[] = [
   ),
 ];
 
+/** All metrics, in the order in which they are told. */
 export const CATALOGUE: readonly Metric[] = [
   ...NODE,
   ...CONNECTIONS,

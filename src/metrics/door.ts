@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { type AskingClient, ConfigurationError, Faults, isSameSignature } from "../index.ts";
 
+/** Who may read the metrics; without any of these programs on this machine. */
 export interface DoorOptions {
   /**
    * Who may read them from elsewhere: says true, or resolves with it. What it throws is announced as `failed`,

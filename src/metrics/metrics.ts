@@ -23,8 +23,10 @@ export const metricsDefaults = {
   lookTimeoutMs: 1_000,
 };
 
+/** Settings of {@link metrics}, with nothing left out. */
 export type MetricsSettings = typeof metricsDefaults;
 
+/** What {@link metrics} takes. */
 export interface MetricsOptions extends Given<MetricsSettings>, DoorOptions {
   /**
    * Yours, with metrics of yours; ours are put into it while the application runs, and all of it is told. By
@@ -68,6 +70,7 @@ export function metrics(options: MetricsOptions = {}): Metrics {
   return new Metrics(options);
 }
 
+/** The part of an application that answers Prometheus; {@link metrics} makes it. */
 export class Metrics implements ApplicationPart {
   /** Ours, or the one that was given. */
   readonly registry: Registry;

@@ -20,6 +20,7 @@ export type Strategy<User, Needs = unknown> = ((
   readonly requires?: readonly string[];
 };
 
+/** How {@link authenticate} asks who it is, and when again. */
 export interface AuthenticateOptions {
   /**
    * How often the strategy is asked again whether an open connection is still this user's; by default never.

@@ -25,6 +25,7 @@ export interface TokenClaims {
   readonly [claim: string]: unknown;
 }
 
+/** Which tokens {@link bearerToken} believes, and what it makes of them. */
 export interface BearerTokenOptions<User> {
   /** For tokens that this application signs itself (HS256); of several all are believed. */
   readonly secret?: string | readonly string[];

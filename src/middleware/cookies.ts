@@ -1,6 +1,7 @@
 import { ConfigurationError, type MarkedMiddleware, mark, usableSecrets } from "../index.ts";
 import { unsignedCookie } from "./signatures.ts";
 
+/** What {@link cookies} believes. */
 export interface CookiesOptions {
   /** What the cookies are signed with, at least 32 characters; of several all are believed. */
   readonly secret: string | readonly string[];

@@ -7,6 +7,7 @@ import {
   type Scope,
 } from "../index.ts";
 
+/** How many connections {@link limitConnections} lets in. */
 export interface LimitConnectionsOptions {
   /** Connections that one user may have open to the routes that share this middleware. */
   readonly perUser?: number;

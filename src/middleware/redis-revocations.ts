@@ -4,6 +4,7 @@ import { RedisCommands, type RedisCommandsSettings, type RedisOptions, readOptio
 import { checkDuration, revokedBefore } from "./authenticate.ts";
 import type { TokenClaims } from "./bearer-token.ts";
 
+/** How long what was revoked is remembered. */
 export interface RevocationOptions {
   /** How long it is remembered: as long as a token lives. Default a day. */
   readonly keepMs?: number;
@@ -63,6 +64,7 @@ export const redisRevocationsDefaults = {
   keepMs: DAY_MS,
 };
 
+/** Where Redis is, and how long {@link RedisRevocations} remembers. */
 export interface RedisRevocationsOptions
   extends RevocationOptions,
     RedisOptions,

@@ -26,6 +26,7 @@ export const redisSessionsDefaults = {
   prefix: "sluice",
 };
 
+/** Where Redis is, and how long {@link RedisSessions} keeps a session. */
 export interface RedisSessionsOptions
   extends RedisOptions,
     Given<RedisCommandsSettings>,

@@ -1,5 +1,6 @@
 import { CloseCode, deny, type MarkedMiddleware, mark, Origins } from "../index.ts";
 
+/** Whom {@link requireOrigin} lets in beside pages of the named origins. */
 export interface RequireOriginOptions {
   /** Whether who sends no Origin may come in, as programs and pages' own GET requests do. Default false. */
   readonly allowMissing?: boolean;

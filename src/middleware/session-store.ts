@@ -24,6 +24,7 @@ export interface ExpressSessionStore {
 /** How long an id is known as removed: longer than any request that read it before should take. */
 export const REMOVED_MS = 3_600_000;
 
+/** The bound of {@link MemorySessions}. */
 export interface MemorySessionsOptions {
   /** Beyond so many those that were written first are dropped. Default 100,000. */
   readonly maxSessions?: number;

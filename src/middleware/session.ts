@@ -46,6 +46,7 @@ export interface SessionCookie {
   readonly priority?: "low" | "medium" | "high";
 }
 
+/** How sessions are kept, and what their cookie is like. */
 export interface SessionOptions {
   /** Signs the cookie; at least 32 characters, the same on all nodes. Of several the first signs, all are believed. */
   readonly secret: string | readonly string[];

@@ -36,6 +36,7 @@ export const redisPresenceDefaults = {
 };
 
 export type RedisPresenceSettings = typeof redisPresenceDefaults;
+/** Where Redis is, and how {@link RedisPresence} tells who lives. */
 export interface RedisPresenceOptions
   extends RedisOptions,
     Given<RedisCommandsSettings>,

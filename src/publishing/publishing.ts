@@ -55,8 +55,10 @@ export const publishingDefaults = {
   },
 };
 
+/** Settings of {@link publishing}, with nothing left out. */
 export type PublishingSettings = typeof publishingDefaults;
 
+/** What {@link publishing} takes: where events go, and who may send them. */
 export interface PublishingOptions extends Given<PublishingSettings> {
   /** Where the events go: `app.layer`. */
   readonly layer: Pick<ChannelLayer, "groupEmit" | "isDegraded"> & Partial<Pick<ChannelLayer, "tracer">>;

@@ -8,12 +8,14 @@
  * - `{prefix}:{group}:meta`, a hash: epoch, offset and id of the last entry; it outlives the streams
  */
 
+/** The keys of one group in Redis, which live together in a cluster. */
 export interface GroupKeys {
   readonly meta: string;
   readonly log: string;
   readonly presence: string;
 }
 
+/** Where what a group keeps is in Redis. */
 export function groupKeys(prefix: string, group: string): GroupKeys {
   return {
     meta: groupKey(prefix, group, "meta"),

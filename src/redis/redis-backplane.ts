@@ -33,6 +33,7 @@ export const redisBackplaneDefaults = {
 };
 
 export type RedisBackplaneSettings = typeof redisBackplaneDefaults;
+/** Where Redis is, and how long {@link RedisBackplane} waits for it. */
 export interface RedisBackplaneOptions extends RedisOptions, Given<RedisBackplaneSettings> {}
 
 /** Of what travels: nodes take what has the fields they know. */

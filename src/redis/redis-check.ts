@@ -15,6 +15,7 @@ export interface RedisUse {
   readonly keeps: boolean;
 }
 
+/** One thing that was found out about a Redis. */
 export interface RedisFinding {
   readonly level: "fine" | "hint" | "fault";
   /** What is so; of a fault also what to do. */

@@ -21,6 +21,7 @@ export const redisCommandsDefaults = {
 /** What whoever uses {@link RedisCommands} needs beside its own. @internal */
 export const COMMON_COMMANDS: readonly string[] = ["ping", "evalsha", "eval"];
 
+/** Settings of {@link RedisCommands}, with nothing left out. */
 export type RedisCommandsSettings = typeof redisCommandsDefaults;
 
 /** A Lua script, sent once to each server and known by its hash from then on. */
@@ -34,6 +35,7 @@ export class RedisScript {
   }
 }
 
+/** Hears whether Redis can be reached. */
 export interface CommandsListener {
   /** Redis cannot be reached; commands reject until `up`. Told again when the reason changes. */
   down?(reason: string): void;

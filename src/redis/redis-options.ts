@@ -16,6 +16,7 @@ export interface RedisTls {
   readonly rejectUnauthorized?: boolean;
 }
 
+/** Where one server of Redis is. */
 export interface RedisNode {
   readonly host: string;
   /** Default 6379, for a sentinel 26379. */

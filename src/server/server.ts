@@ -35,6 +35,10 @@ import { StreamCarrier } from "./sse.ts";
  */
 const COME_BACK_MS = 2_500;
 
+/**
+ * What {@link createServer} takes; all may be left out. Faults are told together, as one
+ * ConfigurationError.
+ */
 export interface ServerOptions extends Given<ServerSettings> {
   /**
    * A server of yours to serve on, instead of a new one; `host`, `port` and `socketPath` are then of no
@@ -399,6 +403,12 @@ export class Server {
   }
 }
 
+/**
+ * A server for an application: Express 5 and Socket.IO on one port. It does not listen yet; `listen`
+ * starts the application as well.
+ *
+ * @throws ConfigurationError with all faults of the options
+ */
 export function createServer(app: Application, options?: ServerOptions): Server {
   return new Server(app, options);
 }

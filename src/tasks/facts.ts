@@ -1,6 +1,7 @@
 /** What there is to know of tasks in this process: receivers log, count and show it. */
 import { Signal } from "../index.ts";
 
+/** Which run a fact is about. */
 export interface TaskFact {
   readonly id: string;
   readonly task: string;

@@ -9,6 +9,7 @@ import {
   redisTarget,
 } from "../redis/index.ts";
 
+/** What counts where an option of {@link RedisBroker} is left out. */
 export const redisBrokerDefaults = {
   /** Begins every key and channel. Applications that share a Redis need different ones. */
   prefix: "sluice",
@@ -23,6 +24,7 @@ export const redisBrokerDefaults = {
 };
 
 export type RedisBrokerSettings = typeof redisBrokerDefaults;
+/** Where Redis is, and how {@link RedisBroker} keeps jobs there. */
 export interface RedisBrokerOptions
   extends RedisOptions,
     Given<RedisCommandsSettings>,

@@ -20,6 +20,7 @@ export const retryDefaults = {
 
 export type RetrySettings = typeof retryDefaults;
 
+/** When and how often a run that failed is tried again. */
 export interface RetryOptions extends Given<RetrySettings> {
   /** Which errors are worth it; by default all but `DoNotRetry`. */
   readonly on?: RetryOn;

@@ -23,6 +23,7 @@ export interface Timing {
   check(tz: string): void;
 }
 
+/** How moments of a schedule are understood. */
 export interface ScheduleOptions extends Pick<EnqueueOptions, "priority" | "queue" | "notify"> {
   /** An IANA time zone such as "Europe/Berlin"; default "UTC". */
   readonly tz?: string;
@@ -34,6 +35,7 @@ export interface ScheduleOptions extends Pick<EnqueueOptions, "priority" | "queu
   readonly overlap?: "skip" | "allow";
 }
 
+/** A task that runs by the calendar; {@link schedule} makes it. */
 export interface Schedule {
   readonly id: string;
   readonly timing: Timing;

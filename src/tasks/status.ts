@@ -1,6 +1,7 @@
 import type { JobRecord } from "../index.ts";
 import { readFault } from "./errors.ts";
 
+/** Where a run is on its way. */
 export type TaskState =
   /** It waits for a worker, for its time, or for the steps before it. */
   | "queued"
@@ -13,6 +14,7 @@ export type TaskState =
   /** Its time was over before it began. */
   | "expired";
 
+/** How far a run is. */
 export interface TaskProgress {
   readonly done: number;
   /** 0: not known. */
@@ -52,6 +54,7 @@ export const MAX_NOTE = 200;
 /** After everything else of its attempt. */
 export const LAST_STEP = Number.MAX_SAFE_INTEGER;
 
+/** Whether the run has ended, in whatever way: nothing more happens to it. */
 export function isOver({ state }: TaskStatus): boolean {
   return state === "succeeded" || state === "failed" || state === "cancelled" || state === "expired";
 }

@@ -20,6 +20,7 @@ export const priorities = { urgent: 1, high: 2, normal: 3, low: 4, idle: 5 } as 
   string,
   JobPriority
 >;
+/** How urgent a run is, among those of its queue. */
 export type Priority = keyof typeof priorities;
 
 export const taskDefaults = {
@@ -38,6 +39,7 @@ export const taskDefaults = {
 
 export type TaskSettings = typeof taskDefaults;
 
+/** How a task is run; each call may say otherwise for its run. */
 export interface TaskOptions<Schema extends StandardSchemaV1 = StandardSchemaV1> extends Given<TaskSettings> {
   /** Any Standard Schema (zod, valibot, arktype); what it makes of the arguments is what runs get. */
   readonly schema?: Schema;
@@ -97,6 +99,10 @@ const NAME = /^[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$/;
 const QUEUE = /^[A-Za-z0-9_-]{1,40}$/;
 const MAX_NAME = 80;
 
+/**
+ * A function with a name that runs in the background; {@link task} makes it. At least once: a run whose
+ * worker was killed runs again.
+ */
 export class Task<Args, Result> {
   readonly name: string;
   readonly settings: TaskSettings;

@@ -59,6 +59,7 @@ export const tasksDefaults = {
   version: "",
 };
 
+/** What {@link Tasks} takes: what there is to do, and what carries it. */
 export interface TasksOptions extends Given<typeof tasksDefaults> {
   /** All of them; web processes and workers have the same list. */
   readonly tasks: readonly Task<never, unknown>[];
@@ -83,6 +84,7 @@ export interface TasksOptions extends Given<typeof tasksDefaults> {
 
 const OWN_CONCURRENCY = 10;
 
+/** The tasks of an application, as a part of it: `createApplication({ parts: [tasks] })`. */
 export class Tasks implements ApplicationPart, TaskHost {
   /** Facts of tasks in this process. */
   readonly signals: TaskFacts = createTaskFacts();

@@ -11,6 +11,7 @@ import { MemoryBroker } from "./memory-broker.ts";
 import { statusOf, type TaskStatus } from "./status.ts";
 import { Tasks, type TasksOptions } from "./tasks.ts";
 
+/** What {@link testTasks} takes. */
 export interface TestTasksOptions extends Pick<TasksOptions, "tasks" | "schedules" | "channels"> {
   /** What the application has beside tasks. */
   readonly application?: Omit<ApplicationOptions, "routes" | "parts"> &
@@ -34,6 +35,7 @@ export interface EnqueuedTask {
 /** How long a run may work before the clock goes on without it. */
 const PATIENCE_MS = 100;
 
+/** Tasks in a test, where nothing runs before the test says so; {@link testTasks} makes it. */
 export class TestTasks {
   readonly app: Application;
   readonly tasks: Tasks;

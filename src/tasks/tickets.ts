@@ -3,6 +3,7 @@ import { createHmac, hkdfSync } from "node:crypto";
 import { InvalidMessage, isSameSignature, usableSecrets } from "../index.ts";
 import { TicketRefused } from "./errors.ts";
 
+/** Who may watch a run by a ticket, and for how long. */
 export interface TicketOptions {
   /** Only for this user (see the application's `userId`); left out: for whoever has it. */
   readonly user?: string;

@@ -16,6 +16,7 @@ export interface BackplaneCluster {
   close(): Promise<void>;
 }
 
+/** One promise, and what proves it: `run` rejects if it is broken. */
 export interface ExamCase {
   readonly name: string;
   run(): Promise<void>;
@@ -80,6 +81,7 @@ class Listener {
   }
 }
 
+/** The exam for backplanes: give each case to your test runner, as `test(name, run)`. */
 export function backplaneExam(makeCluster: () => BackplaneCluster | Promise<BackplaneCluster>): ExamCase[] {
   const exam: ExamCase[] = [];
   const promise = (name: string, run: (join: () => Promise<Listener>) => Promise<void>) => {

@@ -29,6 +29,7 @@ export interface HistoryCluster {
 /** Long enough for every case. */
 const KEPT = { size: 1_000, ttlMs: 60_000 };
 
+/** The exam for stores of histories: give each case to your test runner, as `test(name, run)`. */
 export function historyExam(
   makeCluster: (bounds: HistoryBounds) => HistoryCluster | Promise<HistoryCluster>,
 ): ExamCase[] {

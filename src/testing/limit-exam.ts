@@ -22,6 +22,7 @@ export interface LimitCluster {
 const SLOW: Rate = { perSecond: 0.001, burst: 10 };
 const LONG_MS = 60_000;
 
+/** The exam for stores of limits: give each case to your test runner, as `test(name, run)`. */
 export function limitExam(makeCluster: () => LimitCluster | Promise<LimitCluster>): ExamCase[] {
   const exam: ExamCase[] = [];
   const prove = (name: string, run: (join: () => Promise<LimitStore>) => Promise<void>) => {

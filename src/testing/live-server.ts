@@ -24,6 +24,7 @@ interface StockEngine {
 /** Settings of a stock client in a test: a connection of its own, at once, and once. */
 const CLIENT = { forceNew: true, reconnection: false, transports: ["websocket"] };
 
+/** How long {@link LiveServer} waits. */
 export interface LiveServerOptions {
   /** How long to wait for what must come to pass. Default 5,000. */
   readonly timeoutMs?: number;

@@ -82,6 +82,7 @@ class Node implements PresenceListener {
   }
 }
 
+/** The exam for stores of presence: give each case to your test runner, as `test(name, run)`. */
 export function presenceExam(makeCluster: () => PresenceCluster | Promise<PresenceCluster>): ExamCase[] {
   const exam: ExamCase[] = [];
   const promise = (

@@ -29,6 +29,7 @@ export type Entry =
       readonly error?: unknown;
     };
 
+/** What a {@link TestClient} shows of itself, and how long it waits. */
 export interface TestClientOptions {
   readonly auth?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;

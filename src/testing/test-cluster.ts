@@ -13,6 +13,7 @@ import { Cables, type Switchboard } from "./cables.ts";
 import { checkNothingLeft } from "./nothing-left.ts";
 import { TestClient, type TestClientOptions } from "./test-client.ts";
 
+/** How a {@link TestCluster} begins. */
 export interface TestClusterOptions {
   /** How many to begin with. Default 2. */
   readonly nodes?: number;

@@ -41,7 +41,9 @@ const threadDefaults = {
   heapMb: 0,
 };
 
+/** Settings of threads, with nothing left out. */
 export type ThreadSettings = typeof threadDefaults;
+/** Settings of threads; what is left out is as by default. */
 export type ThreadOptions = Given<ThreadSettings>;
 
 /** How it stands; a gauge for metrics. The last five count from the beginning. */
