@@ -15,6 +15,7 @@ const MAX_USERS = 50;
 /** `stale`: it should have reported by now; `gone`: long since; `stopped`: it has said that it ends. */
 export type NodeState = "fresh" | "stale" | "gone" | "stopped";
 
+/** A node as its last report has it. */
 export interface ClusterNode extends Omit<NodeReport, "groups"> {
   readonly state: NodeState;
   /** Since its last report. */
@@ -23,6 +24,7 @@ export interface ClusterNode extends Omit<NodeReport, "groups"> {
   readonly rates: Readonly<Record<CountName, number>>;
 }
 
+/** One of the busiest groups, over all nodes. */
 export interface ClusterGroup {
   readonly layer: string;
   readonly group: string;
@@ -35,6 +37,7 @@ export interface ClusterGroup {
   readonly nodes: number;
 }
 
+/** How all nodes stand, by what they reported. */
 export interface ClusterState {
   /** Milliseconds since 1970. */
   readonly at: number;

@@ -3,6 +3,7 @@ import type { ChannelLayer } from "../index.ts";
 import { Cluster, type ClusterState } from "./cluster.ts";
 import { REPORT, REPORTS, readReport } from "./report.ts";
 
+/** How long {@link observe} listens. */
 export interface ObserveOptions {
   /** How long to listen; at least two periods, so that there are rates. Default 4,500. */
   readonly forMs?: number;

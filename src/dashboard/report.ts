@@ -52,6 +52,7 @@ const GAUGES = [
 ] as const;
 export type GaugeName = (typeof GAUGES)[number];
 
+/** A route of a node. */
 export interface ReportedRoute {
   readonly pattern: string;
   /** `socket`, `sse` or `http`. */
@@ -62,6 +63,7 @@ export interface ReportedRoute {
   readonly accepted: number;
 }
 
+/** One of the busiest groups of a node. */
 export interface ReportedGroup {
   readonly layer: string;
   readonly group: string;
@@ -75,6 +77,7 @@ export interface ReportedGroup {
   readonly users?: readonly string[];
 }
 
+/** How often runs of a task ended on a node, and how. */
 export interface ReportedTask {
   readonly task: string;
   readonly done: number;
@@ -82,6 +85,7 @@ export interface ReportedTask {
   readonly retried: number;
 }
 
+/** What a node says of itself, again and again. */
 export interface NodeReport {
   readonly node: string;
   readonly host: string;

@@ -18,6 +18,7 @@ import { type Api, loadApi } from "./api.ts";
 import { type Description, errorType, ofDelivering, ofHandling, ofSending } from "./attributes.ts";
 import { readTrace, writeTrace } from "./trace-context.ts";
 
+/** What counts where an option of {@link tracing} is left out. */
 export const tracingDefaults = {
   /** Whether spans name groups: they may hold ids of people and rooms. */
   groups: false,
@@ -30,6 +31,7 @@ export const tracingDefaults = {
   handlersInTrace: 1,
 };
 
+/** Settings of {@link tracing}, with nothing left out. */
 export type TracingSettings = typeof tracingDefaults;
 
 /**
@@ -40,6 +42,7 @@ export type ClientTraces = "parent" | "link" | "ignore";
 
 const CLIENT_TRACES: readonly ClientTraces[] = ["parent", "link", "ignore"];
 
+/** What {@link tracing} takes; all may be left out. */
 export interface TracingOptions extends Given<TracingSettings> {
   /** Default `parent`. */
   readonly clients?: ClientTraces;

@@ -41,8 +41,10 @@ test.each(Object.keys(surroundings))("the code of %s is right", async (page) => 
   for (const [language, ...more] of [["ts", "tsx"], ["js"]] as const) {
     const modules = new Map<string, string>();
     for (const [i, block] of (await blocksOf(page)).entries()) {
-      if (block.language !== language && !block.file?.endsWith(".d.ts")) continue;
-      const file = block.file?.replace(/\.(m?)js$/, ".$1ts") ?? `block-${i}.ts`;
+      const isOfThese = block.language === language || more.some((other) => other === block.language);
+      if (!isOfThese && !block.file?.endsWith(".d.ts")) continue;
+      const file =
+        block.file?.replace(/\.(m?)js$/, ".$1ts") ?? `block-${i}.${block.language.replace("js", "ts")}`;
       modules.set(file, await complete(onServer(block.code), surroundingsOf(page)));
     }
     expect(await project.complaints(modules, { isLoose: language === "js" })).toBe("");
@@ -51,5 +53,7 @@ test.each(Object.keys(surroundings))("the code of %s is right", async (page) => 
 
 /** As if it were no browser that loads it. */
 function onServer(code: string): string {
-  return code.replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
+  return code
+    .replace('"/sluice/client/index.js"', '"sluice/client"')
+    .replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
 }
