@@ -67,6 +67,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
     Socket: "import type { Socket } from 'socket.io-client';",
     PayloadCodec: "import type { PayloadCodec } from 'sluice';",
   },
+  "docs/dashboard.md": {},
   "docs/encryption.md": {},
   "docs/exams.md": {},
   "docs/from-django-channels.md": { io: "import { io } from 'socket.io-client';" },
