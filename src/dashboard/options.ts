@@ -58,7 +58,7 @@ export interface ShownTasks {
   readonly signals?: object;
 }
 
-/** What {@link dashboard} takes; without a password or `allow` there is none. */
+/** What {@link dashboard} takes; without a password or `allow` there is no page. */
 export interface DashboardOptions extends Given<DashboardSettings> {
   /** Who knows it may come in; at least 12 characters. */
   readonly password?: string | undefined;
