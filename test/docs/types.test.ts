@@ -11,7 +11,14 @@ jest.setTimeout(120_000);
 let project: Project;
 
 beforeAll(async () => {
-  const beside = ["socket.io-client", "@jest/globals", "express", "@types/express", "expect", "@opentelemetry"];
+  const beside = [
+    "socket.io-client",
+    "@jest/globals",
+    "express",
+    "@types/express",
+    "expect",
+    "@opentelemetry",
+  ];
   project = await Project.make(...beside, "react", "@types/react");
 });
 afterAll(() => project.close());
@@ -43,5 +50,7 @@ test.each(Object.keys(surroundings))("the code of %s is right", async (page) => 
 
 /** As if it were no browser that loads it. */
 function onServer(code: string): string {
-  return code.replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
+  return code
+    .replace('"/sluice/client/index.js"', '"sluice/client"')
+    .replace('"/socket.io/socket.io.esm.min.js"', '"socket.io-client"');
 }
