@@ -118,7 +118,7 @@ test("every import is of Node.js, of a dependency, of an optional peer, or of it
     .filter((path) => path.startsWith("dist/") && !isPage(path));
   const { metafile } = await build({
     absWorkingDir: packed.folder,
-    entryPoints: built.filter((path) => path.endsWith(".js")),
+    entryPoints: built.filter((path) => path.endsWith(".js") && !path.includes("/page/")),
     ...{ bundle: true, packages: "external", platform: "node", format: "esm", metafile: true },
     ...{ write: false, outdir: "out", logLevel: "error" },
   });
