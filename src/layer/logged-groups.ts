@@ -236,11 +236,7 @@ export class LoggedGroups implements GroupLogHost {
       tidings: ({ payload }) => this.#readable(group, () => presence.tidings(group, payload.json)),
       unreadable: () => this.#unreadable(group),
     });
-    const { tracer } = this.#options;
-    // What was sent long ago is no part of what this member does now.
-    void (tracer === undefined
-      ? replay.run(start.position)
-      : tracer.outside(() => replay.run(start.position)));
+    void replay.run(start.position);
   }
 
   leave(group: string, member: Member): void {

@@ -129,42 +129,44 @@ test("errors: of bugs all that is known, of what a client is told its kind alone
   ]);
 });
 
-test("a trace that is none is left out, and the event is handled", async () => {
-  const live = await node();
-  const ann = await connected(live.client("/room", { auth: { traceparent: { a: [1] } } }));
-  const zeros = "0".repeat(32);
-  const hostile: readonly string[] = [
-    "",
-    "x",
-    `00-${zeros}-${BROWSER.span}-01`,
-    `00-${BROWSER.trace}-${"0".repeat(16)}-01`,
-    `ff-${BROWSER.trace}-${BROWSER.span}-01`,
-    `00-${BROWSER.trace}-${BROWSER.span}-01-more`,
-    `00-${BROWSER.trace.toUpperCase()}-${BROWSER.span}-01`,
-    `01-${BROWSER.trace}-${BROWSER.span}-01-${"a".repeat(1_000)}`,
-    `${TRACEPARENT}\n${TRACEPARENT}`,
-    "a".repeat(10_000),
-  ];
-  for (const traceparent of hostile) {
+test.each(["parent", "link"] as const)(
+  "a trace that is none is no %s, and the event is handled",
+  async (clients) => {
+    const live = await node({ clients });
+    const ann = await connected(live.client("/room", { auth: { traceparent: { a: [1] } } }));
+    const zeros = "0".repeat(32);
+    const hostile: readonly string[] = [
+      "",
+      "x",
+      `00-${zeros}-${BROWSER.span}-01`,
+      `00-${BROWSER.trace}-${"0".repeat(16)}-01`,
+      `ff-${BROWSER.trace}-${BROWSER.span}-01`,
+      `00-${BROWSER.trace}-${BROWSER.span}-01-more`,
+      `00-${BROWSER.trace.toUpperCase()}-${BROWSER.span}-01`,
+      `01-${BROWSER.trace}-${BROWSER.span}-01-${"a".repeat(1_000)}`,
+      `${TRACEPARENT}\n${TRACEPARENT}`,
+      "a".repeat(10_000),
+    ];
+    for (const traceparent of hostile) {
+      recorded.clear();
+      expect(await ann.emitWithAck("other", { a: 1 }, { traceparent })).toEqual({
+        event: "other",
+        payload: { a: 1 },
+      });
+      const [event] = await until(() => recorded.named("event /room"), "it is handled");
+      expect([event?.parentSpanContext, event?.links]).toEqual([undefined, []]);
+    }
     recorded.clear();
-    expect(await ann.emitWithAck("other", { a: 1 }, { traceparent })).toEqual({
-      event: "other",
-      payload: { a: 1 },
+    const tracestate = `a=${"b".repeat(600)}`;
+    await ann.emitWithAck("other", 1, {
+      traceparent: `cc-${BROWSER.trace}-${BROWSER.span}-ff-new`,
+      tracestate,
     });
     const [event] = await until(() => recorded.named("event /room"), "it is handled");
-    expect([event?.parentSpanContext, event?.links]).toEqual([undefined, []]);
-  }
-  recorded.clear();
-  const tracestate = `a=${"b".repeat(600)}`;
-  await ann.emitWithAck("other", 1, {
-    traceparent: `cc-${BROWSER.trace}-${BROWSER.span}-ff-new`,
-    tracestate,
-  });
-  const [event] = await until(() => recorded.named("event /room"), "it is handled");
-  expect(event?.parentSpanContext).toEqual({
-    ...{ traceId: BROWSER.trace, spanId: BROWSER.span, traceFlags: 1, isRemote: true },
-  });
-});
+    const given = clients === "parent" ? event?.parentSpanContext : event?.links[0]?.context;
+    expect(given).toEqual({ traceId: BROWSER.trace, spanId: BROWSER.span, traceFlags: 1, isRemote: true });
+  },
+);
 
 test("whatever else stands behind a payload is refused as before, also with a trace in it", async () => {
   const live = await node();
