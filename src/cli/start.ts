@@ -3,7 +3,15 @@ import { fileURLToPath } from "node:url";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { createLogger, flushed, type Logger } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
-import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
+import {
+  Crew,
+  CrewFailed,
+  FrontDoor,
+  Membership,
+  ProcessBackplane,
+  ProcessHub,
+  Siblings,
+} from "../processes/index.ts";
 import type { AppFile } from "./app-file.ts";
 import { complain } from "./complaint.ts";
 import { compose, type Part, stopMsOf } from "./composition.ts";
@@ -37,7 +45,7 @@ export async function start(app: AppFile, options: StartOptions, environment: En
   if (process.env[CREW] !== undefined && cluster.worker !== undefined) {
     const number = cluster.worker.id;
     const part = { app, environment, processes, where, logger: logger.child({ process: number }) };
-    return serveInCrew(number, part);
+    return serveInCrew(number, { ...part, siblings: new Siblings(number) });
   }
   if (processes === 1) return serveAlone({ app, environment, processes, where, logger });
   return leadCrew(where, processes, environment, logger);
