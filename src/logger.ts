@@ -23,7 +23,17 @@ export function createLogger(level = "info", destination?: DestinationStream): L
   const isPretty = process.stdout.isTTY && canResolve("pino-pretty");
   return isPretty
     ? pino({ ...options, transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } })
-    : pino(options);
+    : // By default pino cannot say when all is written.
+      pino(options, pino.destination({ minLength: 1 }));
+}
+
+/**
+ * Resolves when all that was logged is written. A program that exits before may have its lines in another order,
+ * as what is being written then comes last.
+ */
+export function flushed(logger: Logger): Promise<void> {
+  // What cannot be written is no reason to go on.
+  return new Promise((resolve) => logger.flush(() => resolve()));
 }
 
 function checkLevel(level: string): void {

@@ -6,6 +6,7 @@ import { MemoryLimits } from "../layer/memory-limits.ts";
 import { MemoryPresence } from "../layer/memory-presence.ts";
 import { logSignals } from "../logger.ts";
 import { nearest, printable } from "../names.ts";
+import type { Siblings } from "../processes/index.ts";
 import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
 import type { AppFile } from "./app-file.ts";
@@ -27,6 +28,8 @@ export interface Part extends LabourOptions {
   /** Where no Redis is: keeps histories instead of a store of its own. */
   readonly history?: HistoryStore;
   readonly where: { readonly host: string; readonly port: number };
+  /** The other processes behind its port. */
+  readonly siblings?: Siblings;
 }
 
 /** On top of what a server's `stop` may take. */
@@ -70,7 +73,7 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   }
   if (!metrics.every((one) => server.app.parts.includes(one))) {
     throw new ConfigurationError([
-      `METRICS is set, but ${app.path} does not use it: give createApplication({ parts: [...metrics] }) what its compose is given as \`metrics\``,
+      `METRICS is set, but ${app.name} does not use it: give createApplication({ parts: [...metrics] }) what its compose is given as \`metrics\``,
     ]);
   }
   const levels = environment.LOG_LEVELS ?? new Map<string, string>();
@@ -82,18 +85,12 @@ export async function compose(part: Part, local: Backplane): Promise<{ server: S
   return { server, tasks };
 }
 
-/** Of several processes a scrape would meet one or the other, so that nothing it tells would hold. */
-async function metricsOf({ environment, processes, logger }: Part): Promise<readonly ApplicationPart[]> {
+async function metricsOf({ environment, siblings }: Part): Promise<readonly ApplicationPart[]> {
   const { METRICS, METRICS_TOKEN } = environment;
   if (METRICS === "off" || (METRICS === undefined && METRICS_TOKEN === undefined)) return [];
-  if (processes > 1) {
-    logger.warn(
-      "METRICS is left out: it tells of one process, and several share this port; start one (PROCESSES=1) in each container",
-    );
-    return [];
-  }
   const { metrics } = await import("../metrics/index.ts");
-  return [metrics(METRICS_TOKEN === undefined ? {} : { token: METRICS_TOKEN })];
+  const token = METRICS_TOKEN === undefined ? {} : { token: METRICS_TOKEN };
+  return [metrics({ ...token, ...(siblings === undefined ? {} : { siblings }) })];
 }
 
 /** @throws ConfigurationError for levels of routes that are not there */

@@ -1,4 +1,4 @@
-import type { Logger } from "../logger.ts";
+import { flushed, type Logger } from "../logger.ts";
 import { complain } from "./complaint.ts";
 
 export interface Ending {
@@ -7,24 +7,30 @@ export interface Ending {
   /** What the second one, or the deadline, does before the program ends with 1. */
   atOnce?(): void;
   deadlineMs(): number;
+  /** What was logged is written before the program ends. */
+  readonly logger?: Logger;
 }
 
 /** Ends the program well on SIGTERM and SIGINT, at once when asked twice. Returns what they call. */
-export function endOnSignals({ stop, atOnce = () => {}, deadlineMs }: Ending): () => void {
+export function endOnSignals({ stop, atOnce = () => {}, deadlineMs, logger }: Ending): () => void {
   let isStopping = false;
   const endAtOnce = () => {
     atOnce();
     process.exit(1);
+  };
+  const exit = async (code: number) => {
+    if (logger !== undefined) await flushed(logger);
+    process.exit(code);
   };
   const end = () => {
     if (isStopping) return endAtOnce();
     isStopping = true;
     setTimeout(endAtOnce, deadlineMs()).unref();
     stop().then(
-      (isWell) => process.exit(isWell === false ? 1 : 0),
+      (isWell) => void exit(isWell === false ? 1 : 0),
       (error) => {
         complain(error);
-        process.exit(1);
+        void exit(1);
       },
     );
   };

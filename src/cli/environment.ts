@@ -39,7 +39,7 @@ export const VARIABLES = {
   ),
   METRICS: variable(
     "off",
-    "`on`: the process answers `/metrics` to programs on this machine, workers at `HEALTH_PORT`; for one process",
+    "`on`: the process answers `/metrics` to programs on this machine, workers at `HEALTH_PORT`; one of several (`PROCESSES`) tells of all",
     (value) => {
       if (value === "on" || value === "off") return value;
       throw new Error("on or off (a token is METRICS_TOKEN)");
@@ -186,6 +186,14 @@ export function readProcesses(value: string): number {
 /** From 1. */
 export function readCount(value: string): number {
   return integer(value, 1, 2_147_483_647);
+}
+
+/** In milliseconds, of `5s`, `1500ms` or `1m`: at most an hour. */
+export function readDuration(value: string): number {
+  const [, number = "", unit = ""] = /^(\d{1,7})(ms|s|m)$/.exec(value) ?? [];
+  const ms = number === "" ? 0 : Number(number) * ({ ms: 1, s: 1_000, m: 60_000 }[unit] ?? 0);
+  if (ms >= 100 && ms <= 3_600_000) return ms;
+  throw new Error("a time from 100ms to 60m, as 5s, 1500ms or 1m");
 }
 
 export function readQueues(value: string): Readonly<Record<string, number>> {

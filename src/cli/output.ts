@@ -27,3 +27,25 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 export function isColourful(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && !process.env.NO_COLOR;
 }
+
+/** A line that is written over again and again while something takes long; on a terminal only. */
+export class ProgressLine {
+  readonly #stream: Pick<NodeJS.WriteStream, "write" | "isTTY" | "columns">;
+  #isShown = false;
+
+  constructor(stream: Pick<NodeJS.WriteStream, "write" | "isTTY" | "columns">) {
+    this.#stream = stream;
+  }
+
+  show(text: string): void {
+    if (!this.#stream.isTTY) return;
+    // A line that breaks could not be written over.
+    this.#stream.write(`\r\u001b[K${text.slice(0, Math.max((this.#stream.columns || 80) - 1, 0))}`);
+    this.#isShown = true;
+  }
+
+  clear(): void {
+    if (this.#isShown) this.#stream.write("\r\u001b[K");
+    this.#isShown = false;
+  }
+}

@@ -4,7 +4,16 @@ import { findApp } from "./app-file.ts";
 import type { CanaryOptions } from "./canary.ts";
 import type { CheckOptions } from "./check.ts";
 import { complain, exitCodeOf, isUnplaced, showUncaught } from "./complaint.ts";
-import { readCount, readEnvironment, readPort, readProcesses, readQueues, VARIABLES } from "./environment.ts";
+import {
+  readCount,
+  readDuration,
+  readEnvironment,
+  readPort,
+  readProcesses,
+  readQueues,
+  VARIABLES,
+} from "./environment.ts";
+import type { InspectOptions } from "./inspect.ts";
 import type { StartOptions } from "./start.ts";
 import type { WorkOptions } from "./work.ts";
 
@@ -179,6 +188,33 @@ function commands(outcome: Outcome): Command {
     });
 
   program
+    .command("inspect")
+    .summary("see all nodes of a running application")
+    .description(
+      "Listens for a while to what nodes and workers report, and prints them: state, load, connections by route, the busiest groups with members and presence, tasks. It is no node itself and asks none, so that one that hangs shows as stale. Needs REDIS_URL, and in the application the part `dashboard()` of sluice/dashboard (a password is for its page only). Rates are known from the second report of a node on, by default after 2 s.",
+    )
+    .option(
+      "-f, --for <time>",
+      "how long to listen, as 5s, 1500ms or 1m (default: 5s; with --watch until Ctrl+C)",
+      checked(readDuration),
+    )
+    .option("-w, --watch", "print it anew every second")
+    .option("--json", "print it for programs; with --watch an object a line")
+    .addHelpText(
+      "after",
+      `${examples([
+        "REDIS_URL=redis://10.0.0.5 sluice inspect",
+        "sluice inspect --watch",
+        "sluice inspect --for 3s --json | jq '.nodes[] | {node, state, connections: .gauges.connections}'",
+        "sluice inspect --json | jq '.groups[] | select(.members > 1000).group'",
+      ])}\n${exits("a node was heard", "none was, or Redis cannot be reached")}`,
+    )
+    .action(async (options: InspectOptions) => {
+      const { inspect } = await import("./inspect.ts");
+      outcome.exitCode = await inspect(options, readEnvironment(process.env));
+    });
+
+  program
     .command("canary")
     .summary("see whether a running application does its work")
     .description(
@@ -250,6 +286,7 @@ Examples:
   sluice start --host 0.0.0.0 --processes auto          serve it on all interfaces, with all cores
   sluice work --queues default:20,heavy:2               work on tasks, beside the nodes
   sluice check                                          find what is wrong, and how to mend it
+  sluice inspect                                        see all nodes, connections, groups and tasks
   sluice emit news headline '{"text":"hello"}'          tell all clients in the group "news"
 
 What a command takes: sluice help start

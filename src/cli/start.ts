@@ -1,9 +1,17 @@
 import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
-import { createLogger, type Logger } from "../logger.ts";
+import { createLogger, flushed, type Logger } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
-import { Crew, CrewFailed, FrontDoor, Membership, ProcessBackplane, ProcessHub } from "../processes/index.ts";
+import {
+  Crew,
+  CrewFailed,
+  FrontDoor,
+  Membership,
+  ProcessBackplane,
+  ProcessHub,
+  Siblings,
+} from "../processes/index.ts";
 import type { AppFile } from "./app-file.ts";
 import { complain } from "./complaint.ts";
 import { compose, type Part, stopMsOf } from "./composition.ts";
@@ -37,7 +45,7 @@ export async function start(app: AppFile, options: StartOptions, environment: En
   if (process.env[CREW] !== undefined && cluster.worker !== undefined) {
     const number = cluster.worker.id;
     const part = { app, environment, processes, where, logger: logger.child({ process: number }) };
-    return serveInCrew(number, part);
+    return serveInCrew(number, { ...part, siblings: new Siblings(number) });
   }
   if (processes === 1) return serveAlone({ app, environment, processes, where, logger });
   return leadCrew(where, processes, environment, logger);
@@ -46,7 +54,11 @@ export async function start(app: AppFile, options: StartOptions, environment: En
 async function serveAlone(part: Part): Promise<void> {
   endOnBugs(part.logger);
   const { server, tasks } = await compose(part, new MemoryBackplane());
-  const end = endOnSignals({ stop: () => server.stop(), deadlineMs: () => stopMsOf(server) });
+  const end = endOnSignals({
+    stop: () => server.stop(),
+    deadlineMs: () => stopMsOf(server),
+    logger: part.logger,
+  });
   tasks.whenTired(end);
   const { url } = await server.listen();
   announce(url);
@@ -67,7 +79,10 @@ async function serveInCrew(number: number, part: Part): Promise<void> {
     isEnding = true;
     membership.leave();
     setTimeout(() => process.exit(1), stopMsOf(server)).unref();
-    void server.stop().then(() => process.exit(0));
+    void server
+      .stop()
+      .then(() => flushed(part.logger))
+      .then(() => process.exit(0));
   });
   await membership.begin(number, stopMsOf(server));
 }
@@ -96,7 +111,12 @@ async function leadCrew(
   const door = new FrontDoor(where, (process) => crew.hostFor(process));
   // First of all, so that nobody begins in vain where the port is taken.
   const { url } = await door.listen();
-  endOnSignals({ stop: () => crew.stop(), atOnce: () => crew.kill(), deadlineMs: () => crew.stopMs });
+  endOnSignals({
+    stop: () => crew.stop(),
+    atOnce: () => crew.kill(),
+    deadlineMs: () => crew.stopMs,
+    logger,
+  });
   try {
     await crew.start();
   } catch (error) {

@@ -49,6 +49,7 @@ export async function work(
       return app.stop({ withinMs: settings.stopTimeoutMs });
     },
     deadlineMs: () => stopMsOf(server),
+    logger,
   });
   tasks.whenTired(end);
   const found = tasksOf(app);

@@ -9,7 +9,11 @@ export interface ObserveOptions {
   readonly forMs?: number;
   /** Ends it before. */
   readonly signal?: AbortSignal;
+  /** Called every second meanwhile, with how the cluster stands by then. */
+  readonly show?: (state: ClusterState) => void;
 }
+
+const SHOW_MS = 1_000;
 
 /**
  * Listens for a while to what nodes with {@link dashboard} report, from a process that need not be one of them
@@ -20,17 +24,19 @@ export interface ObserveOptions {
  */
 export async function observe(
   layer: Pick<ChannelLayer, "listen">,
-  { forMs = 4_500, signal }: ObserveOptions = {},
+  { forMs = 4_500, signal, show }: ObserveOptions = {},
 ): Promise<ClusterState> {
   const cluster = new Cluster();
   const stop = await layer.listen(REPORTS, (message) => {
     const report = message.type === REPORT ? readReport(message) : undefined;
     if (report !== undefined) cluster.hear(report);
   });
+  const showing = show && setInterval(() => show(cluster.state), SHOW_MS);
   try {
     await pause(forMs, undefined, signal === undefined ? {} : { signal }).catch(() => {});
     return cluster.state;
   } finally {
+    clearInterval(showing);
     stop();
   }
 }

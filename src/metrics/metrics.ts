@@ -15,6 +15,7 @@ import {
 } from "../index.ts";
 import { Door, type DoorOptions } from "./door.ts";
 import { draw } from "./drawn.ts";
+import { together, toText } from "./together.ts";
 
 export const metricsDefaults = {
   /** Where they are read. */
@@ -25,6 +26,16 @@ export const metricsDefaults = {
 
 /** Settings of {@link metrics}, with nothing left out. */
 export type MetricsSettings = typeof metricsDefaults;
+
+/** The other processes behind the same port. */
+export interface Siblings {
+  /** Of this process. */
+  readonly name: string;
+  /** What this one says when another one asks. Returns what ends it. */
+  answer(tell: () => Promise<string>): () => void;
+  /** What the others say, by their names; undefined of those that have not within the time. */
+  ask(withinMs: number): Promise<ReadonlyMap<string, string | undefined>>;
+}
 
 /** What {@link metrics} takes. */
 export interface MetricsOptions extends Given<MetricsSettings>, DoorOptions {
@@ -38,7 +49,15 @@ export interface MetricsOptions extends Given<MetricsSettings>, DoorOptions {
    * not with a registry of yours, where you may have done that.
    */
   readonly process?: boolean;
+  /**
+   * Who is told of as well, because a scrape meets one or the other: what `sluice start --processes` gives its
+   * processes. All lines get a label `process` then.
+   */
+  readonly siblings?: Siblings;
 }
+
+/** On top of what the others' brokers may take. */
+const ASK_MARGIN_MS = 1_000;
 
 /** How long a reading serves all metrics of a scrape. */
 const FRESH_MS = 100;
@@ -77,12 +96,14 @@ export class Metrics implements ApplicationPart {
   readonly #settings: MetricsSettings;
   readonly #door: Door;
   readonly #tellsProcess: boolean;
+  readonly #siblings: Siblings | undefined;
+  #stopAnswering: () => void = () => {};
   #context: PartContext | undefined;
   #names: readonly string[] = [];
   #reading: { readonly at: number; readonly readings: Promise<Readings> } | undefined;
   #text: Promise<string> | undefined;
 
-  constructor({ registry, process, allow, token, loopback, ...options }: MetricsOptions) {
+  constructor({ registry, process, siblings, allow, token, loopback, ...options }: MetricsOptions) {
     const faults = new Faults();
     const settings = faults.collect(() => resolveOptions(metricsDefaults, options, "metrics"));
     const door = faults.collect(
@@ -99,6 +120,9 @@ export class Metrics implements ApplicationPart {
     if (registry !== undefined && typeof registry?.registerMetric !== "function") {
       faults.list.push("metrics.registry must be a Registry of prom-client");
     }
+    if (siblings !== undefined && typeof siblings?.ask !== "function") {
+      faults.list.push("metrics.siblings must be what the command line gives its processes");
+    }
     if (settings === undefined || door === undefined || faults.list.length > 0) {
       throw new ConfigurationError(faults.list);
     }
@@ -106,6 +130,7 @@ export class Metrics implements ApplicationPart {
     this.#door = door;
     this.registry = registry ?? new Registry();
     this.#tellsProcess = process ?? registry === undefined;
+    this.#siblings = siblings;
   }
 
   /** @internal */
@@ -120,11 +145,13 @@ export class Metrics implements ApplicationPart {
     }
     this.#context = context;
     if (this.#tellsProcess) processMetrics();
+    this.#stopAnswering = this.#siblings?.answer(() => toText(this.#registries)) ?? this.#stopAnswering;
   }
 
   /** @internal */
   async close(): Promise<void> {
     this.#context = undefined;
+    this.#stopAnswering();
     for (const name of this.#names) this.registry.removeSingleMetric(name);
     this.#names = [];
   }
@@ -167,7 +194,8 @@ export class Metrics implements ApplicationPart {
     }
     const text = await this.text();
     response.writeHead(200, {
-      "Content-Type": this.registry.contentType,
+      "Content-Type":
+        this.#siblings === undefined ? this.registry.contentType : Registry.PROMETHEUS_CONTENT_TYPE,
       "Content-Length": Buffer.byteLength(text),
       "Cache-Control": "no-store",
     });
@@ -184,8 +212,19 @@ export class Metrics implements ApplicationPart {
   }
 
   async #write(): Promise<string> {
-    const ours = await this.registry.metrics();
-    return this.#tellsProcess ? `${ours}\n${await processMetrics().metrics()}` : ours;
+    if (this.#siblings === undefined) {
+      return (await Promise.all(this.#registries.map((registry) => registry.metrics()))).join("\n");
+    }
+    const { name } = this.#siblings;
+    const [own, others] = await Promise.all([
+      toText(this.#registries),
+      this.#siblings.ask(this.#settings.lookTimeoutMs + ASK_MARGIN_MS),
+    ]);
+    return together(new Map([[name, own], ...others]));
+  }
+
+  get #registries(): readonly Registry[] {
+    return this.#tellsProcess ? [this.registry, processMetrics()] : [this.registry];
   }
 
   /** One for all metrics of a scrape. */

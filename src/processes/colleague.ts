@@ -1,12 +1,14 @@
 import type { Worker } from "node:cluster";
 import type { Socket } from "node:net";
 import type { Host } from "./front-door.ts";
-import { isReport } from "./protocol.ts";
+import { type Call, isPassed, isReport, type Passed } from "./protocol.ts";
 
 /** Connections that may be on their way to one process. */
 const MAX_UNDER_WAY = 1_000;
 /** A process that has said nothing for so long is stopped, or busy with one thing only. */
 const ASLEEP_AFTER_MS = 3_000;
+/** What others say to a process that it has not taken. */
+const MAX_CALLS_WAITING = 1_000;
 
 /** One worker process as the primary sees it. */
 export class Colleague implements Host {
@@ -14,15 +16,21 @@ export class Colleague implements Host {
   readonly bornAt = performance.now();
   readonly #underWay = new Set<Socket>();
   readonly #ready: () => void;
+  readonly #passed: (message: Passed) => void;
   #state: "starting" | "serving" | "leaving" | "gone" = "starting";
   #stopMs = 0;
   #connections = 0;
+  #callsWaiting = 0;
   #lastHeardAt = performance.now();
 
-  /** @param ready - called once, when it serves */
-  constructor(worker: Worker, ready: () => void) {
+  /**
+   * @param ready - called once, when it serves
+   * @param passed - called with what it says to others
+   */
+  constructor(worker: Worker, ready: () => void, passed: (message: Passed) => void = () => {}) {
     this.worker = worker;
     this.#ready = ready;
+    this.#passed = passed;
     worker.on("message", (message: unknown) => this.#hear(message));
     // A channel that breaks is followed by the end of the process, which is what counts.
     worker.on("error", () => {});
@@ -64,6 +72,15 @@ export class Colleague implements Host {
     return true;
   }
 
+  /** Of one that does not take them, calls beyond a thousand are left out. */
+  call(call: Call): void {
+    if (this.#callsWaiting >= MAX_CALLS_WAITING || !this.worker.isConnected()) return;
+    this.#callsWaiting += 1;
+    this.worker.send(call, () => {
+      this.#callsWaiting -= 1;
+    });
+  }
+
   /** The process has ended; what was on its way to it ends, too. */
   end(): void {
     this.#state = "gone";
@@ -72,7 +89,9 @@ export class Colleague implements Host {
   }
 
   #hear(message: unknown): void {
-    if (!isReport(message) || this.#state === "gone") return;
+    if (this.#state === "gone") return;
+    if (isPassed(message)) return this.#passed(message);
+    if (!isReport(message)) return;
     this.#lastHeardAt = performance.now();
     switch (message.sluice) {
       case "ready":

@@ -2,6 +2,7 @@ import cluster from "node:cluster";
 import type { Logger } from "../logger.ts";
 import { Colleague } from "./colleague.ts";
 import type { ProcessHub } from "./process-hub.ts";
+import type { Passed } from "./protocol.ts";
 
 /** A process that ends sooner than this after its beginning has died early. */
 const EARLY_MS = 10_000;
@@ -105,10 +106,11 @@ export class Crew {
   #begin(hopes: { ready?(): void; failed?(failure: CrewFailed): void }, earlyDeaths: number): void {
     const { env, hub, logger } = this.#options;
     const worker = cluster.fork(env);
-    const colleague = new Colleague(worker, () => {
+    const ready = () => {
       logger.info({ process: worker.id, pid: worker.process.pid }, "process serves");
       hopes.ready?.();
-    });
+    };
+    const colleague = new Colleague(worker, ready, (message) => this.#pass(colleague, message));
     this.#colleagues.set(worker.id, colleague);
     hub?.add(worker as never);
     worker.once("exit", (code: number | null, signal: string | null) => {
@@ -141,6 +143,18 @@ export class Crew {
       else logger.error({ ...line, delayMs }, "process ended; another one begins");
       this.#beginLater({ ...(isServing ? {} : hopes) }, deaths, delayMs);
     });
+  }
+
+  /** From one process to others. Nothing of it is kept: who asks knows how long it waits. */
+  #pass(from: Colleague, message: Passed): void {
+    const { number } = message;
+    const by = from.worker.id;
+    if (message.sluice === "answer") {
+      return this.#colleagues.get(message.to)?.call({ sluice: "answered", by, number, text: message.text });
+    }
+    const others = [...this.#colleagues.values()].filter((other) => other !== from && other.isServing);
+    from.call({ sluice: "expect", number, processes: others.map(({ worker }) => worker.id) });
+    for (const other of others) other.call({ sluice: "asked", by, number });
   }
 
   get #isServing(): boolean {

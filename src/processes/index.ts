@@ -4,3 +4,4 @@ export { FrontDoor, type FrontDoorOptions, type Host } from "./front-door.ts";
 export { Membership } from "./membership.ts";
 export { ProcessBackplane, type ProcessBackplaneOptions } from "./process-backplane.ts";
 export { ProcessHub } from "./process-hub.ts";
+export { Siblings } from "./siblings.ts";

@@ -42,6 +42,31 @@ export type Report =
   /** How many connections are open. Comes every second, so that the primary knows who is awake. */
   | { readonly sluice: "load"; readonly connections: number };
 
+/** From a worker to the primary, for other workers. */
+export type Passed =
+  /** To all that serve. */
+  { readonly sluice: "ask"; readonly number: number } | Answered;
+
+/** To the one that has asked; null: it has nothing to tell. */
+export interface Answered {
+  readonly sluice: "answer";
+  readonly to: number;
+  readonly number: number;
+  readonly text: string | null;
+}
+
+/** From the primary to a worker, for others or about them. */
+export type Call =
+  | { readonly sluice: "asked"; readonly by: number; readonly number: number }
+  /** Who was asked. */
+  | { readonly sluice: "expect"; readonly number: number; readonly processes: readonly number[] }
+  | {
+      readonly sluice: "answered";
+      readonly by: number;
+      readonly number: number;
+      readonly text: string | null;
+    };
+
 /** From the primary to a worker, with the socket: the client's first bytes. */
 export interface Handover {
   readonly sluice: "connection";
@@ -55,6 +80,16 @@ export function isBatch(message: unknown): message is Batch<never> {
 export function isReport(message: unknown): message is Report {
   const kind = kindOf(message);
   return kind === "ready" || kind === "leaving" || kind === "load";
+}
+
+export function isPassed(message: unknown): message is Passed {
+  const kind = kindOf(message);
+  return kind === "ask" || kind === "answer";
+}
+
+export function isCall(message: unknown): message is Call {
+  const kind = kindOf(message);
+  return kind === "asked" || kind === "expect" || kind === "answered";
 }
 
 export function isHandover(message: unknown): message is Handover {

@@ -130,6 +130,35 @@ test("the demo runs by it, logs what happens, and SIGTERM ends it well", async (
   ]);
 });
 
+test.each([
+  ["one process", []],
+  ["two", ["--processes", "2"]],
+])(
+  "the last lines of %s are all written, and in order, though what writes them is busy",
+  async (_name, args) => {
+    const module = await application(
+      `import { pbkdf2 } from "node:crypto";
+     import { createApplication } from "sluice";
+     import { createServer } from "sluice/server";
+     export const compose = ({ backplane, serverOptions }) => {
+       const app = createApplication({ routes: [], backplane });
+       app.signals.draining.connect(() => pbkdf2("a", "b", 1_000_000, 64, "sha512", () => {}));
+       return createServer(app, serverOptions);
+     };`,
+      "busy.js",
+    );
+    const program = start(module, args, { env: { UV_THREADPOOL_SIZE: "1", DRAIN_MS: "0" } });
+    await program.url();
+    program.child.kill("SIGTERM");
+    expect((await program.ended).code).toBe(0);
+    const numbers = args.length === 0 ? [undefined] : [1, 2];
+    for (const number of numbers) {
+      const lines = program.log.filter(({ msg, process }) => process === number && msg !== "process serves");
+      expect(lines.map(({ msg }) => msg)).toEqual(["started", "draining", "stopped"]);
+    }
+  },
+);
+
 test("a second signal ends it at once with exit code 1, though a hook hangs", async () => {
   const module = await application(
     `import { Consumer, createApplication, route } from "sluice";

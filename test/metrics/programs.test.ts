@@ -1,7 +1,7 @@
 /** Metrics of real programs: the demo, a worker, what several processes say. */
 import { randomBytes } from "node:crypto";
 import { expect, test } from "@jest/globals";
-import { application, demo, Program, run, start } from "../cli/programs.ts";
+import { application, demo, kill, Program, project, run, start } from "../cli/programs.ts";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, stock, until } from "../server/live-server.ts";
 import { samplesOf } from "./samples.ts";
@@ -56,13 +56,99 @@ test("LOG_LEVELS is how much is logged of a route", async () => {
   expect(new Set(about.map(({ request }) => request)).size).toBe(1);
 });
 
-test("several processes serve without metrics, and say so", async () => {
-  const program = start(demo(), ["--processes", "2"], { env: { METRICS: "on" } });
+const PROCESS = /process="(\d+)"/;
+
+/** The processes that lines of one metric are of. */
+function processesOf(seen: ReadonlyMap<string, number>, metric: string): ReadonlyMap<string, number> {
+  const lines = [...seen].filter(([name]) => name.startsWith(`${metric}{`));
+  return new Map(lines.map(([name, value]) => [PROCESS.exec(name)?.[1] ?? "", value]));
+}
+
+const total = (values: ReadonlyMap<string, number>) =>
+  [...values.values()].reduce((sum, one) => sum + one, 0);
+
+/** Metrics and label of its own in each process. */
+const CUSTOM = `
+  import { Consumer, createApplication, route } from "sluice";
+  import { metrics } from "sluice/metrics";
+  import { createServer } from "sluice/server";
+  import { Counter, Gauge } from "prom-client";
+  class Room extends Consumer {}
+  export function compose({ backplane, metrics: [part], serverOptions }) {
+    const registers = [part.registry];
+    new Counter({ name: "own_total", help: "of\\nmine", labelNames: ["process"], registers }).inc({ process: 'a"b' });
+    new Gauge({ name: "own_nothing", help: "NaN", registers }).set(Number.NaN);
+    new Gauge({ name: "own_without_end", help: "Infinity", registers }).set(Number.POSITIVE_INFINITY);
+    const app = createApplication({ routes: [route("/room", Room)], backplane, parts: [part] });
+    return createServer(app, serverOptions);
+  }`;
+
+async function several(): Promise<{ program: Program; url: string; pids: ReadonlyMap<string, number> }> {
+  const cwd = await project({ "app.js": CUSTOM }, ["prom-client"]);
+  const program = start("app.js", ["--processes", "3"], { cwd, env: { METRICS: "on" } });
   const url = await program.url();
-  expect((await fetch(`${url}/metrics`)).status).toBe(404);
-  const warnings = program.log.filter(({ msg }) => String(msg).startsWith("METRICS is left out"));
-  expect(warnings.length).toBeGreaterThanOrEqual(1);
+  const lines = () => program.log.filter(({ msg }) => msg === "process serves");
+  await until(() => lines().length === 3, "all are in the log");
+  const serving = lines();
+  return { program, url, pids: new Map(serving.map(({ process, pid }) => [String(process), pid as number])) };
+}
+
+test("of several processes each tells of all, line by line", async () => {
+  const { url, pids } = await several();
+  for (let i = 0; i < 6; i++) await connected(stock(`${url}/room`));
+  const names = [...pids.keys()].sort();
+  expect(names).toHaveLength(3);
+  // Each scrape meets the one that has least to do.
+  for (let i = 0; i < 4; i++) {
+    const seen = await samples(url);
+    expect([...seen.keys()].filter((name) => !PROCESS.test(name))).toEqual([]);
+    expect([...processesOf(seen, "sluice_process_up")].sort()).toEqual(names.map((name) => [name, 1]));
+    expect([...processesOf(seen, "sluice_connections").keys()].sort()).toEqual(names);
+    expect(total(processesOf(seen, "sluice_connections"))).toBe(6);
+    expect(total(processesOf(seen, "sluice_handler_seconds_count"))).toBe(0);
+    expect([...processesOf(seen, "process_resident_memory_bytes").keys()].sort()).toEqual(names);
+    expect(new Set(processesOf(seen, "process_start_time_seconds").keys()).size).toBe(3);
+    expect(new Set([...seen.keys()].filter((name) => name.startsWith("sluice_info{"))).size).toBe(3);
+  }
 });
+
+test("metrics of the application's own keep their values, and a label that is called process another name", async () => {
+  const { url, pids } = await several();
+  const seen = await samples(url);
+  for (const process of pids.keys()) {
+    expect(seen.get(`own_total{process="${process}",exported_process="a\\"b"}`)).toBe(1);
+    expect(seen.get(`own_nothing{process="${process}"}`)).toBeNaN();
+    expect(seen.get(`own_without_end{process="${process}"}`)).toBeDefined();
+  }
+});
+
+test("a process that hangs is missing, and back when it goes on; one that is replaced is another", async () => {
+  const { url, pids } = await several();
+  const [[frozen, pid] = ["", 0], [killed, other] = ["", 0]] = [...pids];
+  kill(pid, "SIGSTOP");
+  // The primary hands it nothing once it has been silent; until then a scrape may meet it and wait for it.
+  const up = async () => {
+    const signal = AbortSignal.timeout(4_000);
+    const response = await fetch(`${url}/metrics`, { signal }).catch(() => undefined);
+    return response && processesOf(samplesOf(await response.text()), "sluice_process_up");
+  };
+  const seen = await eventually(up, (processes) => processes?.get(frozen) === 0);
+  expect(seen).toEqual(new Map([...pids.keys()].map((name) => [name, Number(name !== frozen)])));
+  kill(pid, "SIGCONT");
+  await eventually(up, (processes) => processes?.get(frozen) === 1);
+  kill(other, "SIGKILL");
+  const after = await eventually(up, (processes) => !processes?.has(killed) && processes?.size === 3);
+  expect([...(after ?? new Map()).values()]).toEqual([1, 1, 1]);
+});
+
+async function eventually<T>(look: () => Promise<T>, isFit: (found: T) => boolean): Promise<T> {
+  const givenUpAt = performance.now() + 30_000;
+  for (;;) {
+    const found = await look();
+    if (isFit(found)) return found;
+    if (performance.now() > givenUpAt) throw new Error("looked in vain");
+  }
+}
 
 redisTest("a worker tells metrics where it tells that it lives", async () => {
   const redis = await RedisServer.start();
