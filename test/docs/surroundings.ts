@@ -67,7 +67,12 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
     Socket: "import type { Socket } from 'socket.io-client';",
     PayloadCodec: "import type { PayloadCodec } from 'sluice';",
   },
-  "docs/dashboard.md": {},
+  "docs/dashboard.md": {
+    dashboard: "import { dashboard } from 'sluice/dashboard';",
+    isAdmin: "declare function isAdmin(user: unknown): boolean;",
+    nameOf: "declare function nameOf(user: unknown): string;",
+    showBanner: "declare function showBanner(text: string): void;",
+  },
   "docs/encryption.md": {},
   "docs/exams.md": {},
   "docs/from-django-channels.md": { io: "import { io } from 'socket.io-client';" },
