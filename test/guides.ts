@@ -189,7 +189,8 @@ export class Project {
     const lines: string[] = stdout.split("\n");
     return lines
       .filter(
-        (line) => !isLoose || !/error TS(2571|18046):|does not exist on type '(unknown|object)'/.test(line),
+        (line) =>
+          !isLoose || !/error TS(2571|18046):|does not exist on type '(unknown|object|undefined)'/.test(line),
       )
       .join("\n");
   }

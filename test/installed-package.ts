@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { build } from "esbuild";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -30,6 +31,10 @@ export async function installPackage(): Promise<InstalledPackage> {
   ]);
   // As the build does.
   await cp(join(root, "src/dashboard/page"), join(dist, "src/dashboard/page"), { recursive: true });
+  await build({
+    ...{ entryPoints: [join(root, "src/client/index.ts")], outfile: join(dist, "client.min.js") },
+    ...{ bundle: true, minify: true, format: "esm", target: "es2022", logLevel: "warning" },
+  });
   await symlink(join(root, "package.json"), join(installed, "package.json"));
   await symlink(join(root, "node_modules"), join(installed, "node_modules"), "junction");
   await symlink(join(root, "node_modules", "zod"), join(folder, "node_modules", "zod"), "junction");

@@ -145,11 +145,9 @@ test("the client of the page recovers, reads older messages, knows who is here, 
     blockOf(page(name), "js", "recovery.on("),
     blockOf(page(name), "js", "const here"),
     blockOf(page(name), "js", "before: oldest"),
-    blockOf(page(name), "js", "server.express.use("),
+    blockOf(page(name), "js", "client.min.js"),
   ]);
   const before = `
-    import express from "express";
-    import { dirname } from "node:path";
     import { fileURLToPath } from "node:url";
     const user = (scope, next) => next({ user: "ann" });
     const routes = [route("/chat/:room", class extends Consumer {
@@ -177,7 +175,7 @@ test("the client of the page recovers, reads older messages, knows who is here, 
     while (said.length < 2) await new Promise((resolve) => setTimeout(resolve, 2));
     console.log(said.join());
     ${older}
-    const served = ["/sluice/client/index.js", "/socket.io/socket.io.esm.min.js"];
+    const served = ["/sluice-client.js", "/socket.io/socket.io.esm.min.js"];
     for (const path of served) console.log((await fetch(url + path)).status);
     socket.disconnect();
     await server.stop({ atOnce: true });`;
