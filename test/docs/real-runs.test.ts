@@ -69,7 +69,7 @@ redisTest("a history in Redis, that another process is given, as its policy says
     await app.layer.groupEmit("price.eur.usd", "price", 1.1);
     await app.layer.groupEmit("price.eur.usd", "price", 1.2);
     await app.stop();`;
-  await tried("history", `${before}\n${block}` + said, url);
+  await tried("history", `${before}\n${block}${said}`, url);
   const asked = `
     const late = new TestClient(app, "/chat/den");
     await late.connect();
@@ -77,7 +77,7 @@ redisTest("a history in Redis, that another process is given, as its policy says
     const payloads = async (group) => (await app.layer.history(group)).messages.map(({ payload }) => payload);
     console.log(JSON.stringify([await payloads("chat.den"), await payloads("price.eur.usd")]));
     await app.stop();`;
-  expect(await tried("history", `${before}\n${block}` + asked, url)).toEqual([
+  expect(await tried("history", `${before}\n${block}${asked}`, url)).toEqual([
     "one two",
     '[["one","two"],[1.2]]',
   ]);
@@ -115,7 +115,7 @@ redisTest("limits of a user that all nodes count together", async () => {
     console.log(codes.filter((code) => code === 0).length, codes.at(-1));
     await app.stop();
     await other.stop();`;
-  expect(await tried("limits", `${before}\n${block}` + attempt, url)).toEqual(["20 4529"]);
+  expect(await tried("limits", `${before}\n${block}${attempt}`, url)).toEqual(["20 4529"]);
 });
 
 redisTest("with keys nothing that is said can be read in Redis, and who has them reads it", async () => {
@@ -200,7 +200,7 @@ test("a server with pages of its own, that tells what it answered and ends on SI
     console.log(await (await fetch(url)).text());
     process.kill(process.pid, "SIGTERM");`;
   const before = 'import express from "express";\nconst app = createApplication({ routes: [] });\n';
-  const code = (`${before}\n${block}` + attempt).replace("port: 3000", "port: 0");
+  const code = `${before}\n${block}${attempt}`.replace("port: 3000", "port: 0");
   const lines = await tried("server", code);
   expect([...lines].sort()).toEqual([expect.stringMatching(/^127\.0\.0\.1 "GET \/" 200 \d+$/), "a page"]);
 });
