@@ -1,10 +1,10 @@
 /** What can be told of a Redis without using it: its version, its part, and what its user may not do. */
 import { randomBytes } from "node:crypto";
-import { ErrorReply } from "redis";
 import { within } from "../within.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
 import { isRightLacking, NO_ANSWER, type RedisRights, reasonOf } from "./redis-faults.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
+import { isErrorReply } from "./redis-package.ts";
 
 /** Something that needs Redis. */
 export interface RedisUse {
@@ -138,7 +138,7 @@ async function remove(connection: RedisConnection, command: string, key: string)
 
 /** Whatever Redis says but "no right" was said after it had looked at the rights. A lost connection says nothing. */
 function isAnswer(error: unknown): void {
-  if (!(error instanceof ErrorReply)) throw error;
+  if (!isErrorReply(error)) throw error;
 }
 
 /** Of those that need a key, commands that change nothing of whatever it holds. */

@@ -1,15 +1,10 @@
 /** Connections to Redis: one server, one found through Sentinel, or a cluster, all seen alike. */
-import {
-  createClient,
-  createCluster,
-  createSentinel,
-  type RedisClientOptions,
-  type RedisSentinelOptions,
-} from "redis";
+import type { RedisClientOptions, RedisSentinelOptions } from "redis";
 import { within } from "../within.ts";
 import { NO_ANSWER } from "./redis-faults.ts";
 import type { HubClients } from "./redis-hub.ts";
 import type { RedisTarget } from "./redis-options.ts";
+import { loadRedis } from "./redis-package.ts";
 
 /**
  * One connection to publish by and one to listen by (a cluster: one pair for each of its masters).
@@ -46,7 +41,8 @@ export async function connectRedis(
   broken: (reason: string) => void,
 ): Promise<RedisConnection> {
   const watch = new Watch(broken);
-  const [connection, connected] = open(target, purpose, timeoutMs, watch);
+  const redis = await loadRedis();
+  const [connection, connected] = open(redis, target, purpose, timeoutMs, watch);
   // One that loses the race has nobody else to hear it.
   connected.catch(() => {});
   try {
@@ -59,7 +55,10 @@ export async function connectRedis(
   }
 }
 
+type Redis = typeof import("redis");
+
 function open(
+  redis: Redis,
   target: RedisTarget,
   purpose: Purpose,
   timeoutMs: number,
@@ -67,11 +66,11 @@ function open(
 ): [RedisConnection, Promise<unknown>] {
   switch (target.at.kind) {
     case "sentinel":
-      return openSentinel(target, target.at, timeoutMs, watch);
+      return openSentinel(redis, target, target.at, timeoutMs, watch);
     case "cluster":
-      return openCluster(target, target.at, timeoutMs, watch);
+      return openCluster(redis, target, target.at, timeoutMs, watch);
     default:
-      return openServer(target, purpose, timeoutMs, watch);
+      return openServer(redis, target, purpose, timeoutMs, watch);
   }
 }
 
@@ -133,6 +132,7 @@ function definedOf(options: object): object {
 }
 
 function openServer(
+  { createClient }: Redis,
   target: RedisTarget,
   purpose: Purpose,
   timeoutMs: number,
@@ -167,6 +167,7 @@ function openServer(
 }
 
 function openSentinel(
+  { createSentinel }: Redis,
   target: RedisTarget,
   at: Extract<RedisTarget["at"], { kind: "sentinel" }>,
   timeoutMs: number,
@@ -212,6 +213,7 @@ function openSentinel(
 }
 
 function openCluster(
+  { createCluster }: Redis,
   target: RedisTarget,
   at: Extract<RedisTarget["at"], { kind: "cluster" }>,
   timeoutMs: number,

@@ -1,7 +1,7 @@
 /** What the `redis` package throws, in words that say what to do. */
-import { ErrorReply } from "redis";
 import { ConfigurationError, LayerUnavailable } from "../errors.ts";
 import { describeTarget, type RedisTarget } from "./redis-options.ts";
+import { isErrorReply } from "./redis-package.ts";
 
 /** What somebody who uses Redis must be allowed there. */
 export interface RedisRights {
@@ -33,17 +33,17 @@ const UNABLE = /^(OOM|MISCONF|NOREPLICAS|BUSY)\b/;
 
 /** Whether Redis refuses a command now but may take it later; the connection is of use all the same. */
 export function isUnable(error: unknown): boolean {
-  return error instanceof ErrorReply && UNABLE.test(error.message);
+  return isErrorReply(error) && UNABLE.test(error.message);
 }
 
 /** Whether Redis refuses a command for good; anything else is trouble with the connection. */
 export function isRefusal(error: unknown): boolean {
-  return error instanceof ErrorReply && !PASSING.test(error.message);
+  return isErrorReply(error) && !PASSING.test(error.message);
 }
 
 /** Whether Redis refuses a command because of who asks. */
 export function isRightLacking(error: unknown): boolean {
-  return error instanceof ErrorReply && NO_RIGHT.test(error.message);
+  return isErrorReply(error) && NO_RIGHT.test(error.message);
 }
 
 /** Why something that needs Redis cannot begin. */
