@@ -4,6 +4,8 @@ export default {
   extensionsToTreatAsEsm: [".ts"],
   testEnvironment: "node",
   setupFilesAfterEnv: ["<rootDir>/test/matchers.ts"],
+  // Most tests wait most of their time, so each core can have some.
+  maxWorkers: "100%",
   // Nothing is measured by it: it ends what hangs, and a busy machine needs its time.
   testTimeout: 30_000,
   testEnvironmentOptions: { customExportConditions: ["source", "node"] },

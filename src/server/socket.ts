@@ -129,7 +129,8 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   readonly turn: Turn;
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
   #speaking: EngineSocket | undefined;
-  readonly #connecting = new Map<Runner, Socket>();
+  /** Until it is open; one that has gone before that never is. */
+  readonly #connecting = new WeakMap<Runner, Socket>();
   readonly #heard = this.#listeners();
 
   constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
