@@ -15,7 +15,7 @@ class Witness implements BackplaneListener {
   droppedCount = 0;
 
   constructor(options: RedisBackplaneOptions) {
-    this.backplane = new RedisBackplane({ heartbeatMs: 50, connectTimeoutMs: 500, ...options });
+    this.backplane = new RedisBackplane({ heartbeatMs: 50, connectTimeoutMs: 2_000, ...options });
   }
 
   async open(...topics: string[]): Promise<this> {
