@@ -123,10 +123,16 @@ export class Seats {
     void leaving.then(() => this.#leaving.delete(leaving));
   }
 
+  /** Of a room that was abandoned nobody knows any more. */
+  #has(seat: TakenSeat): boolean {
+    const { name, taken } = seat.room;
+    return this.#rooms.get(name)?.taken === taken && taken.has(seat);
+  }
+
   #forget(seat: TakenSeat): boolean {
     const { name, taken } = seat.room;
-    // Of a room that was abandoned nobody knows any more.
-    if (this.#rooms.get(name)?.taken !== taken || !taken.delete(seat)) return false;
+    if (!this.#has(seat)) return false;
+    taken.delete(seat);
     if (taken.size === 0) this.#rooms.delete(name);
     if (this.#rooms.size === 0) this.#rest();
     return true;
@@ -138,7 +144,7 @@ export class Seats {
     const keep = async (seat: TakenSeat) => {
       const { room, name } = seat;
       // Given back since: it would be held for nobody.
-      if (!room.taken.has(seat)) return;
+      if (!this.#has(seat)) return;
       // Who is in stays in, however many there are by now.
       await store.sit(room.name, name, Number.MAX_SAFE_INTEGER, HOLD_MS);
     };
