@@ -1,4 +1,5 @@
 /** What was set out to be reached, as ratios within one run. */
+import { DJANGOS } from "./peers.ts";
 import type { Result } from "./scenarios/scenario.ts";
 import { compare, spread } from "./statistics.ts";
 
@@ -20,14 +21,7 @@ export interface Goal {
 
 const us = (...entrants: readonly string[]): Of => ({ entrants, figure: "us" });
 const BARE = us("socket.io");
-const DJANGOS = us(
-  "daphne-memory",
-  "daphne-redis",
-  "daphne-pubsub",
-  "uvicorn-memory",
-  "uvicorn-redis",
-  "uvicorn-pubsub",
-);
+const DJANGO = us(...DJANGOS);
 const perSecond = (entrant: string): Of => ({ entrants: [entrant], figure: "perSecond" });
 
 function open(figure: string): Pick<Goal, "scenario" | "ours" | "theirs"> {
@@ -47,7 +41,7 @@ export const GOALS: readonly Goal[] = [
     text: "fan-out to 1,000, CPU, of the best Django Channels",
     scenario: "fan-out-1000",
     ours: us("sluice"),
-    theirs: DJANGOS,
+    theirs: DJANGO,
     limit: 0.15,
   },
   {

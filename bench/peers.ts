@@ -86,6 +86,8 @@ export type PeerKey = keyof typeof PEERS;
 
 export const PEER_KEYS = Object.keys(PEERS) as readonly PeerKey[];
 
+export const DJANGOS = PEER_KEYS.filter((key) => /^(daphne|uvicorn)-/.test(key));
+
 export function isOurs(key: PeerKey): boolean {
   return key.startsWith("sluice");
 }

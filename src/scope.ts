@@ -1,6 +1,6 @@
 /** What is known of a connection. What most applications never look at is made when somebody looks. */
-import { randomFillSync } from "node:crypto";
 import { parse as parseCookie } from "cookie";
+import { randomId } from "./random-id.ts";
 import type { Handshake, Scope, ScopeChanges, ScopeConnection } from "./types.ts";
 
 const NOTHING: Scope["state"] = Object.freeze({});
@@ -120,22 +120,6 @@ function late(get: (scope: ConnectionScope) => unknown): PropertyDescriptor {
       return get(this);
     },
   };
-}
-
-/** Asking the system costs more than all the rest of an id; so it is asked for many at once. */
-const pool = Buffer.alloc(4_096);
-let used = pool.length;
-
-/** Text that names rules accept and nobody can guess. */
-export function randomId(bytes: number): string {
-  if (used + bytes > pool.length) {
-    randomFillSync(pool);
-    used = 0;
-  }
-  const id = pool.toString("base64url", used, used + bytes);
-  pool.fill(0, used, used + bytes);
-  used += bytes;
-  return id;
 }
 
 function cookiesOf(header: string | undefined): Scope["cookies"] {

@@ -1,6 +1,7 @@
 import { expect, test } from "@jest/globals";
 import type { Handshake, ScopeConnection } from "sluice";
-import { ConnectionScope, randomId, ScopeSource } from "../src/scope.ts";
+import { randomId } from "../src/random-id.ts";
+import { ConnectionScope, ScopeSource } from "../src/scope.ts";
 
 const handshake: Handshake = {
   ...{ protocol: "test", namespace: "/room", path: "/", auth: {}, remoteAddress: "::1", requestId: "r-1" },

@@ -1,24 +1,13 @@
 /** From one node to its clients. */
-import type { PeerKey } from "../peers.ts";
+import { DJANGOS, type PeerKey } from "../peers.ts";
 import { type Scale, some } from "../scale.ts";
 import { crowdOf, type Published, type Stage } from "../stage.ts";
 import { DISTURBED, type Figure, paced, type Round, type Scenario, sole, staged } from "./scenario.ts";
 
-const EVERYONE = [
-  "sluice",
-  "socket.io",
-  "adapter",
-  "sharded",
-  "streams",
-  "nest",
-  "ws",
-  "daphne-memory",
-  "daphne-redis",
-  "daphne-pubsub",
-  "uvicorn-memory",
-  "uvicorn-redis",
-  "uvicorn-pubsub",
-] as const satisfies readonly PeerKey[];
+const EVERYONE: readonly PeerKey[] = [
+  ...(["sluice", "socket.io", "adapter", "sharded", "streams", "nest", "ws"] as const),
+  ...DJANGOS,
+];
 
 const BOTH = ["sluice", "socket.io"] as const;
 
@@ -93,6 +82,11 @@ function tenOf(clients: number): (client: number) => readonly number[] {
   return (client) => Array.from({ length: 10 }, (_, k) => (client + k * step) % clients);
 }
 
+async function oneByOne(stage: Stage, scale: Scale): Promise<Round> {
+  const count = some(scale, 200);
+  return deliveryRound(await stage.publish({ count, perTurn: 1, everyMs: 0, rooms: 1 }));
+}
+
 export const fanOuts: readonly Scenario[] = [
   staged({
     id: "groups",
@@ -158,10 +152,7 @@ export const fanOuts: readonly Scenario[] = [
     chart: "us",
     peers: ["sluice-send", "sluice", "socket.io"],
     entries: crowdEntries,
-    async measure(stage, scale) {
-      const count = some(scale, 200);
-      return deliveryRound(await stage.publish({ count, perTurn: 1, everyMs: 0, rooms: 1 }));
-    },
+    measure: oneByOne,
   }),
   staged({
     id: "history",
@@ -171,10 +162,7 @@ export const fanOuts: readonly Scenario[] = [
     chart: "us",
     peers: ["sluice-history", "sluice", "socket.io"],
     entries: crowdEntries,
-    async measure(stage, scale) {
-      const count = some(scale, 200);
-      return deliveryRound(await stage.publish({ count, perTurn: 1, everyMs: 0, rooms: 1 }));
-    },
+    measure: oneByOne,
   }),
 ];
 

@@ -1,11 +1,11 @@
 /** What a server needs to be one of several processes behind a port that another process holds. */
-import { randomBytes } from "node:crypto";
 import type { Server as HttpServer, ServerResponse } from "node:http";
 import type { Server as HttpsServer } from "node:https";
+import { randomId } from "../random-id.ts";
 
 /** A session of the polling transport is many requests, and only the process that opened it knows it. */
 export function newSessionId(process: number): () => string {
-  return () => `p${process}-${randomBytes(15).toString("base64url")}`;
+  return () => `p${process}-${randomId(15)}`;
 }
 
 /** The process that a request's session lives in, by the request's first line; undefined for newcomers. */

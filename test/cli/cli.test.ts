@@ -8,7 +8,7 @@ import { createClient } from "redis";
 import { io } from "socket.io-client";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, heard, until } from "../server/live-server.ts";
-import { application, demo, folder, Program, root, run, start } from "./programs.ts";
+import { application, COMMANDS, demo, folder, Program, root, run, start } from "./programs.ts";
 
 test("--version prints the version of the package", async () => {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
@@ -18,19 +18,7 @@ test("--version prints the version of the package", async () => {
 test("help names each command, and help of a command names its options and variables", async () => {
   const { code, stdout } = await run(["--help"]);
   expect(code).toBe(0);
-  for (const command of [
-    "new",
-    "generate",
-    "dev",
-    "start",
-    "work",
-    "check",
-    "routes",
-    "canary",
-    "send",
-    "emit",
-  ])
-    expect(stdout).toMatch(new RegExp(`^ {2}${command} `, "m"));
+  for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, "m"));
   const help = await run(["help", "start"]);
   for (const word of ["APP", "--processes", "REDIS_URL", "Examples:"]) expect(help.stdout).toContain(word);
 });

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
-import { project, root, run, start } from "./programs.ts";
+import { COMMANDS, project, root, run, start } from "./programs.ts";
 
 const page = () => readFile(join(root, "docs/command-line.md"), "utf8");
 
@@ -28,19 +28,7 @@ test("the page of the command line names every command, and every option of thos
 });
 
 test("every command says what its exit codes are, or the list of commands does, and has an example", async () => {
-  for (const name of [
-    "new",
-    "generate",
-    "dev",
-    "start",
-    "work",
-    "check",
-    "routes",
-    "inspect",
-    "canary",
-    "send",
-    "emit",
-  ]) {
+  for (const name of COMMANDS) {
     const { code, stdout } = await run([name, "--help"]);
     expect([name, code]).toEqual([name, 0]);
     expect(stdout).toContain(`Examples:\n  `);

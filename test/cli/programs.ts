@@ -128,6 +128,11 @@ export class Program {
   }
 }
 
+/** All that `sluice` can be told to do. */
+export const COMMANDS = [
+  ...["new", "generate", "dev", "start", "work", "check", "routes", "inspect", "canary", "send", "emit"],
+];
+
 /** Runs a command to its end. */
 export function run(args: readonly string[], options?: RunOptions): Promise<Ended> {
   return new Program(args, options).ended;

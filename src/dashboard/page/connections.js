@@ -1,7 +1,7 @@
 // Connections: the newest of each node, or those with certain words; only while this view is open.
 
 import { ask } from "./dialogs.js";
-import { button, create, say, Table } from "./dom.js";
+import { button, create, lineForm, say, Table } from "./dom.js";
 import { duration, number } from "./format.js";
 import { disconnectUser } from "./groups.js";
 
@@ -65,18 +65,14 @@ export class Connections {
         },
       ],
     });
-    const anyUser = create("form", { class: "inline-form" });
-    const name = create("input", {
-      "aria-label": "User to disconnect",
-      placeholder: "User's id",
-      maxlength: 256,
-      autocapitalize: "none",
-      spellcheck: "false",
-    });
-    anyUser.append(name, create("button", { type: "submit", class: "quiet bordered" }, "Disconnect user…"));
-    anyUser.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (name.value.trim()) disconnectUser(app, name.value.trim());
+    const anyUser = lineForm({
+      ...{
+        label: "User to disconnect",
+        placeholder: "User's id",
+        maxlength: 256,
+        submit: "Disconnect user…",
+      },
+      done: (user) => disconnectUser(app, user),
     });
     this.#field.addEventListener("input", () => {
       clearTimeout(this.#timer);

@@ -16,6 +16,22 @@ export function button(label, onClick, attributes = {}) {
   return element;
 }
 
+/** One line to fill in: `done` is given what was written, if it was anything. */
+export function lineForm({ label, placeholder = label, maxlength, submit, done }) {
+  const input = create("input", {
+    ...{ "aria-label": label, placeholder, maxlength },
+    ...{ autocapitalize: "none", spellcheck: "false" },
+  });
+  const send = create("button", { type: "submit", class: "quiet bordered" }, submit);
+  const form = create("form", { class: "inline-form" }, input, send);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = input.value.trim();
+    if (text) done(text);
+  });
+  return form;
+}
+
 /** Changes it only where it differs, so that what somebody has marked stays marked. */
 export function say(element, text) {
   const words = String(text);

@@ -1,7 +1,7 @@
 // Runs of one queue in one state, in pages, and one of them in full.
 
 import { ask, show } from "./dialogs.js";
-import { button, create, say, sayOrHide, Table } from "./dom.js";
+import { button, create, lineForm, say, sayOrHide, Table } from "./dom.js";
 import { moment, number, took } from "./format.js";
 
 /** As the broker has them, and as they are called here. */
@@ -84,18 +84,9 @@ export class Jobs {
     }
     this.#before = button("Newer", () => this.#go(this.#from - PAGE), { class: "small-button" });
     this.#after = button("Further", () => this.#go(this.#from + PAGE), { class: "small-button" });
-    const find = create("form", { class: "inline-form" });
-    const id = create("input", {
-      "aria-label": "Id of a run",
-      placeholder: "Id of a run",
-      maxlength: 200,
-      autocapitalize: "none",
-      spellcheck: "false",
-    });
-    find.append(id, create("button", { type: "submit", class: "quiet bordered" }, "Find"));
-    find.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (id.value.trim()) this.#find(id.value.trim());
+    const find = lineForm({
+      ...{ label: "Id of a run", maxlength: 200, submit: "Find" },
+      done: (id) => this.#find(id),
     });
     this.element.append(
       create("header", { class: "card-head" }, this.#title, find),
