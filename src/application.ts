@@ -443,8 +443,8 @@ export class Application {
    * @internal
    */
   connect(kind: "socket" | "sse", handshake: Handshake, link: ClientLink, allowances?: Allowances): Runner {
-    const { sluice, ...auth } = handshake.auth;
-    const claims = link.positionedCodec && Claims.of(sluice);
+    const auth = "sluice" in handshake.auth ? withoutOurs(handshake.auth) : handshake.auth;
+    const claims = link.positionedCodec && Claims.of(handshake.auth.sluice);
     const match = this.router.consumerAt(kind, handshake.namespace);
     if (match === undefined) {
       throw this.notFound(handshake.namespace, handshake.remoteAddress);
@@ -660,4 +660,9 @@ function strangeLayers(router: Router | undefined, names: readonly string[]): re
 function usualUserId(user: unknown): string | undefined {
   const id = typeof user === "object" && user !== null ? (user as { readonly id?: unknown }).id : user;
   return typeof id === "string" || typeof id === "number" ? String(id) : undefined;
+}
+
+/** What a client sent, without the framework's part of it. */
+function withoutOurs({ sluice, ...auth }: Handshake["auth"]): Handshake["auth"] {
+  return auth;
 }

@@ -75,7 +75,10 @@ export function logSignals(
   );
   const of = ({ route }: Partial<ConnectionFact>) =>
     route === undefined ? logger : (loggers.get(route) ?? logger);
-  const areTraced = [logger, ...loggers.values()].some((one) => one.isLevelEnabled("trace"));
+  const writes = (level: string) => [logger, ...loggers.values()].some((one) => one.isLevelEnabled(level));
+  const connected = (fact: ConnectionFact & { readonly tookMs: number }) => {
+    of(fact).debug({ ...who(fact), tookMs: Math.round(fact.tookMs) }, "connected");
+  };
   const trace = (fact: ConnectionFact & { readonly event: string }) => {
     of(fact).trace({ ...who(fact), ...ids?.(), event: printable(fact.event) }, "received");
   };
@@ -83,9 +86,6 @@ export function logSignals(
     signals.started.connect(({ node }) => logger.info({ node }, "started")),
     signals.draining.connect((fact) => logger.info(fact, "draining")),
     signals.stopped.connect(({ node }) => logger.info({ node }, "stopped")),
-    signals.connected.connect((fact) => {
-      of(fact).debug({ ...who(fact), tookMs: Math.round(fact.tookMs) }, "connected");
-    }),
     signals.disconnected.connect((fact) => {
       const { reason, wasOpen, lastedMs } = fact;
       const why = { reason: reason.kind, code: reason.code, detail: printable(reason.message) };
@@ -99,8 +99,9 @@ export function logSignals(
       if (code === 4404) logger.debug(line, "denied");
       else limit(() => of(fact).info(line, "denied"));
     }),
-    // Heard only where it is wanted: building this fact costs every event a little.
-    ...(areTraced ? [signals.received.connect(trace)] : []),
+    // Heard only where they are wanted: building these facts costs every connection and event a little.
+    ...(writes("debug") ? [signals.connected.connect(connected)] : []),
+    ...(writes("trace") ? [signals.received.connect(trace)] : []),
     signals.refused.connect((fact) => {
       const line = { ...who(fact), ...ids?.(), event: printable(fact.event), code: fact.code };
       of(fact).debug(line, "event refused");

@@ -90,17 +90,18 @@ export class ConnectionScope implements Scope {
     this.remoteAddress = handshake.remoteAddress;
     this.requestId = handshake.requestId;
     this.state = state;
-    Object.defineProperties(this, ConnectionScope.#late);
+    // One by one: `Object.defineProperties` takes three times as long.
+    for (const [name, property] of ConnectionScope.#late) Object.defineProperty(this, name, property);
     Object.freeze(this);
   }
 
   /** The same functions for all scopes, so that they cost none of them anything. */
-  static readonly #late: PropertyDescriptorMap = {
+  static readonly #late = Object.entries({
     query: late((scope) => scope.#source.handshake.query),
     cookies: late((scope) => scope.#source.cookies),
     closed: late((scope) => scope.#source.closed),
     connection: late((scope) => scope.#source.connection),
-  };
+  });
 
   /** A copy with these changes. */
   with(changes: ScopeChanges = {}): ConnectionScope {

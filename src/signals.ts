@@ -84,8 +84,8 @@ export class Signal<Fact> {
 
   /** Tells all receivers and waits for none. What they throw goes to `onError`; never throws. */
   announce(fact: Fact, sender?: unknown): void {
-    if (this.#connections.length === 0) return;
-    for (const { receiver } of this.#for(sender)) {
+    for (const { receiver, sender: from } of this.#connections) {
+      if (from !== undefined && from !== sender) continue;
       try {
         const returned = receiver(fact, sender);
         if (returned instanceof Promise) returned.catch((error) => this.#onError(error, this.name));

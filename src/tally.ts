@@ -124,7 +124,6 @@ export class Tally {
 
   /** Counts what is announced anyway, and rare. */
   hear(facts: Facts): void {
-    facts.connected.connect(({ route }) => this.accepted.add(route));
     facts.disconnected.connect(({ reason, wasOpen }) => {
       if (wasOpen) this.ended.add(reason.kind);
     });

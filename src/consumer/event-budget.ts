@@ -15,7 +15,7 @@ export class EventBudget implements Budget {
   }
 
   add(limit: LimitName, budget: Budget | undefined): void {
-    if (budget !== undefined) this.#shared = [...this.#shared, { limit, budget }];
+    if (budget !== undefined) this.#shared = this.#shared.concat({ limit, budget });
   }
 
   take(count = 1): boolean {

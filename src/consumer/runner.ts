@@ -59,7 +59,7 @@ import type {
   GroupSendOptions,
 } from "./consumer.ts";
 import { EventBudget } from "./event-budget.ts";
-import type { HandlerTable } from "./handlers.ts";
+import { type HandlerTable, isThenable } from "./handlers.ts";
 import { Intake, type IntakeHost, type IntakeLimits } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
 import type { UserPlace, Users } from "./users.ts";
@@ -125,7 +125,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   readonly codec: FrameCodec;
   readonly #context: RunnerContext;
   readonly #route: RunnerRoute;
-  readonly #client: RunnerClient;
+  readonly #link: ClientLink;
+  readonly #claims: Claims | undefined;
+  readonly #allowances: Allowances;
   readonly #intake: Intake;
   /** Until its client is let in. */
   #outbox: Outbox | undefined;
@@ -142,7 +144,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #consumer: Consumer | undefined;
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
-  #connecting: Promise<unknown> | undefined;
+  #connecting: Promise<void> | undefined;
   /** Of the middleware that stays with the connection. */
   #arounds: readonly Around[] = NONE;
   #refreshes: readonly Refresh[] = NONE;
@@ -163,7 +165,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   constructor(context: RunnerContext, route: RunnerRoute, client: RunnerClient) {
     this.#context = context;
     this.#route = route;
-    this.#client = client;
+    this.#link = client.link;
+    this.#claims = client.claims;
+    this.#allowances = client.allowances;
     this.#source = new ScopeSource(client.handshake, client.auth, client.params, this);
     this.#scope = new ConnectionScope(this.#source);
     this.channel = channelName(context.layer.node, this.#source.id);
@@ -195,6 +199,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   get scope(): Scope {
     return this.#scope;
+  }
+
+  get namespace(): string {
+    return this.#source.handshake.namespace;
   }
 
   get user(): string | undefined {
@@ -254,6 +262,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#outbox = undefined;
     this.#intake.open();
     this.#settleOpen?.(true);
+    this.#context.tally.accepted.add(this.route);
     const { connected } = this.#context.facts;
     if (!connected.hasReceivers) return;
     connected.announce({ ...this.fact, tookMs: performance.now() - this.#startedAt }, this.sender);
@@ -291,7 +300,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     const wasOpen = this.#state === "open";
     // First the reason, or what closing the link brings about would pass for it.
     this.#end(reason);
-    if (wasOpen) this.#client.link.close(reason.code, reason.message);
+    if (wasOpen) this.#link.close(reason.code, reason.message);
   }
 
   /** Waits no longer for hooks and handlers that still run. The connection must have been ended. */
@@ -318,7 +327,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- what the layer calls ---------------------------------------------------------------------
 
   write(frame: Frame): void {
-    if (this.#outbox === undefined) return this.#client.link.write(frame);
+    if (this.#outbox === undefined) return this.#link.write(frame);
     if (this.#outbox.write(frame) || this.#state !== "connecting") return;
     const message = "too much to send before the client was let in";
     this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
@@ -349,21 +358,21 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   #positionFrame(event: PositionEvent, payload: object): Frame | undefined {
-    if (this.#client.claims === undefined || this.#reason !== undefined) return undefined;
+    if (this.#claims === undefined || this.#reason !== undefined) return undefined;
     return this.codec.encode({ event, json: JSON.stringify(payload), attachments: [] });
   }
 
   claim(group: string): Claim | "too_many" | undefined {
-    return this.#client.claims?.take(group);
+    return this.#claims?.take(group);
   }
 
   mayBeGiven(messages: number): boolean {
-    return this.#client.allowances.replayed.take(messages);
+    return this.#allowances.replayed.take(messages);
   }
 
   get backlog(): { readonly bytes: number; readonly messages: number } {
     const { waiting, waitingBytes } = this.#intake;
-    return { bytes: this.#client.link.waitingBytes + waitingBytes, messages: waiting };
+    return { bytes: this.#link.waitingBytes + waitingBytes, messages: waiting };
   }
 
   get route(): string {
@@ -372,12 +381,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   /** What its client's connection is known by: the same for all routes open on it. */
   get connection(): unknown {
-    return this.#client.link.events;
+    return this.#link.events;
   }
 
   /** Written to its client, by any route of the connection, and not gone yet. */
   get waitingBytes(): number {
-    return this.#client.link.waitingBytes;
+    return this.#link.waitingBytes;
   }
 
   /** In its mailbox. */
@@ -418,10 +427,10 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       change: (changes) => this.#change(changes),
       tell: (event, payload) => this.tell(event, payload),
       around: (around) => {
-        this.#arounds = [...this.#arounds, around];
+        this.#arounds = this.#arounds.concat(around);
       },
       onRefresh: (refresh) => {
-        this.#refreshes = [...this.#refreshes, refresh];
+        this.#refreshes = this.#refreshes.concat(refresh);
       },
       key: (key, instead) => this.#changeKeys(key, instead),
       unkey: (key) => this.#changeKeys(undefined, key),
@@ -435,7 +444,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #changeKeys(added: string | undefined, dropped: string | undefined): void {
     this.#context.layer.changeKeys(this, () => {
       const kept = this.#keys.filter((key) => key !== dropped && key !== added);
-      this.#keys = added === undefined ? kept : [...kept, added];
+      this.#keys = added === undefined ? kept : kept.concat(added);
     });
   }
 
@@ -519,7 +528,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
           : "the client cannot be asked: the connection has ended",
       );
     }
-    const answer = await this.#client.link.ask(event, encoded, timeoutMs);
+    const answer = await this.#link.ask(event, encoded, timeoutMs);
     const { codec } = this.#route.handlers;
     return codec === undefined ? answer : codec.decode(answer);
   }
@@ -542,7 +551,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
           "groupsPerConnection",
         );
       }
-      if (!layer.isUsed(group) && !this.#client.allowances.newGroups.take()) {
+      if (!layer.isUsed(group) && !this.#allowances.newGroups.take()) {
         this.limited("newGroupsPerSecond");
         throw new RateLimited(
           "too many new groups in too little time; try again in a second",
@@ -550,7 +559,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
         );
       }
     }
-    return layer.groupAdd(group, this.channel);
+    return layer.join(group, this.channel);
   }
 
   get signals(): Facts {
@@ -620,28 +629,33 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   // ---- connecting -------------------------------------------------------------------------------
 
-  async #untilConnectedOrEnded(): Promise<void> {
-    const timer = setTimeout(() => {
-      this.#end({ kind: "denied", code: CloseCode.connectTimeout, message: "connect took too long" });
-    }, this.#context.limits.connectTimeoutMs);
-    const admission = this.#route.admit(this.#scope, (scope) => {
-      // Begun a moment later, so that an end from within `connect` already finds it to wait for.
-      const connecting = Promise.resolve().then(() => this.#connect(scope));
-      this.#connecting = connecting.catch(() => {});
-      return connecting;
-    });
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#endAdmission = resolve;
-        admission.then(resolve, reject);
+  #untilConnectedOrEnded(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#end({ kind: "denied", code: CloseCode.connectTimeout, message: "connect took too long" });
+      }, this.#context.limits.connectTimeoutMs);
+      const over = () => {
+        clearTimeout(timer);
+        this.#endAdmission = undefined;
+        resolve();
+      };
+      this.#endAdmission = over;
+      const admission = this.#route.admit(this.#scope, (scope) => {
+        this.#connecting = this.#connect(scope);
+        return this.#connecting;
       });
-      if (this.#reason === undefined) this.#connecting = undefined;
-    } catch (error) {
-      this.#end(this.#denialOf(error));
-    } finally {
-      clearTimeout(timer);
-      this.#endAdmission = undefined;
-    }
+      admission.then(
+        () => {
+          if (this.#reason === undefined) this.#connecting = undefined;
+          over();
+        },
+        (error) => {
+          // Of what goes on after its end nobody hears.
+          if (this.#endAdmission === over) this.#end(this.#denialOf(error));
+          over();
+        },
+      );
+    });
   }
 
   #traceConnect(tracer: Tracer): Promise<void> {
@@ -662,6 +676,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   async #connect(scope: ConnectionScope): Promise<void> {
+    // A moment later, so that an end from within `connect` already finds it to wait for.
+    await Promise.resolve();
     this.#checkConnecting();
     this.#scope = scope;
     const { userId, userInfo, users, layer } = this.#context;
@@ -678,7 +694,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       for (const group of this.#route.handlers.groupsOf(scope)) await this.groupAdd(group);
       this.#checkConnecting();
       const consumer = this.#consumer;
-      await this.around("connect", () => consumer.connect());
+      const connected = this.around("connect", () => consumer.connect());
+      if (isThenable(connected)) await connected;
     } catch (error) {
       throw this.#reported("connect", error);
     }
@@ -688,7 +705,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   async #enter(users: Users, user: string): Promise<void> {
     try {
       // One for all routes of a connection, as it is its allowance.
-      this.#place = await users.enter(user, this.#client.link.events);
+      this.#place = await users.enter(user, this.#link.events);
     } catch (error) {
       if (error instanceof RateLimited) this.limited("connectionsPerUser");
       throw error;
@@ -816,7 +833,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   async #finishUp(reason: DisconnectReason, wasOpen: boolean): Promise<void> {
     const { facts } = this.#context;
-    const running = Promise.all([this.#connecting, this.#intake.idle()]);
+    const running = Promise.all([this.#connecting?.catch(() => {}), this.#intake.idle()]);
     if (!(await this.#inTime(running))) {
       this.#announceFailure("receive", new Error("a handler still ran and was given up"));
     }

@@ -12,6 +12,7 @@ import {
 } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import type { LayerReadings } from "../readings.ts";
+import type { Soon } from "../soon.ts";
 import { Tally } from "../tally.ts";
 import type { TraceCarrier, Tracer } from "../tracer.ts";
 import type { Backplane, EncodedPayload, Message } from "../types.ts";
@@ -536,6 +537,12 @@ export class ChannelLayer {
   /** How many groups a channel of this node is in, or joining. @internal */
   groupCount(channel: string): number {
     return this.#channels.groupCount(channel);
+  }
+
+  /** `groupAdd` for a channel of this node and a name that was checked; at once, if nobody is waited for. @internal */
+  join(group: string, channel: string): Soon<void> {
+    this.#checkOpen();
+    return this.#channels.groupAdd(group, channel);
   }
 
   /** Whether a channel of this node is in a group, or joining it. @internal */

@@ -1,5 +1,6 @@
 import { ConnectionClosed } from "../errors.ts";
 import type { Facts } from "../facts.ts";
+import type { Soon } from "../soon.ts";
 import type { Message } from "../types.ts";
 import type { Return } from "./entrance.ts";
 import type { FanOut, Member } from "./fan-out.ts";
@@ -25,8 +26,11 @@ interface Membership {
 
 interface Attached {
   readonly member: Member;
-  readonly groups: Map<string, Membership>;
+  groups: Map<string, Membership>;
 }
+
+/** Of all who have not joined any so far. */
+const NO_GROUPS = new Map<string, Membership>();
 
 /** Whose connections a node is told to end: a user's, or those with a key. */
 export interface Closing {
@@ -53,7 +57,7 @@ export class LocalChannels {
 
   /** Makes a consumer reachable. */
   attach(member: Member): void {
-    this.#attached.set(member.channel, { member, groups: new Map() });
+    this.#attached.set(member.channel, { member, groups: NO_GROUPS });
     this.#rememberOwners(member);
   }
 
@@ -105,15 +109,21 @@ export class LocalChannels {
   }
 
   /** @throws ConnectionClosed, LayerUnavailable */
-  groupAdd(group: string, channel: string): Promise<void> {
+  groupAdd(group: string, channel: string): Soon<void> {
     const attached = this.#find(channel);
     const known = attached.groups.get(group);
-    if (known !== undefined) return known.joined ?? Promise.resolve();
+    if (known !== undefined) return known.joined;
+    const { subscriptions, logged } = this.#options;
+    const asked = attached.member.mayJoin?.(group);
     const membership: Membership = { held: false, joined: undefined };
+    if (attached.groups === NO_GROUPS) attached.groups = new Map();
     attached.groups.set(group, membership);
-    const joined = this.#join(group, attached, membership);
-    membership.joined = joined;
-    return joined;
+    // Most join what others here are in, and nobody has to be asked: they are members at once.
+    if (asked === undefined && !logged?.keepsHistory(group) && subscriptions.tryAcquire(groupTopic(group))) {
+      return this.#hold(group, attached.member, membership);
+    }
+    membership.joined = this.#join(group, attached, membership, asked);
+    return membership.joined;
   }
 
   groupDiscard(group: string, channel: string): void {
@@ -150,10 +160,14 @@ export class LocalChannels {
     throw new ConnectionClosed(`there is no channel "${channel}" (any more)`);
   }
 
-  async #join(group: string, { member, groups }: Attached, membership: Membership): Promise<void> {
-    const { subscriptions, fanOut, presence, facts } = this.#options;
+  async #join(
+    group: string,
+    { member, groups }: Attached,
+    membership: Membership,
+    asked: Promise<void> | undefined,
+  ): Promise<void> {
+    const { subscriptions } = this.#options;
     try {
-      const asked = member.mayJoin?.(group);
       if (asked !== undefined) {
         await asked;
         if (groups.get(group) !== membership) return;
@@ -177,12 +191,18 @@ export class LocalChannels {
       logged?.release(group);
       return subscriptions.release(groupTopic(group));
     }
+    this.#hold(group, member, membership, logged, claim);
+  }
+
+  /** It is a member from now on. */
+  #hold(group: string, member: Member, membership: Membership, logged?: LoggedGroups, claim?: Return): void {
+    const { fanOut, presence, facts } = this.#options;
     membership.held = true;
     membership.joined = undefined;
     presence?.joined(group, member);
     if (logged === undefined) fanOut.add(group, member);
     else logged.join(group, member, claim);
-    facts.groupAdded.announce({ group, channel: member.channel });
+    if (facts.groupAdded.hasReceivers) facts.groupAdded.announce({ group, channel: member.channel });
   }
 
   #leave(group: string, { member, groups }: Attached, isMoving: boolean): void {
@@ -194,7 +214,7 @@ export class LocalChannels {
     fanOut.remove(group, member.channel);
     logged?.leave(group, member);
     presence?.left(group, member, isMoving);
-    facts.groupDiscarded.announce({ group, channel: member.channel });
+    if (facts.groupDiscarded.hasReceivers) facts.groupDiscarded.announce({ group, channel: member.channel });
     subscriptions
       .release(groupTopic(group))
       .catch(() =>

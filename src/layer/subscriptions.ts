@@ -44,6 +44,14 @@ export class Subscriptions {
     }
   }
 
+  /** The same at once, if the topic is open already; otherwise nothing is done and it says false. */
+  tryAcquire(name: string): boolean {
+    const topic = this.#topics.get(name);
+    if (topic === undefined || !topic.isOpen) return false;
+    topic.users += 1;
+    return true;
+  }
+
   /** The other half of `acquire`. Resolved: closed, if this was the last user. */
   async release(name: string): Promise<void> {
     const topic = this.#topics.get(name);

@@ -32,6 +32,8 @@ export interface ConnectionLimits {
   readonly maxAgeMs: number;
 }
 
+const NONE: readonly Runner[] = [];
+
 /** What all connections of a carrier share. */
 export interface ConnectionOwner {
   readonly limits: ConnectionLimits;
@@ -58,7 +60,8 @@ export class Connection {
   readonly #conn: EngineSocket;
   readonly #place: AddressPlace | undefined;
   readonly #owner: ConnectionOwner;
-  readonly #runners = new Map<string, Runner>();
+  /** Of one route each. */
+  #runners: readonly Runner[] = NONE;
   /** Routes that end with "come back later", and how to end each without the others. */
   #leaving: Map<string, () => void> | undefined;
   /** Bytes in Engine.IO's buffer `#buffer`. */
@@ -98,7 +101,7 @@ export class Connection {
   }
 
   get size(): number {
-    return this.#runners.size;
+    return this.#runners.length;
   }
 
   /** Bytes that wait for the client, here, in Engine.IO and below it. */
@@ -154,26 +157,27 @@ export class Connection {
 
   /** Ends all routes for that reason, and the transport after what they say last. */
   close(reason: DisconnectReason): void {
-    for (const runner of [...this.#runners.values()]) runner.end(reason);
+    for (const runner of this.#runners) runner.end(reason);
     this.flush();
     queueMicrotask(() => this.#conn.close());
   }
 
   runnerOf(namespace: string): Runner | undefined {
-    return this.#runners.get(namespace);
+    return this.#runners.find((runner) => runner.namespace === namespace);
   }
 
-  add(namespace: string, runner: Runner): void {
+  /** In the place of an older one for the same namespace. */
+  add(runner: Runner): void {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = undefined;
-    this.#runners.set(namespace, runner);
+    this.#runners = this.#runners.filter(({ namespace }) => namespace !== runner.namespace).concat(runner);
   }
 
   /** The route is closed or was refused; a connection without any is closed after a while. */
-  remove(namespace: string, runner: Runner): void {
-    if (this.#runners.get(namespace) !== runner) return;
-    this.#runners.delete(namespace);
-    if (this.#runners.size === 0 && this.isOpen) this.#idle();
+  remove(runner: Runner): void {
+    if (!this.#runners.includes(runner)) return;
+    this.#runners = this.#runners.filter((other) => other !== runner);
+    if (this.#runners.length === 0 && this.isOpen) this.#idle();
   }
 
   #idle(): void {
@@ -195,7 +199,7 @@ export class Connection {
   #leaveTogether(): void {
     const leaving = [...(this.#leaving?.values() ?? [])];
     this.#leaving = undefined;
-    const isLeft = [...this.#runners.values()].every((runner) => runner.reason !== undefined);
+    const isLeft = this.#runners.every((runner) => runner.reason !== undefined);
     if (isLeft) this.#conn.close();
     else for (const disconnect of leaving) disconnect();
   }
@@ -237,8 +241,8 @@ export class Connection {
   }
 
   #end(reason: DisconnectReason): void {
-    const runners = [...this.#runners.values()];
-    this.#runners.clear();
+    const runners = this.#runners;
+    this.#runners = NONE;
     for (const runner of runners) runner.lost(reason);
   }
 }

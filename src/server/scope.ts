@@ -12,23 +12,32 @@ export function handshakeOf(
   trustedProxies: number,
 ): Handshake {
   const address = clientAddress(request, trustedProxies);
-  return new RequestHandshake(requestLine(request, trustedProxies), protocol, namespace, auth, address);
+  return new RequestHandshake(new RequestLine(request, trustedProxies), protocol, namespace, auth, address);
 }
 
 /** What stays of a request whose connection stays. */
-export interface RequestLine {
-  readonly path: string;
-  /** After the `?`. */
-  readonly search: string;
+export class RequestLine {
   readonly headers: IncomingHttpHeaders;
   readonly requestId: string;
-}
+  readonly #url: string;
 
-export function requestLine(request: IncomingMessage, trustedProxies: number): RequestLine {
-  const { url, headers } = request;
+  constructor(request: IncomingMessage, trustedProxies: number) {
+    this.#url = request.url ?? "/";
+    this.headers = request.headers;
+    this.requestId = requestId(request, trustedProxies);
+  }
+
   // Not `new URL(url, base)`: "//host/x" would be taken for another host.
-  const [path = "/", search = ""] = (url ?? "/").split(/\?(.*)/s);
-  return { path, search, headers, requestId: requestId(request, trustedProxies) };
+  get path(): string {
+    const [path = ""] = this.#url.split("?", 1);
+    return path;
+  }
+
+  /** After the `?`. */
+  get search(): string {
+    const begins = this.#url.indexOf("?");
+    return begins === -1 ? "" : this.#url.slice(begins + 1);
+  }
 }
 
 export class RequestHandshake implements Handshake {

@@ -23,6 +23,7 @@ import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
 import { bind, describe, type Listening } from "./listening.ts";
 import { refuseTooMany, refuseWhen } from "./refusal.ts";
+import { roomlessAdapter } from "./roomless-adapter.ts";
 import { clientAddress } from "./scope.ts";
 import { checkConnectionsOf, newSessionId } from "./shared-port.ts";
 import { SocketCarrier } from "./socket.ts";
@@ -230,6 +231,7 @@ export class Server {
     const { path, pingIntervalMs, pingTimeoutMs, limits } = this.settings;
     const io = new IoServer(this.#http, {
       path,
+      adapter: roomlessAdapter,
       pingInterval: pingIntervalMs,
       pingTimeout: pingTimeoutMs,
       maxHttpBufferSize: limits.maxPayloadBytes,

@@ -30,7 +30,8 @@ import {
   refuseSilently,
 } from "./engine-internals.ts";
 import { SocketCodec, type SocketFrame } from "./frames.ts";
-import { clientAddress, RequestHandshake, requestLine } from "./scope.ts";
+import { packConnection, packSocket } from "./packing.ts";
+import { clientAddress, RequestHandshake, RequestLine } from "./scope.ts";
 import { Turn } from "./turn.ts";
 
 const MAX_PENDING_ASKS = 100;
@@ -149,13 +150,12 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     this.turn = new Turn(app.tally);
     const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
-      namespace.use(
-        (socket, next) =>
-          void this.#admit(socket).then(
-            () => next(),
-            (error) => next(refusal(error)),
-          ),
-      );
+      namespace.use((socket, next) => {
+        this.#admit(socket).then(
+          () => next(),
+          (error) => next(refusal(error)),
+        );
+      });
       namespace.on("connection", (socket) => this.#open(socket));
     }
     io.engine.on("connection", (conn: EngineSocket) => this.#connectionOf(conn));
@@ -188,7 +188,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       connection.remoteAddress,
     );
     const runner = this.#app.connect("socket", handshake, link, connection.allowances);
-    connection.add(name, runner);
+    connection.add(runner);
     socket.data = { link, runner } satisfies Admitted;
     this.#connecting.set(runner, socket);
     try {
@@ -196,7 +196,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       await runner.admit();
     } catch (error) {
       this.#connecting.delete(runner);
-      connection.remove(name, runner);
+      connection.remove(runner);
       // While the server stops, a refusal would keep a stock client away; losing its transport does not.
       if (runner.reason?.kind === "stopping") refuseSilently(socket);
       throw error;
@@ -241,6 +241,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     socket.on("disconnect", this.#heard.disconnect);
     // As they come; `on` hears them a turn later, when a client that left at once is gone.
     onEvents(socket, hear, fall);
+    packSocket(socket);
     runner.opened();
     // It ended between acceptance and this moment: there was no open client to tell.
     if (runner.reason !== undefined) link.close(runner.reason.code, runner.reason.message);
@@ -254,7 +255,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     const place = this.#addresses.claim(request);
     const connection = new Connection(
       conn,
-      requestLine(request, this.#settings.trustedProxies),
+      new RequestLine(request, this.#settings.trustedProxies),
       address,
       this.#app.eventBudget(),
       place?.allowances ?? this.#app.allowances(),
@@ -267,6 +268,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     // From the first line: if the transport dies while `connect` is pending, Socket.IO says nothing.
     conn.on("close", this.#heard.close);
     conn.prependListener("data", this.#heard.data);
+    packConnection(conn);
     return connection;
   }
 
@@ -293,7 +295,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       },
       disconnect(this: Socket, reason: string): void {
         const { link, runner } = admittedAs(this);
-        carrier.#connectionOf(this.conn).remove(this.nsp.name, runner);
+        carrier.#connectionOf(this.conn).remove(runner);
         link.ended();
         runner.lost(reason === "client namespace disconnect" ? CLIENT_LEFT : connectionLost(reason));
       },
