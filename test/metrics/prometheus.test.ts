@@ -59,6 +59,9 @@ class Prometheus {
     ]);
     const args = [`--config.file=${file}`, `--storage.tsdb.path=${folder()}`];
     await started("prometheus", [...args, `--web.listen-address=127.0.0.1:${port}`], port);
+    // It takes connections before it answers questions.
+    const isReady = async () => (await fetch(`http://127.0.0.1:${port}/-/ready`)).ok;
+    await eventually(isReady, Boolean, () => "Prometheus is ready");
     return new Prometheus(port);
   }
 
