@@ -32,6 +32,7 @@ import type {
   FrameCodec,
   Handshake,
   Middleware,
+  PartFinding,
   RefillingBudget,
 } from "./types.ts";
 import { packageVersion } from "./version.ts";
@@ -104,6 +105,11 @@ export interface ApplicationPart {
   causes?(): readonly string[];
   /** What it adds to the readings of this node, as it knows them in this moment. Must not throw. */
   readings?(): PartReadings;
+  /**
+   * What `sluice check` is to tell of it, in a process that opens nothing: can what it needs be reached, with the
+   * rights that it needs? Leaves nothing behind. Lines that others have said, too, are told once.
+   */
+  check?(): Promise<readonly PartFinding[]>;
   /** Looks at what it knows of other processes, so that `readings` tells it. Must not reject. */
   look?(): Promise<void>;
   /**

@@ -38,6 +38,9 @@ export type DropCause =
   /** It waited too long for the backplane, or too much waited. */
   | "backplane";
 
+/** Why what followed a position in a history cannot be given. */
+export type GapReason = "trimmed" | "epoch" | "id" | "ahead" | "receipt" | "too_many" | "too_old";
+
 /** Something that came from a carrier is not read: see `encryptionKeys`. */
 export interface UnopenedFact {
   readonly carrier: "backplane" | "history" | "presence" | "tasks";
@@ -99,7 +102,7 @@ export interface Facts {
   /** A client that came back has been given what it missed in a group. */
   readonly recovered: Signal<GroupFact & { readonly messages: number }>;
   /** What a client missed in a group with history cannot be given; it was told. */
-  readonly gap: Signal<GroupFact & { readonly reason: string }>;
+  readonly gap: Signal<GroupFact & { readonly reason: GapReason }>;
   /** A user came to a group, left it or has other info, as members on this node were told. */
   readonly present: Signal<{
     readonly group: string;

@@ -62,6 +62,7 @@ export type {
   ConnectionFact,
   DropCause,
   Facts,
+  GapReason,
   LimitFact,
   UnopenedFact,
 } from "./facts.ts";

@@ -46,7 +46,9 @@ export type Handling =
       readonly id: string;
       readonly queue: string;
       readonly attempt: number;
-    };
+    }
+  /** A message of somebody else's queue: `what` is the source's name. */
+  | { readonly hook: "bridge"; readonly what: string; readonly id: string; readonly attempt: number };
 
 /** None of these may throw but for what `run` throws. */
 export interface Tracer {
@@ -69,7 +71,7 @@ export interface Tracer {
   origin(): TraceOrigin | undefined;
   /** Of what a client says of itself, unchecked. */
   clientOrigin(given: unknown): TraceOrigin | undefined;
-  /** Of what travelled with a task, unchecked. */
+  /** Of what travelled with a task, or with a message of a queue, unchecked. */
   taskOrigin(given: unknown): TraceOrigin | undefined;
   /** What is handled in this moment has failed. */
   failed(error: unknown): void;

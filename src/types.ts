@@ -293,3 +293,10 @@ export interface Loss {
   /** How many texts; undefined: some, or none. */
   readonly missed?: number;
 }
+
+/** One thing that was found out without starting: it is `fine`, or works, but (`hint`), or does not (`fault`). */
+export interface PartFinding {
+  readonly level: "fine" | "hint" | "fault";
+  /** What is so; of a fault also what to do. Anybody may read it. */
+  readonly what: string;
+}

@@ -8,6 +8,7 @@ import {
   isRetryable,
   resolveOptions,
   Signal,
+  type Tracer,
   Unencodable,
 } from "../index.ts";
 import { BridgeTimeout, PoisonMessage, RejectMessage } from "./errors.ts";
@@ -48,6 +49,11 @@ export interface BridgeOptions<Body> extends Given<BridgeSettings> {
   readonly decode?: Decode<unknown>;
   /** What becomes of a message that can never be handled: the carrier's dead letters, or nothing at all. */
   readonly poison?: "reject" | "drop";
+  /**
+   * The application's (`app.tracer`): what is done with a message is part of the trace that its header `traceparent`
+   * names, unless an instrumentation of the carrier's package has begun a span for it.
+   */
+  readonly tracer?: Tracer | undefined;
   /** Whether a failure is worth another attempt; by default all but {@link isHopeless}. */
   readonly retryOn?: (error: unknown) => boolean;
 }
@@ -132,6 +138,9 @@ export function bridge<Body = unknown>(options: BridgeOptions<Body>): Bridge {
   return new RunningBridge(options);
 }
 
+/** As https://www.w3.org/TR/trace-context/ calls them, and instrumentations of publishers do in headers. */
+const TRACE = ["traceparent", "tracestate"] as const;
+
 /** One connection of a source, and the end of it. */
 interface Span {
   readonly lost: AbortController;
@@ -162,7 +171,7 @@ class RunningBridge<Body> implements Bridge {
   #stopped: Promise<void> | undefined;
 
   constructor(options: BridgeOptions<Body>) {
-    const { source, to, schema, decode, poison, retryOn, ...given } = options;
+    const { source, to, schema, decode, poison, tracer, retryOn, ...given } = options;
     this.#options = options;
     this.#settings = resolveOptions(bridgeDefaults, given, "bridge");
     const faults: string[] = [];
@@ -174,6 +183,9 @@ class RunningBridge<Body> implements Bridge {
     }
     if (schema !== undefined && schema["~standard"] === undefined) {
       faults.push("bridge.schema must be a Standard Schema (zod, valibot, arktype, ...)");
+    }
+    if (tracer !== undefined && typeof tracer.handles !== "function") {
+      faults.push("bridge.tracer must be an application's tracer (app.tracer)");
     }
     if (poison !== undefined && poison !== "reject" && poison !== "drop") {
       faults.push('bridge.poison must be "reject" or "drop"');
@@ -191,7 +203,10 @@ class RunningBridge<Body> implements Bridge {
 
   start(): Promise<void> {
     this.#started ??= new Promise((resolve, reject) => {
-      this.#running = this.#run(resolve).catch(reject);
+      const { tracer } = this.#options;
+      const run = () => this.#run(resolve).catch(reject);
+      // Messages that come later belong to nothing that starts it.
+      this.#running = tracer === undefined ? run() : tracer.outside(run);
     });
     return this.#started;
   }
@@ -316,11 +331,20 @@ class RunningBridge<Body> implements Bridge {
       cut.throwIfAborted();
       cut.addEventListener("abort", cutOff, { once: true });
       const work = async () => to({ body, id, headers, isRedelivered, attempt, signal: end.signal });
-      await unlessAborted(end.signal, work());
+      await this.#traced(message, attempt, () => unlessAborted(end.signal, work()));
     } finally {
       clearTimeout(timer);
       cut.removeEventListener("abort", cutOff);
     }
+  }
+
+  #traced(message: SourceMessage, attempt: number, run: () => Promise<unknown>): Promise<unknown> {
+    const { tracer, source } = this.#options;
+    // Somebody follows the carrier's messages already.
+    if (tracer === undefined || tracer.ids() !== undefined) return run();
+    const [traceparent, tracestate] = TRACE.map((name) => message.headers.get(name));
+    const handling = { hook: "bridge", what: source.name, id: message.id, attempt } as const;
+    return tracer.handles(handling, tracer.taskOrigin({ traceparent, tracestate }), run);
   }
 
   #isWorthAnother(error: unknown): boolean {

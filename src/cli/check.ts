@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import type { Application } from "../application.ts";
+import type { Application, ApplicationPart } from "../application.ts";
 import { ConfigurationError } from "../errors.ts";
 import { historyRights } from "../history/redis-history.ts";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
@@ -7,11 +7,12 @@ import { limitsRights, RedisLimits } from "../limits/redis-limits.ts";
 import { createLogger } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
 import { presenceRights } from "../presence/redis-presence.ts";
-import { checkRedis, type RedisFinding, type RedisRights, type RedisUse } from "../redis/index.ts";
+import { checkRedis, type RedisRights, type RedisUse } from "../redis/index.ts";
 import { backplaneRights } from "../redis/redis-backplane.ts";
 import { COMMON_COMMANDS } from "../redis/redis-commands.ts";
 import { bind } from "../server/listening.ts";
 import { tasksRights } from "../tasks/redis-broker-options.ts";
+import type { PartFinding } from "../types.ts";
 import { within } from "../within.ts";
 import { type AppFile, findApp } from "./app-file.ts";
 import { NoHistory, NoPresence, redisOptions } from "./backplane.ts";
@@ -29,12 +30,14 @@ export interface CheckOptions {
 }
 
 /** `fine`, or `hint`: it works, but; or `fault`: what is wrong and how to mend it. */
-export interface Finding extends RedisFinding {
+export interface Finding extends PartFinding {
   readonly about: "environment" | "application" | "redis" | "port";
 }
 
 const USUAL_PREFIX = "sluice";
 const ASK_MS = 2_000;
+/** Longer than a Redis may take that does not answer. */
+const PART_MS = 20_000;
 
 /**
  * `sluice check`: all that can be found wrong without starting. The application is put together, Redis is asked
@@ -49,6 +52,7 @@ export async function check(given: string | undefined, options: CheckOptions): P
   const app = await checkApplication(given, options, environment, findings);
   if (environment !== undefined) {
     await checkEachRedis(environment, app, findings);
+    await checkParts(app?.parts ?? [], findings);
     await checkPort(options, environment, findings);
   }
   const faults = findings.filter(({ level }) => level === "fault").length;
@@ -127,6 +131,22 @@ async function checkEachRedis(
   if (environment.REDIS_URL !== undefined) return;
   const what = "REDIS_URL is not set: this machine is alone, and nothing outlives its processes";
   findings.push({ about: "redis", level: "fine", what });
+}
+
+/** What the application has brought itself: a store of sessions, say, wherever it keeps them. */
+async function checkParts(parts: readonly ApplicationPart[], findings: Finding[]): Promise<void> {
+  for (const part of parts) {
+    try {
+      const told = new Set(findings.map(({ what }) => what));
+      const late = () =>
+        new ConfigurationError([`a part of the application did not say within ${PART_MS} ms how it stands`]);
+      const found = (await within(PART_MS, Promise.resolve(part.check?.()), late)) ?? [];
+      const news = found.filter(({ what }) => !told.has(what));
+      findings.push(...news.map((finding) => ({ about: "application" as const, ...finding })));
+    } catch (error) {
+      findings.push(...faultsOf("application", error));
+    }
+  }
 }
 
 function withoutPrefix({ prefix: _, ...options }: { readonly prefix?: string; readonly url: string }) {

@@ -67,7 +67,8 @@ export class Reporter {
     const { app, node } = this.#context;
     const { counters, gauges, layers, server, tasks, version, startedAt } = app.readings();
     this.#number += 1;
-    const ended = Object.entries(tasks?.ended ?? {});
+    // Those that a worker could run are told from the start on, of which nothing is to be seen yet.
+    const ended = Object.entries(tasks?.ended ?? {}).filter(([, outcomes]) => total(outcomes) > 0);
     const tasksOf = (outcome: string) => sum(ended.map(([, outcomes]) => outcomes[outcome] ?? 0));
     const memory = process.memoryUsage();
     return {

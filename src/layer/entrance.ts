@@ -1,7 +1,9 @@
 /** Where in a group's log a member comes in: as a newcomer, or where it was when its connection ended. */
+
+import type { GapReason } from "../facts.ts";
 import type { Claim } from "./claims.ts";
 import type { Member } from "./fan-out.ts";
-import { type GapReason, type GroupLog, isOther } from "./group-log.ts";
+import { type GroupLog, isOther } from "./group-log.ts";
 import type { Position } from "./history-store.ts";
 import type { Receipts } from "./receipts.ts";
 

@@ -3,6 +3,7 @@
  * the truth. Whoever is in the group here hears its messages in order of offset, each once; a hole is read
  * from the log, and what cannot be read is told as a gap.
  */
+import type { GapReason } from "../facts.ts";
 import type { ResolvedPolicy } from "./group-policy.ts";
 import type { HistoryStore, LogEntry, Position } from "./history-store.ts";
 
@@ -10,9 +11,6 @@ import type { HistoryStore, LogEntry, Position } from "./history-store.ts";
 export interface Announced extends LogEntry {
   readonly epoch: string;
 }
-
-/** Why what followed a position cannot be given. */
-export type GapReason = "trimmed" | "epoch" | "id" | "ahead" | "receipt" | "too_many" | "too_old";
 
 export interface GroupLogHost {
   /** To all members here, in order. */

@@ -4,21 +4,14 @@
  * cannot be given.
  */
 import { LayerUnavailable } from "../errors.ts";
-import type { Facts } from "../facts.ts";
+import type { Facts, GapReason } from "../facts.ts";
 import type { Tally } from "../tally.ts";
 import type { Tracer } from "../tracer.ts";
 import type { EventPosition, Frame, FrameCodec } from "../types.ts";
 import { isAhead, type Return, startOf } from "./entrance.ts";
 import { decodeEnvelope, type Envelope, type Header, toMessage } from "./envelope.ts";
 import { type FanOut, type Member, type Tidings, tellMember } from "./fan-out.ts";
-import {
-  type Announced,
-  type GapReason,
-  GroupLog,
-  type GroupLogHost,
-  isReached,
-  isSame,
-} from "./group-log.ts";
+import { type Announced, GroupLog, type GroupLogHost, isReached, isSame } from "./group-log.ts";
 import type { PolicyTable } from "./group-policy.ts";
 import type { Appended, HistoryStore, LogEntry, Position } from "./history-store.ts";
 import { LastSaid } from "./last-said.ts";

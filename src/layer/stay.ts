@@ -1,7 +1,6 @@
-import type { Facts } from "../facts.ts";
+import type { Facts, GapReason } from "../facts.ts";
 import type { Start } from "./entrance.ts";
 import type { Member } from "./fan-out.ts";
-import type { GapReason } from "./group-log.ts";
 import type { Position } from "./history-store.ts";
 import type { Receipts } from "./receipts.ts";
 

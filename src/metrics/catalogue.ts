@@ -1,5 +1,13 @@
 /** All metrics of our own: what each is called, what it means, and where in the readings it stands. */
-import type { Counts, DropCause, LimitName, Readings, SpreadReading } from "../index.ts";
+import type {
+  Counts,
+  DropCause,
+  GapReason,
+  LimitName,
+  Readings,
+  SpreadReading,
+  UnopenedFact,
+} from "../index.ts";
 
 /** One line: its labels in the order of the metric's, and its value. */
 export type Row<Value> = readonly [value: Value, ...labels: string[]];
@@ -49,6 +57,12 @@ const CAUSES: Readonly<Record<DropCause, 0>> = {
   ended: 0,
   "bad-envelope": 0,
   backplane: 0,
+};
+const CARRIERS: Readonly<Record<UnopenedFact["carrier"], 0>> = {
+  ...{ backplane: 0, history: 0, presence: 0, tasks: 0 },
+};
+const GAPS: Readonly<Record<GapReason, 0>> = {
+  ...{ trimmed: 0, epoch: 0, id: 0, ahead: 0, receipt: 0, too_many: 0, too_old: 0 },
 };
 const ENDS: Counts = { client: 0, transport: 0, denied: 0, closed: 0, failed: 0, limit: 0, stopping: 0 };
 const CHANGES: Counts = { join: 0, leave: 0, update: 0 };
@@ -149,7 +163,7 @@ const MESSAGES: readonly Metric[] = [
     one(r.counters.lost),
   ),
   counter("unopened", "What could not be decrypted, by carrier", ["carrier"], (r) =>
-    rows(r.counters.unopened),
+    rows(r.counters.unopened, CARRIERS),
   ),
   counter("writes", "Batches written to Socket.IO clients", [], (r) => one(r.counters.writes)),
   counter("written_bytes", "Bytes of those batches", [], (r) => one(r.counters.writtenBytes)),
@@ -199,7 +213,7 @@ const HISTORY: readonly Metric[] = [
     one(r.counters.healed),
   ),
   counter("history_gaps", "Clients that were told that something is missing, by why", ["reason"], (r) =>
-    rows(r.counters.gaps),
+    rows(r.counters.gaps, GAPS),
   ),
   counter("history_recovered", "Clients that came back and were given all they missed", [], (r) =>
     one(r.counters.recovered),

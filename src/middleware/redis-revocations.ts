@@ -1,5 +1,12 @@
 /** Users whose tokens count no longer, although they have not expired. */
-import { type Application, type ApplicationPart, CloseCode, type Given, type PartContext } from "../index.ts";
+import {
+  type Application,
+  type ApplicationPart,
+  CloseCode,
+  type Given,
+  type PartContext,
+  type PartFinding,
+} from "../index.ts";
 import { RedisCommands, type RedisCommandsSettings, type RedisOptions, readOptions } from "../redis/index.ts";
 import { checkDuration, revokedBefore } from "./authenticate.ts";
 import type { TokenClaims } from "./bearer-token.ts";
@@ -25,6 +32,7 @@ export interface Revocations {
 
 const DAY_MS = 24 * 3_600_000;
 const MAX_USERS = 100_000;
+const COMMANDS: readonly string[] = ["get", "set"];
 
 async function closeAll(app: Pick<Application, "closeUser">, user: string): Promise<void> {
   await app.closeUser(user, CloseCode.unauthenticated, "log in again");
@@ -81,7 +89,7 @@ export class RedisRevocations implements Revocations, ApplicationPart {
   constructor(options: RedisRevocationsOptions = {}) {
     const own = { defaults: redisRevocationsDefaults, purpose: "revocations" };
     const { made, settings } = readOptions(options, own, (others, { prefix }) => {
-      const rights = { names: `resetkeys ~${prefix}.revoked.*`, commands: ["get", "set"] };
+      const rights = { names: `resetkeys ~${prefix}.revoked.*`, commands: COMMANDS };
       return new RedisCommands(others, {}, rights);
     });
     this.#prefix = settings.prefix;
@@ -97,6 +105,11 @@ export class RedisRevocations implements Revocations, ApplicationPart {
       await this.#commands.command(key, ["SET", key, "0", "PX", "1000"]);
     });
     context?.signals.stopped.connect(() => this.#commands.close());
+  }
+
+  async check(): Promise<readonly PartFinding[]> {
+    // It runs no scripts.
+    return this.#commands.check({ name: "revocations", keeps: true }, ["ping", ...COMMANDS]);
   }
 
   /** As a part it ends with the application; who opened it alone calls {@link end}. */

@@ -1,4 +1,4 @@
-import type { ApplicationPart, Given, PartContext } from "../index.ts";
+import type { ApplicationPart, Given, PartContext, PartFinding } from "../index.ts";
 import {
   RedisCommands,
   type RedisCommandsSettings,
@@ -68,6 +68,10 @@ export class RedisSessions implements SessionStore, ApplicationPart {
     });
     // Not with the other parts: the last hooks still save.
     context?.signals.stopped.connect(() => this.#commands.close());
+  }
+
+  async check(): Promise<readonly PartFinding[]> {
+    return this.#commands.check({ name: "sessions", keeps: true });
   }
 
   /** As a part it ends with the application; who opened it alone calls {@link end}. */

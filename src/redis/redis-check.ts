@@ -1,5 +1,6 @@
 /** What can be told of a Redis without using it: its version, its part, and what its user may not do. */
 import { randomBytes } from "node:crypto";
+import type { PartFinding } from "../types.ts";
 import { within } from "../within.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
 import { isRightLacking, NO_ANSWER, type RedisRights, reasonOf } from "./redis-faults.ts";
@@ -16,11 +17,7 @@ export interface RedisUse {
 }
 
 /** One thing that was found out about a Redis. */
-export interface RedisFinding {
-  readonly level: "fine" | "hint" | "fault";
-  /** What is so; of a fault also what to do. */
-  readonly what: string;
-}
+export type RedisFinding = PartFinding;
 
 /** Sharded pub/sub, which groups travel by. */
 const OLDEST = 7;
@@ -37,7 +34,15 @@ export async function checkRedis(
   uses: readonly RedisUse[],
   timeoutMs = TIMEOUT_MS,
 ): Promise<readonly RedisFinding[]> {
-  const target = redisTarget(options);
+  return checkTarget(redisTarget(options), uses, timeoutMs);
+}
+
+/** The same of options that were read already; what it finds out is never thrown. */
+export async function checkTarget(
+  target: RedisTarget,
+  uses: readonly RedisUse[],
+  timeoutMs = TIMEOUT_MS,
+): Promise<readonly RedisFinding[]> {
   const place = describeTarget(target);
   const rights = { names: "", commands: [] };
   let connection: RedisConnection | undefined;

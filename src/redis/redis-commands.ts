@@ -3,6 +3,7 @@ import { ConfigurationError, Faults, LayerUnavailable } from "../errors.ts";
 import { type Given, resolveOptions } from "../options.ts";
 import { within } from "../within.ts";
 import { Kept } from "./kept.ts";
+import { checkTarget, type RedisFinding, type RedisUse } from "./redis-check.ts";
 import { connectRedis, type RedisConnection } from "./redis-connection.ts";
 import { isRefusal, isUnable, type RedisRights, reasonOf, startFault } from "./redis-faults.ts";
 import { describeTarget, type RedisOptions, type RedisTarget, redisTarget } from "./redis-options.ts";
@@ -113,6 +114,12 @@ export class RedisCommands {
       this.close();
       throw startFault(error, this.#target, this.#rights);
     }
+  }
+
+  /** Whether Redis would let us do it, told without opening anything that stays. */
+  check(use: Omit<RedisUse, "rights">, commands = this.#rights.commands): Promise<readonly RedisFinding[]> {
+    const rights = { ...this.#rights, commands };
+    return checkTarget(this.#target, [{ ...use, rights }], this.#settings.connectTimeoutMs);
   }
 
   get isUp(): boolean {

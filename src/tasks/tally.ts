@@ -8,6 +8,8 @@ const LOOK_TIMEOUT_MS = 2_000;
 /** Queues of which is told. */
 const MAX_QUEUES = 50;
 
+const OUTCOMES: readonly string[] = ["done", "failed", "retried", "cancelled", "expired"];
+
 type Look = Pick<TaskReadings, "queues" | "workers" | "lookedAt">;
 
 export class TaskTally {
@@ -24,10 +26,7 @@ export class TaskTally {
   /** @param knows - whether there is a task of that name: names on the wire are anybody's */
   constructor(facts: TaskFacts, knows: (task: string) => boolean) {
     const ended = (task: string, how: string) => {
-      const name = knows(task) ? task : "unknown";
-      const kinds = this.#ended.get(name) ?? new Kinds();
-      this.#ended.set(name, kinds);
-      kinds.add(how);
+      this.#kindsOf(knows(task) ? task : "unknown").add(how);
     };
     facts.queued.connect(({ task, isMerged }) => {
       if (!isMerged) this.#queued.add(task);
@@ -59,6 +58,15 @@ export class TaskTally {
     this.#isBrokerUp = isUp;
   }
 
+  #kindsOf(task: string): Kinds {
+    const known = this.#ended.get(task);
+    if (known !== undefined) return known;
+    const kinds = new Kinds();
+    for (const outcome of OUTCOMES) kinds.add(outcome, 0);
+    this.#ended.set(task, kinds);
+    return kinds;
+  }
+
   /** Asks the broker how its queues stand. Never rejects: of one that does not answer the last look stays. */
   look(broker: TaskBroker): Promise<void> {
     if (Date.now() - this.#look.lookedAt < LOOK_MS) return Promise.resolve();
@@ -73,7 +81,9 @@ export class TaskTally {
     return this.#looking;
   }
 
-  reading(running: number): TaskReadings {
+  /** @param own - tasks that are run here, of which is told from the start on */
+  reading(running: number, own: Iterable<string>): TaskReadings {
+    for (const task of own) this.#kindsOf(task);
     return Object.freeze({
       queued: this.#queued.reading,
       ended: Object.freeze(

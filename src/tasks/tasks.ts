@@ -215,7 +215,7 @@ export class Tasks implements ApplicationPart, TaskHost {
   readings(): PartReadings {
     let running = 0;
     for (const _id of this.#executor?.running ?? []) running += 1;
-    return { tasks: this.#tally.reading(running) };
+    return { tasks: this.#tally.reading(running, this.#executor === undefined ? [] : this.#tasks.keys()) };
   }
 
   /** @internal */

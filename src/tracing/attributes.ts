@@ -69,6 +69,14 @@ export function ofHandling(handling: Handling, shown: Shown): Description {
       "sluice.task.attempt": attempt,
     });
   }
+  if (handling.hook === "bridge") {
+    const { what, id, attempt } = handling;
+    return described("process", "bridge", what, {
+      "messaging.destination.name": what,
+      ...(id === "" ? {} : { "messaging.message.id": id }),
+      "sluice.bridge.attempt": attempt,
+    });
+  }
   const { hook, route, channel, user, what } = handling;
   const who: Attributes = {
     "sluice.route": route,

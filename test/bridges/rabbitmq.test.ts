@@ -1,9 +1,17 @@
 import { afterAll, beforeAll, expect, jest } from "@jest/globals";
 import { type Channel, type ChannelModel, connect } from "amqplib";
-import { ConfigurationError } from "sluice";
-import { type Bridge, type BridgedMessage, bridge, type ExamQueue, sourceExam } from "sluice/bridges";
+import { ConfigurationError, createApplication } from "sluice";
+import {
+  type Bridge,
+  type BridgedMessage,
+  bridge,
+  type ExamQueue,
+  sourceExam,
+  toGroup,
+} from "sluice/bridges";
 import { RabbitmqSource } from "sluice/bridges/rabbitmq";
 import { freePort, until } from "../redis/redis-server.ts";
+import { Recorded, TRACEPARENT, withContext } from "../tracing/recorded.ts";
 import { Door } from "./door.ts";
 import { deadLetters, hasRabbit, RabbitmqServer, rabbitTest } from "./rabbitmq-server.ts";
 
@@ -96,6 +104,30 @@ rabbitTest("what the publisher and RabbitMQ say of a message is there", async ()
     "content-type": "application/json",
     "correlation-id": "c-1",
   });
+});
+
+rabbitTest("a message belongs to the trace of its publisher, to the clients' event", async () => {
+  const { queue } = await makeNames(false);
+  const endContext = withContext();
+  endings.push(async () => endContext());
+  const recorded = new Recorded();
+  const app = createApplication({ routes: [], parts: [recorded.part("a")] });
+  endings.push(() => app.stop());
+  await app.start();
+  const source = new RabbitmqSource({ url: server.url, queue });
+  const mine = bridge({ source, to: toGroup(app.layer, "room", "changed"), tracer: app.tracer });
+  endings.push(() => mine.stop({ withinMs: 0 }));
+  const boot = { hook: "task", what: "boot", id: "1", queue: "default", attempt: 1 } as const;
+  await app.tracer?.handles(boot, undefined, () => mine.start());
+  // As OpenTelemetry's instrumentation of amqplib writes it.
+  channel.sendToQueue(queue, Buffer.from("{}"), { headers: { traceparent: TRACEPARENT } });
+  channel.sendToQueue(queue, Buffer.from("{}"));
+  await until(() => mine.counts.done === 2);
+  const seen = [`bridge RabbitMQ queue "${queue}" (a)`, "  groupEmit (a)"];
+  expect(recorded.tree()).toEqual(seen);
+  // Without a trace it begins one, and is no part of what has started the bridge.
+  const [, alone] = recorded.named(`bridge RabbitMQ queue "${queue}"`);
+  expect(recorded.tree(alone?.spanContext().traceId)).toEqual(seen);
 });
 
 rabbitTest("what a lost connection brings again is marked", async () => {

@@ -241,6 +241,52 @@ redisTest("a user that lacks rights is told which, and what to type; with those 
   await program.url();
 });
 
+const PARTS = `
+  import { RedisRevocations, RedisSessions } from "sluice/middleware";
+  const sessions = { url: process.env.SESSIONS_URL, username: "app", password: "pass" };`;
+const WITH_PARTS = "routes: [], parts: [new RedisSessions(sessions), new RedisRevocations(sessions)]";
+
+redisTest("what sessions and revocations lack is told, in the Redis that they are given", async () => {
+  const redis = await RedisServer.start();
+  atEnd(() => redis.close());
+  const client = await createClient({ url: redis.url }).connect();
+  atEnd(() => client.destroy());
+  const acl = (...words: string[]) => client.sendCommand(["ACL", "SETUSER", "app", ...words]);
+  await acl(...["on", ">pass", "resetkeys", "-@all", "+hello", "+ping", "+get", "+set"]);
+  await acl("~sluice.session.*");
+  const cwd = await project({ ...named, ...app(WITH_PARTS, PARTS) });
+  const env = { SESSIONS_URL: redis.url };
+  const report = await check({ cwd, env });
+  const place = `Redis at 127.0.0.1:${new URL(redis.url).port} as user "app"`;
+  expect(faultsIn(report)).toEqual([
+    `application: ${place}: the user "app" lacks for sessions: +evalsha +eval +pexpire; allow it: ACL SETUSER app +evalsha +eval +pexpire`,
+    `application: ${place}: the user "app" lacks for revocations: ~sluice.revoked.*; allow it: ACL SETUSER app ~sluice.revoked.*`,
+  ]);
+  // Both are in one Redis.
+  expect(report.findings.filter(({ what }) => what.startsWith(`${place} is `))).toHaveLength(1);
+  await acl("+evalsha", "+eval", "+pexpire", "~sluice.revoked.*");
+  const mended = await check({ cwd, env });
+  expect(faultsIn(mended)).toEqual([]);
+  const fine = mended.findings.filter(({ what }) => what.startsWith(`${place} lets us do`));
+  expect(fine.map(({ what }) => what.split(" ").at(-2))).toEqual(["sessions", "revocations"]);
+  expect(await client.dbSize()).toBe(0);
+  const program = start("app.js", [], { cwd, env });
+  await program.url();
+});
+
+test("a Redis of sessions that is not there is told once, and a part that fails at it is a fault, not a crash", async () => {
+  const own =
+    "const own = { open: async () => {}, close: async () => {}, check: async () => { throw new Error('a bug'); } };";
+  const parts = "parts: [new RedisSessions(sessions), new RedisRevocations(sessions), own]";
+  const cwd = await project({ ...named, ...app(`routes: [], ${parts}`, `${PARTS}\n${own}`) });
+  const env = { SESSIONS_URL: `redis://127.0.0.1:${await freePort()}` };
+  const faults = faultsIn(await check({ cwd, env }));
+  expect(faults).toEqual([
+    expect.stringMatching(/^application: Redis at 127\.0\.0\.1:\d+ as user "app": nothing answers/),
+    expect.stringMatching(/^application: Error: a bug/),
+  ]);
+});
+
 redisTest("a Redis that may throw histories away is hinted at", async () => {
   const redis = await RedisServer.start("--maxmemory-policy", "allkeys-lru");
   atEnd(() => redis.close());

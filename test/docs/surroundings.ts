@@ -47,6 +47,7 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
     freshToken: "declare function freshToken(): Promise<string>;",
   },
   "docs/bridges.md": {
+    source: "declare const source: import('sluice/bridges').Source;",
     to: "const to = async (message: import('sluice/bridges').BridgedMessage<unknown>) => void message;",
   },
   "docs/client.md": {

@@ -147,6 +147,27 @@ test("a slow client that was cut, and a backplane that is down, show", async () 
   raw.socket.terminate();
 });
 
+test("what must never happen is told from the start on, so that the first time is seen as an increase", async () => {
+  const part = metrics();
+  const tasks = new Tasks({
+    tasks: [task("nightly", {}, async () => {})],
+    broker: new MemoryBroker(),
+    path: "",
+  });
+  const app = createApplication({ routes, parts: [tasks, part] });
+  atEnd(() => app.stop());
+  await app.start();
+  const samples = samplesOf(await part.text());
+  for (const line of [
+    'sluice_history_gaps_total{reason="trimmed"}',
+    'sluice_unopened_total{carrier="history"}',
+    'sluice_dropped_total{cause="mailbox-full"}',
+    'sluice_tasks_ended_total{task="nightly",outcome="failed"}',
+  ]) {
+    expect([line, samples.get(line)]).toEqual([line, 0]);
+  }
+});
+
 test("tasks are told by name and outcome, how long they took, and what waits in which queue", async () => {
   let attempts = 0;
   const fine = task("fine", {}, async () => "done");
