@@ -40,6 +40,17 @@ test.each([
   expect(stderr).toContain(sentence);
 });
 
+test.each([
+  ["an address of another machine", "192.0.2.1"],
+  ["no address", "nowhere.invalid"],
+])("a host that is %s is said with what it may be", async (_what, host) => {
+  const { code, stderr } = await run(["start", demo(), "--host", host, "--port", "0"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /^sluice: cannot listen on [^\n]+; the host must be an address of this machine: 127\.0\.0\.1 [^\n]+\n$/,
+  );
+});
+
 test("standard input that is not JSON is said to be so", async () => {
   const { code, stderr } = await run(["send", "g", "-"], { input: "hello" });
   expect(code).toBe(2);
