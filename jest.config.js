@@ -1,4 +1,4 @@
-// The "source" condition makes `import ... from "sluice"` mean src/, so tests need no build.
+// The "sluice-source" condition makes `import ... from "sluice"` mean src/, so tests need no build.
 export default {
   roots: ["<rootDir>/test"],
   extensionsToTreatAsEsm: [".ts"],
@@ -8,7 +8,7 @@ export default {
   maxWorkers: "100%",
   // Nothing is measured by it: it ends what hangs, and a busy machine needs its time.
   testTimeout: 30_000,
-  testEnvironmentOptions: { customExportConditions: ["source", "node"] },
+  testEnvironmentOptions: { customExportConditions: ["sluice-source", "node"] },
   transform: {
     "^.+\\.ts$": [
       "@swc/jest",

@@ -1,4 +1,3 @@
-import { createRequire } from "node:module";
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from "pino";
 import { ConfigurationError } from "./errors.ts";
 import type { ConnectionFact, Facts, UnopenedFact } from "./facts.ts";
@@ -10,7 +9,7 @@ export type { Logger };
 const MAX_LINES_PER_SECOND = 50;
 
 /**
- * A pino logger: JSON lines, or readable ones on a terminal if `pino-pretty` is installed.
+ * A pino logger: JSON lines, or readable ones on a terminal.
  *
  * @param level - `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`
  * @param destination - takes the JSON lines instead of standard output
@@ -20,7 +19,7 @@ export function createLogger(level = "info", destination?: DestinationStream): L
   checkLevel(level);
   const options: LoggerOptions = { level, base: undefined as never, serializers: { err: loggable } };
   if (destination !== undefined) return pino(options, destination);
-  const isPretty = process.stdout.isTTY && canResolve("pino-pretty");
+  const isPretty = process.stdout.isTTY;
   return isPretty
     ? pino({ ...options, transport: { target: "pino-pretty", options: { ignore: "pid,hostname" } } })
     : // By default pino cannot say when all is written.
@@ -205,13 +204,4 @@ function lineLimit(logger: Logger): (write: () => void) => void {
     lines += 1;
     if (lines <= MAX_LINES_PER_SECOND) write();
   };
-}
-
-function canResolve(name: string): boolean {
-  try {
-    createRequire(import.meta.url).resolve(name);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -9,9 +9,11 @@ const { exports } = JSON.parse(readFileSync(new URL("package.json", root), "utf8
 /** By source file, the entry's name. */
 const entries = new Map(
   Object.entries(exports)
-    .filter(([, { source }]) => source !== undefined)
-    .map(([name, { source }]) => [fileURLToPath(new URL(source, root)), name.replace(/^\./, "sluice")]),
+    .map(([name, { "sluice-source": source }]) => [name, source])
+    .filter(([, source]) => source !== undefined)
+    .map(([name, source]) => [fileURLToPath(new URL(source, root)), name.replace(/^\./, "sluice")]),
 );
+if (entries.size === 0) throw new Error("package.json exports nothing by the condition sluice-source");
 
 function nameModules(app) {
   app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, reflection) => {

@@ -16,7 +16,7 @@ import type { PartFinding } from "../types.ts";
 import { within } from "../within.ts";
 import { type AppFile, findApp } from "./app-file.ts";
 import { NoHistory, NoPresence, redisOptions } from "./backplane.ts";
-import { isUnplaced, UsageError } from "./complaint.ts";
+import { isUnplaced, stackOf, UsageError } from "./complaint.ts";
 import { compose } from "./composition.ts";
 import { type Environment, readEnvironment } from "./environment.ts";
 import { tasksOf } from "./labour.ts";
@@ -212,7 +212,8 @@ function faultsOf(about: Finding["about"], error: unknown): Finding[] {
     return (fault.faults ?? []).map((what) => ({ about, level: "fault", what }));
   }
   const where = isUnplaced(error) ? "; `sluice start` shows where" : "";
-  const what = error instanceof UsageError ? error.message : (fault.stack ?? String(error));
+  const what =
+    error instanceof UsageError ? error.message : error instanceof Error ? stackOf(error) : String(error);
   return [{ about, level: "fault", what: what + where }];
 }
 

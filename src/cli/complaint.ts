@@ -22,6 +22,7 @@ export function isUnplaced(error: unknown): boolean {
 /** Node knows where, and shows it only of what nobody catches; the program ends with 1. */
 export function showUncaught(error: unknown): undefined {
   process.removeAllListeners("uncaughtException");
+  if (error instanceof Error) error.stack = stackOf(error);
   setImmediate(() => {
     throw error;
   });
@@ -39,5 +40,25 @@ function isExpected(error: unknown): error is Error {
 }
 
 function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return error instanceof Error ? stackOf(error) : String(error);
 }
+
+/**
+ * Without the frames at its end that are of Node and of this program, if there are others: the mistake is there.
+ * Of one of syntax, which has none of its own, the first is left, as Node shows it badly without.
+ */
+export function stackOf(error: Error): string {
+  const stack = error.stack ?? error.message;
+  const lines = stack.split("\n");
+  while (FOREIGN.test(lines.at(-1) ?? "")) lines.pop();
+  if (lines.some((line) => FRAME.test(line))) return lines.join("\n");
+  return error instanceof SyntaxError
+    ? stack
+        .split("\n")
+        .slice(0, lines.length + 1)
+        .join("\n")
+    : stack;
+}
+
+const FRAME = /^ {4}at /;
+const FOREIGN = /^ {4}at .*(node:internal|[\\/](sluice[\\/]dist|commander|tsx[\\/]dist|esbuild)[\\/])/;

@@ -9,7 +9,8 @@ import type { Server, ServerOptions } from "../server/index.ts";
 import type { Backplane } from "../types.ts";
 import type { AppFile } from "./app-file.ts";
 import type { TasksContext } from "./labour.ts";
-import { enableTypeScript, typeScriptFault } from "./typescript.ts";
+import { moduleFault } from "./module-fault.ts";
+import { enableTypeScript } from "./typescript.ts";
 
 /** What `sluice start` has read from the command line and the environment, for a composition root. */
 export interface ComposeContext {
@@ -79,7 +80,7 @@ export async function loadCompose(app: AppFile): Promise<(context: ComposeContex
   try {
     module = await import(pathToFileURL(app.path).href);
   } catch (error) {
-    throw typeScriptFault(error) ?? error;
+    throw moduleFault(error, app) ?? error;
   }
   const { compose } = module;
   if (typeof compose !== "function") {

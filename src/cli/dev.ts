@@ -1,8 +1,8 @@
 import cluster from "node:cluster";
 import { randomBytes } from "node:crypto";
-import { createRequire } from "node:module";
 import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build as pretty } from "pino-pretty";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { MemoryHistory } from "../layer/memory-history.ts";
 import { createLogger, type Logger } from "../logger.ts";
@@ -99,7 +99,7 @@ const NEXT = {
 /** The process that runs the application. */
 async function serve(app: AppFile, environment: Environment): Promise<void> {
   const number = cluster.worker?.id ?? 0;
-  const logger = readableLogger(environment.LOG_LEVEL, app);
+  const logger = readableLogger(environment.LOG_LEVEL);
   endOnBugs(logger);
   // A terminal sends it to the whole group; the one that holds the port tells us what it means.
   process.on("SIGINT", () => {});
@@ -142,28 +142,11 @@ function report(message: HeirReport, sent: () => void): void {
   process.send?.(message, undefined, undefined, sent);
 }
 
-/** Readable if `pino-pretty` is in the project, terminal or not. */
-function readableLogger(level: string | undefined, { path }: AppFile): Logger {
-  const pretty = prettyOf(path) ?? prettyOf(import.meta.url);
-  if (pretty === undefined) return createLogger(level);
+/** On a terminal or not. */
+function readableLogger(level: string | undefined): Logger {
+  const colorize = isColourful(process.stdout);
   // Within the call, so that what it says last is seen.
-  const stream = pretty({
-    ignore: "pid,hostname",
-    singleLine: true,
-    colorize: isColourful(process.stdout),
-    sync: true,
-  });
-  return createLogger(level, stream);
-}
-
-type Pretty = (options: object) => { write(line: string): void };
-
-function prettyOf(from: string): Pretty | undefined {
-  try {
-    return createRequire(from)("pino-pretty") as Pretty;
-  } catch {
-    return undefined;
-  }
+  return createLogger(level, pretty({ ignore: "pid,hostname", singleLine: true, colorize, sync: true }));
 }
 
 function named(paths: readonly string[]): string {

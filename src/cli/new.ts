@@ -1,6 +1,7 @@
 import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { projectOf } from "./app-file.ts";
 import { UsageError } from "./complaint.ts";
 import { say } from "./output.ts";
 
@@ -32,7 +33,10 @@ export async function newProject(name: string): Promise<number> {
   await cp(join(dirname(packageFile), "templates", "project"), folder, { recursive: true });
   // npm packs no file of the name that git wants.
   await rename(join(folder, "gitignore"), join(folder, ".gitignore"));
-  await writeFile(join(folder, "package.json"), json(manifest(name, ours)));
+  await writeFile(
+    join(folder, "package.json"),
+    json(manifest(name, ours, await sourceOf(packageFile, folder))),
+  );
   await writeFile(join(folder, "tsconfig.json"), json(TSCONFIG));
   for (const file of ["README.md", "public/index.html"]) {
     const path = join(folder, file);
@@ -52,7 +56,27 @@ interface OurPackage {
   readonly devDependencies: Readonly<Record<string, string>>;
 }
 
-function manifest(name: string, { version, devDependencies }: OurPackage): object {
+/**
+ * Where a project that has this package has it from, if that is no registry: a new one is to have the same.
+ * Undefined otherwise, and where no project says it.
+ */
+async function sourceOf(packageFile: string, newFolder: string): Promise<string | undefined> {
+  const shelf = dirname(dirname(packageFile));
+  if (basename(shelf) !== "node_modules") return undefined;
+  const folder = dirname(shelf);
+  const project = projectOf(folder);
+  if (project?.folder !== folder) return undefined;
+  const { dependencies, devDependencies } = project.manifest as Partial<
+    Record<"dependencies" | "devDependencies", Partial<Record<string, string>>>
+  >;
+  const source = dependencies?.sluice ?? devDependencies?.sluice;
+  if (source === undefined || !/^(file|git[+\w]*|github|https?):/.test(source)) return undefined;
+  const [, path] = /^file:(.*)$/.exec(source) ?? [];
+  if (path === undefined) return source;
+  return `file:${relative(newFolder, resolve(folder, path)).split(sep).join("/")}`;
+}
+
+function manifest(name: string, { version, devDependencies }: OurPackage, source = `^${version}`): object {
   const versionOf = (...names: string[]) =>
     Object.fromEntries(names.map((other) => [other, devDependencies[other] ?? "*"]));
   return {
@@ -69,8 +93,8 @@ function manifest(name: string, { version, devDependencies }: OurPackage): objec
       test: "node --import tsx --test test/*.test.ts",
       check: "tsc",
     },
-    dependencies: { sluice: `^${version}`, ...versionOf("tsx", "zod") },
-    devDependencies: versionOf("@types/node", "pino-pretty", "typescript"),
+    dependencies: { sluice: source, ...versionOf("tsx", "zod") },
+    devDependencies: versionOf("@types/node", "typescript"),
   };
 }
 

@@ -1,9 +1,11 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { nearest, printable } from "../names.ts";
 import { findApp } from "./app-file.ts";
 import type { CanaryOptions } from "./canary.ts";
 import type { CheckOptions } from "./check.ts";
-import { complain, exitCodeOf, isUnplaced, showUncaught } from "./complaint.ts";
+import { complain, exitCodeOf, isUnplaced, showUncaught, UsageError } from "./complaint.ts";
+import type { DevOptions } from "./dev.ts";
 import {
   readCount,
   readDuration,
@@ -26,6 +28,7 @@ export async function run(args: readonly string[]): Promise<number | undefined> 
   const outcome: Outcome = { exitCode: undefined };
   const program = commands(outcome);
   try {
+    checkHelp(program, args);
     await program.parseAsync([...args], { from: "user" });
     return outcome.exitCode;
   } catch (error) {
@@ -99,10 +102,14 @@ function commands(outcome: Outcome): Command {
       "-w, --watch <path>",
       "a file or folder whose changes restart it, too; as often as you like",
       several,
-      [],
     )
-    .addHelpText("after", examples(["sluice dev", "sluice dev app.ts --port 4000 --watch config.json"]))
-    .action(async (given: string | undefined, options: StartOptions & { readonly watch: string[] }) => {
+    .addHelpText(
+      "after",
+      `${examples(["sluice dev", "sluice dev app.ts --port 4000 --watch config.json"])}
+
+The environment is that of start: sluice help start`,
+    )
+    .action(async (given: string | undefined, options: DevOptions) => {
       const { dev } = await import("./dev.ts");
       await dev(given, options, readEnvironment(process.env));
     });
@@ -308,7 +315,7 @@ function exits(well: string, ill: string): string {
   return `\nExit codes: 0 ${well}; 1 ${ill}; 2 the command line is wrong`;
 }
 
-function several(value: string, before: readonly string[]): readonly string[] {
+function several(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
@@ -330,6 +337,16 @@ function checked<T>(read: (value: string) => T): (value: string) => T {
       throw new InvalidArgumentError(`It must be ${(error as Error).message}.`);
     }
   };
+}
+
+/** Commander's own shows all there is for what there is not, and does not say so. */
+function checkHelp(program: Command, [first, name]: readonly string[]): void {
+  const names = ["help", ...program.commands.map((command) => command.name())];
+  if (first !== "help" || name === undefined || name.startsWith("-") || names.includes(name)) return;
+  const meant = nearest(name, names, 2);
+  throw new UsageError(
+    `there is no command "${printable(name)}" (${meant === undefined ? "sluice help names them" : `did you mean ${meant}?`})`,
+  );
 }
 
 function oneLine(text: string): string {

@@ -16,7 +16,7 @@ const MAX_INPUT_BYTES = 16 * applicationDefaults.limits.maxMessageBytes;
  * @throws UsageError, ConfigurationError, InvalidMessage, InvalidName, LayerUnavailable
  */
 export async function send(group: string, json: string, environment: Environment): Promise<void> {
-  const message = await readJson(json);
+  const message = await readJson(json, "the message");
   await withLayer("send", environment, (layer) => layer.groupSend(group, message as Message));
 }
 
@@ -27,7 +27,7 @@ export async function emit(
   json: string | undefined,
   environment: Environment,
 ): Promise<void> {
-  const payload = json === undefined ? undefined : await readJson(json);
+  const payload = json === undefined ? undefined : await readJson(json, "the payload");
   await withLayer("emit", environment, (layer) => layer.groupEmit(group, event, payload));
 }
 
@@ -50,13 +50,14 @@ async function withLayer(
 }
 
 /** @param json - JSON, or `-` for standard input */
-async function readJson(json: string): Promise<unknown> {
+async function readJson(json: string, what: string): Promise<unknown> {
   const text = json === "-" ? await standardInput() : json;
   try {
     return JSON.parse(text);
   } catch (error) {
-    const where = json === "-" ? "standard input" : "the message";
-    throw new UsageError(`${where} is not JSON: ${(error as Error).message}`);
+    const where = json === "-" ? "standard input" : what;
+    const shells = json === "-" ? "" : "; in a shell it stands in single quotes";
+    throw new UsageError(`${where} is not JSON: ${(error as Error).message}${shells}`);
   }
 }
 

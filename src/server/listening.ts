@@ -24,14 +24,24 @@ export async function bind(
     else server.listen(socketPath === "" ? { host, port } : { path: socketPath });
     await once(server, "listening");
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    const isPort = fd < 0 && socketPath === "";
+    const remedy = isPort ? REMEDIES[code] : undefined;
     throw new ConfigurationError([
       code === "EADDRINUSE"
-        ? `${where} is in use already; choose another port (0 takes a free one) or end what uses it`
-        : `cannot listen on ${where}: ${message}`,
+        ? `${where} is in use already; ${isPort ? "choose another port (0 takes a free one) or " : ""}end what uses it`
+        : `cannot listen on ${where}: ${message}${remedy === undefined ? "" : `; ${remedy}`}`,
     ]);
   }
 }
+
+const OWN_ADDRESS =
+  "the host must be an address of this machine: 127.0.0.1 for itself alone, 0.0.0.0 for others, too";
+const REMEDIES: Readonly<Record<string, string>> = {
+  EADDRNOTAVAIL: OWN_ADDRESS,
+  ENOTFOUND: OWN_ADDRESS,
+  EACCES: "ports below 1024 may want rights that this process does not have; choose another port",
+};
 
 export function describe(server: NetServer): Listening {
   const address = server.address() as AddressInfo | string | null;

@@ -84,6 +84,8 @@ export class HandedBack extends SluiceError {
 
 const MAX_STACK = 4_000;
 const MAX_MESSAGE = 1_000;
+/** An error may be its own. */
+const MAX_CAUSES = 4;
 
 /** An error as it is kept. */
 export function faultOf(error: unknown): TaskFault {
@@ -95,8 +97,17 @@ export function faultOf(error: unknown): TaskFault {
     code: typeof code === "string" && /^[\w.-]{1,99}$/.test(code) ? code : "task_failed",
     name: error.name.slice(0, 99),
     message: error.message.slice(0, MAX_MESSAGE),
-    ...(error.stack === undefined ? {} : { stack: error.stack.slice(0, MAX_STACK) }),
+    ...(error.stack === undefined ? {} : { stack: stackOf(error).slice(0, MAX_STACK) }),
   };
+}
+
+/** With those of its causes. */
+function stackOf(error: Error): string {
+  const stacks: string[] = [];
+  for (let at: unknown = error; at instanceof Error && stacks.length < MAX_CAUSES; at = at.cause) {
+    stacks.push(at.stack ?? `${at.name}: ${at.message}`);
+  }
+  return stacks.join("\nCaused by: ");
 }
 
 /** What another process kept, whatever it is. */

@@ -59,13 +59,19 @@ async function show(page: Page, view: string): Promise<void> {
   await page.locator(`.tabs a[data-view="${view}"][aria-current="page"]`).waitFor();
 }
 
-async function withTasks(options: SceneOptions = {}) {
+async function withTasks(options: SceneOptions = {}, queues?: Readonly<Record<string, number>>) {
   const fail = task("invoice.pay", { retry: { attempts: 1 } }, async () => {
-    throw new TypeError(`${MARKUP} is no amount`);
+    throw new TypeError(`${MARKUP} is no amount`, { cause: new Error("the amount is text") });
   });
-  const tasks = new Tasks({ tasks: [fail], broker: new MemoryBroker(), reportMs: 100 });
+  const store = task("invoice.store", { queue: "archive" }, async () => {});
+  const tasks = new Tasks({
+    tasks: [fail, store],
+    ...(queues && { queues }),
+    broker: new MemoryBroker(),
+    reportMs: 100,
+  });
   const live = await node({ tasks, ...options, app: { parts: [tasks] } });
-  return { live, tasks, fail };
+  return { live, tasks, fail, store };
 }
 
 function permit(complaint: RegExp): void {
@@ -229,6 +235,18 @@ describeInBrowser("The dashboard in a browser", () => {
     expect((await notice)[0].text).toBe("Back at noon.");
   });
 
+  test("a queue that no worker has says so, as long as something waits there", async () => {
+    const { live, tasks, store } = await withTasks({}, {});
+    const page = await watch(live);
+    await tasks.enqueue(store, undefined as never);
+    await show(page, "tasks");
+    const told = page.getByTestId("queues").locator("tr", { hasText: "archive" }).getByText("no worker");
+    await told.waitFor();
+    await page.getByTestId("discard").click();
+    await page.getByTestId("confirm").click();
+    await told.waitFor({ state: "hidden" });
+  });
+
   test("a run that failed is seen with its stack, run again, and discarded", async () => {
     const { live, tasks, fail } = await withTasks();
     const page = await watch(live);
@@ -243,6 +261,7 @@ describeInBrowser("The dashboard in a browser", () => {
       .getByText(/at .*dashboard\.test/)
       .first()
       .waitFor();
+    await page.getByTestId("sheet").getByText("Caused by: Error: the amount is text").waitFor();
     await page.keyboard.press("Escape");
     const retrying = new Promise((resolve) => tasks.signals.failed.connect(resolve));
     await page.getByTestId("retry").click();
@@ -293,24 +312,35 @@ describeInBrowser("The dashboard in a browser", () => {
     permit(/status of 403/);
   });
 
-  test.each([390, 760, 1280])("at %i pixels no view is wider than the window", async (width) => {
-    const { live, tasks, fail } = await withTasks();
-    const page = await watch(live, width);
-    await enter(
-      live,
-      "a-room-with-a-name-that-is-rather-long-and-has-no-place-to-break-it",
-      `user-${"x".repeat(90)}`,
-    );
-    await tasks
-      .enqueue(fail, undefined as never)
-      .then((run) => run.result({ timeoutMs: 20_000 }).catch(() => {}));
-    for (const view of VIEWS) {
-      await show(page, view);
-      await page.locator("main .view").waitFor();
-      const wide = await page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+  test.each([390, 760, 1280])(
+    "at %i pixels no view is wider than the window, and no state or address is cut",
+    async (width) => {
+      const { live, tasks, fail } = await withTasks();
+      const page = await watch(live, width);
+      await enter(
+        live,
+        "a-room-with-a-name-that-is-rather-long-and-has-no-place-to-break-it",
+        `user-${"x".repeat(90)}`,
       );
-      expect([view, wide]).toEqual([view, 0]);
-    }
-  });
+      await tasks
+        .enqueue(fail, undefined as never)
+        .then((run) => run.result({ timeoutMs: 20_000 }).catch(() => {}));
+      for (const view of VIEWS) {
+        await show(page, view);
+        await page.locator("main .view").waitFor();
+        const wide = await page.evaluate(
+          "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+        );
+        expect([view, wide]).toEqual([view, 0]);
+        const cut = await page.evaluate(
+          "[...document.querySelectorAll('.badge:not([hidden])')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)",
+        );
+        expect([view, cut]).toEqual([view, []]);
+        const lines = await page.evaluate(
+          "[...document.querySelectorAll('td.address span')].map((one) => one.getClientRects().length)",
+        );
+        expect([view, lines]).toEqual([view, (lines as number[]).map(() => 1)]);
+      }
+    },
+  );
 });

@@ -31,12 +31,24 @@ test.each([
   ["no number of processes", ["start", "app.js", "--processes", "0"], "from 1 to 256"],
   ["too many words", ["send", "g", "{}", "more"], "too many arguments"],
   ["no JSON", ["send", "g", "{type:1}"], "the message is not JSON"],
-  ["no JSON in the payload", ["emit", "g", "e", "hello"], "the message is not JSON"],
+  ["no JSON in the payload", ["emit", "g", "e", "hello"], "the payload is not JSON"],
+  ["help for what there is not", ["help", "strat"], 'there is no command "strat" (did you mean start?)'],
 ])("%s is said in one line, with exit code 2", async (_what, args, sentence) => {
   const { code, stdout, stderr } = await run(args);
   expect([code, stdout]).toEqual([2, ""]);
   expect(stderr).toMatch(/^sluice: [^\n]+\n$/);
   expect(stderr).toContain(sentence);
+});
+
+test.each([
+  ["an address of another machine", "192.0.2.1"],
+  ["no address", "nowhere.invalid"],
+])("a host that is %s is said with what it may be", async (_what, host) => {
+  const { code, stderr } = await run(["start", demo(), "--host", host, "--port", "0"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /^sluice: cannot listen on [^\n]+; the host must be an address of this machine: 127\.0\.0\.1 [^\n]+\n$/,
+  );
 });
 
 test("standard input that is not JSON is said to be so", async () => {
@@ -57,12 +69,43 @@ test.each([
   expect(stderr).toContain(sentence);
 });
 
-test("a module that imports what is not there shows where, for that is a bug of its own", async () => {
-  const module = await application('import "./not-there.js";', "broken.js");
+test.each([
+  [
+    "imports a file that is not there",
+    "broken.js",
+    'import "./not-there.js";',
+    /not-there\.js' imported from .*broken\.js; look at the path/,
+  ],
+  [
+    "imports a package that is not there",
+    "lacking.js",
+    'import "not-there";',
+    /'not-there' imported from .*lacking\.js; "npm install" installs .*, "npm install not-there" adds it/,
+  ],
+  ["is none", "page.html", "<p>", /^sluice: page\.html cannot be loaded: .* JavaScript or TypeScript$/m],
+])("a module that %s is said in one line, with what to do", async (_what, name, source, sentence) => {
+  const { code, stdout, stderr } = await start(await application(source, name)).ended;
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^sluice: [^\n]+\n$/);
+  expect(stderr).toMatch(sentence);
+});
+
+test("a stack ends where the application does", async () => {
+  const module = await application("nobody.knows;", "throwing.js");
   const { code, stderr } = await start(module).ended;
   expect(code).toBe(1);
-  expect(stderr).toContain("not-there.js");
-  expect(stderr).toMatch(/\n {4}at /);
+  expect(stderr).toMatch(
+    /^ReferenceError: nobody is not defined\n {4}at [^\n]*throwing\.js:1:1\n( {4}at [^\n]+\n)?$/,
+  );
+});
+
+test("an import of a name that is not there is shown with its place, and without a stack of ours", async () => {
+  const module = await application('import { nobody } from "sluice";', "asking.js");
+  const { stderr } = await start(module).ended;
+  expect(stderr).toMatch(
+    /asking\.js:1\n[\s\S]*does not provide an export named 'nobody'\n( {4}at [^\n]+\n)?\n/,
+  );
+  expect(stderr).not.toContain("cli");
 });
 
 test("a module that is no JavaScript is shown with the place", async () => {

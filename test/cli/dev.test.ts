@@ -60,7 +60,7 @@ class Workshop {
   ): Promise<Workshop> {
     const manifest = { type: "module", sluice: { app: "app.js" } };
     const all = { "package.json": manifest, "app.js": APP, "version.js": version("one"), ...files };
-    return new Workshop(await project(all, ["pino-pretty"]), args);
+    return new Workshop(await project(all), args);
   }
 
   url(): Promise<string> {
@@ -291,7 +291,7 @@ test("when it is killed, what it has started ends by itself", async () => {
   await until(() => !lives(pid), "nothing is left");
 });
 
-test("logs are readable where pino-pretty is", async () => {
+test("logs are readable", async () => {
   const shop = await Workshop.open();
   await shop.url();
   expect(shop.program.stdout).toMatch(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: started \{"node":"n-/m);

@@ -91,6 +91,13 @@ test("TypeScript runs in each of several processes", async () => {
   expect(await pageOf(cwd, ["--processes", "2"])).toBe("I am typed");
 });
 
+without("a mistake of syntax in TypeScript is said with its place, in one line", async () => {
+  const files = { ...typedFiles, "name.ts": "export const name: string =;\n" };
+  const cwd = await project({ ...files, "package.json": named("app.ts") }, ["tsx"]);
+  const { code, stderr } = await run(["start"], { cwd });
+  expect([code, stderr]).toEqual([1, 'sluice: name.ts:1:28: Unexpected ";"\n']);
+});
+
 without("TypeScript without tsx on an older Node: one sentence says what would run it", async () => {
   const cwd = await project({ ...typedFiles, "package.json": named("app.ts") });
   const { code, stderr } = await run(["start"], { cwd });

@@ -1,7 +1,7 @@
 /** `sluice new`: a stranger's first minutes, with the package as npm packs it. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -102,12 +102,14 @@ test("it writes into no folder that has something in it, and over no file; an em
 test(
   "npm install, npm start and npm test: the project works with the packed package, and so does what is generated",
   async () => {
-    await run(["new", "my-chat"], { cwd: shelf });
-    const cwd = join(shelf, "my-chat");
-    const manifest = await packageOf(cwd);
-    manifest.dependencies.sluice = `file:${await packed()}`;
-    await writeFile(join(cwd, "package.json"), JSON.stringify(manifest));
-    await npm(cwd, "install", "--prefer-offline", "--no-audit", "--no-fund");
+    // As one begins: the file is installed somewhere, and makes a project that has it from there.
+    const first = join(shelf, "first");
+    await mkdir(first);
+    const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"];
+    await npm(first, ...install, await packed());
+    await npm(first, "exec", "--", "sluice", "new", "my-chat");
+    const cwd = join(first, "my-chat");
+    await npm(cwd, ...install);
 
     const sluice = async (...args: string[]) => npm(cwd, "exec", "--", "sluice", ...args);
     expect(await sluice("generate", "consumer", "PriceBoard")).toContain("consumers/price-board-consumer.ts");

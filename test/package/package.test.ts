@@ -155,6 +155,17 @@ test("each entry is imported where no optional peer is, but the one for React", 
   expect(JSON.parse(output)).toEqual({ "sluice/react": expect.stringContaining("'react'") });
 });
 
+test("a condition by which a project means its own sources does not lead to ours", async () => {
+  const program = `console.log(JSON.stringify(${JSON.stringify(modules())}.map((entry) => import.meta.resolve(entry))))`;
+  const conditions = ["source", "src", "development", "import", "browser"].map(
+    (name) => `--conditions=${name}`,
+  );
+  const { output } = await packed.node(...conditions, "--input-type=module", "-e", program);
+  expect(
+    (JSON.parse(output) as string[]).filter((url) => !url.includes("/node_modules/sluice/dist/")),
+  ).toEqual([]);
+});
+
 test.each(["nodenext", "bundler"])(
   "the types of every entry are found by %s, and are right",
   async (resolution) => {

@@ -129,7 +129,7 @@ describeWithChromium("sluice/react", (browser) => {
   beforeAll(async () => {
     const { outputFiles } = await build({
       entryPoints: [fileURLToPath(new URL("page.js", import.meta.url))],
-      ...{ bundle: true, write: false, format: "esm", conditions: ["source"] },
+      ...{ bundle: true, write: false, format: "esm", conditions: ["sluice-source"] },
       define: { "process.env.NODE_ENV": '"development"' },
     });
     program = outputFiles[0]?.text ?? "";

@@ -155,8 +155,10 @@ export class Spark {
   add(value) {
     this.#values = [...this.#values, value].slice(-SPARKS);
     const most = Math.max(1, ...this.#values);
-    const from = SPARKS - this.#values.length;
-    const points = this.#values.map((one, i) => `${from + i} ${(19 - (one / most) * 18).toFixed(1)}`);
+    const step = SPARKS / (this.#values.length - 1);
+    const points = this.#values.map(
+      (one, i) => `${(i * step).toFixed(2)} ${(19 - (one / most) * 18).toFixed(1)}`,
+    );
     if (points.length > 1) this.#path.setAttribute("d", `M${points.join("L")}`);
   }
 }

@@ -40,7 +40,7 @@ export class Connections {
       columns: [
         { label: "User", class: "main", text: ({ user }) => user || "nobody" },
         { label: "Namespace", class: "mono", text: ({ namespace }) => namespace },
-        { label: "Address", class: "mono", text: ({ address }) => address },
+        { label: "Address", class: "mono address", text: ({ address }) => address },
         { label: "Since", class: "figure", text: ({ ageMs }) => duration(ageMs) },
         { label: "Node", class: "wide-cell", text: ({ node }) => this.#nodes.get(node) ?? node },
         {

@@ -13,6 +13,8 @@ export const STATES = [
   ["failed", "Failed"],
   ["done", "Done"],
 ];
+/** As `sluice/tasks` calls them. */
+const PRIORITIES = { 1: "urgent", 2: "high", 3: "normal", 4: "low", 5: "idle" };
 const PAGE = 25;
 
 export class Jobs {
@@ -50,7 +52,7 @@ export class Jobs {
             create(
               "div",
               { class: "buttons" },
-              button("Retry", () => this.#act("retry", row()), {
+              button("Run again", () => this.#act("retry", row()), {
                 class: "small-button",
                 "data-testid": "retry",
               }),
@@ -223,7 +225,7 @@ export class Jobs {
     fact("Queue", job.queue);
     fact("State", STATES.find(([state]) => state === job.state)?.[1] ?? job.state);
     fact("Attempt", number(job.attempt));
-    fact("Priority", String(job.priority));
+    fact("Priority", PRIORITIES[job.priority] ?? String(job.priority));
     fact("Added", moment(job.addedAt));
     fact("Not before", job.runAt > job.addedAt ? moment(job.runAt) : undefined);
     fact("Started", job.startedAt && moment(job.startedAt));

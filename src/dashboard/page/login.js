@@ -53,7 +53,7 @@ function countDown(seconds) {
   tick();
   function tick() {
     const left = Math.ceil((end - Date.now()) / 1_000);
-    if (left > 0) return complain(`Too many tries from your address. Wait ${left} s.`);
+    if (left > 0) return complain(`Too many tries from your address. Wait ${left}\u00a0s.`);
     clearInterval(counting);
     counting = 0;
     enter.disabled = false;

@@ -47,11 +47,12 @@ export class Tasks {
               "span",
               {},
               create("span", { class: "mono" }),
-              create("span", { class: "badge", "data-tone": "wait", hidden: "" }, "paused"),
+              " ",
+              create("span", { class: "badge", "data-tone": "wait", hidden: "" }),
             ),
-          fill: (element, { queue, isPaused }) => {
+          fill: (element, { queue, isPaused, hasNoWorker }) => {
             say(element.firstChild, queue);
-            element.lastChild.hidden = !isPaused;
+            sayOrHide(element.lastChild, isPaused ? "paused" : hasNoWorker ? "no worker" : "");
           },
         },
         ...STATES.map(([state, label]) => ({
@@ -182,7 +183,14 @@ export class Tasks {
     const { queues, workers, schedules, trouble, at } = overview;
     const then = at ? ` What stands here was true at ${clock(at)}.` : "";
     sayOrHide(this.#trouble, trouble ? `${trouble}.${then}` : "");
-    this.#queues.show(queues.map((queue) => ({ ...queue, key: queue.queue })));
+    const worked = new Set(workers.flatMap((worker) => worker.queues.map(([queue]) => queue)));
+    this.#queues.show(
+      queues.map((queue) => ({
+        ...queue,
+        key: queue.queue,
+        hasNoWorker: queue.counts.waiting > 0 && !worked.has(queue.queue),
+      })),
+    );
     this.#workers.show(workers.map((worker) => ({ ...worker, key: worker.worker })));
     this.#schedules.show(schedules.map((schedule) => ({ ...schedule, key: schedule.id })));
     const sum = (state) => queues.reduce((all, { counts }) => all + counts[state], 0);
