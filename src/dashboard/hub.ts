@@ -10,11 +10,12 @@ import {
   printable,
   type Scope,
 } from "../index.ts";
-import { Cluster, type ClusterState, Timeline } from "./cluster.ts";
+import { Cluster, type ClusterPoint, Timeline } from "./cluster.ts";
 import { Desk, type TaskOverview } from "./desk.ts";
 import { Guard, sessionKey, type Visitor } from "./guard.ts";
 import { SIGNALS } from "./lines.ts";
 import type { CheckedOptions } from "./options.ts";
+import { type Picture, type Piece, pictureOf, piecesOf } from "./picture.ts";
 import { count, REPORT, REPORTS, readReport, text } from "./report.ts";
 import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes.ts";
 
@@ -30,9 +31,13 @@ export interface Looking {
   /** Wants to know of the tasks. */
   readonly wantsTasks: boolean;
   readonly wish: Wish;
-  show(state: ClusterState): void;
-  showTasks(overview: TaskOverview): void;
+  show(pieces: PicturePieces): void;
+  showTasks(pieces: TaskPieces): void;
 }
+
+export type PicturePieces = readonly Piece<Picture & { readonly at: number }>[];
+export type PastPieces = readonly Piece<{ readonly points: readonly ClusterPoint[] }>[];
+export type TaskPieces = readonly Piece<TaskOverview>[];
 
 export class Hub {
   readonly guard: Guard;
@@ -83,8 +88,25 @@ export class Hub {
     return {
       ...{ node: this.#context.node, reportMs, historyMs, hasTasks: this.desk !== undefined },
       signals: this.#options.tasks?.signals ? SIGNALS : SIGNALS.filter((name) => !name.startsWith("task.")),
-      ...{ points: this.#timeline.points, cluster: this.#cluster.state },
     };
+  }
+
+  /** How the cluster stands, as pages are told. */
+  get picture(): PicturePieces {
+    const { state } = this.#cluster;
+    return this.#pieces(pictureOf(state)).map((piece) => ({ ...piece, at: state.at }));
+  }
+
+  /** How it stood. */
+  get past(): PastPieces {
+    return this.#pieces({ points: this.#timeline.points });
+  }
+
+  /** How tasks stand, if they are shown. */
+  async tasks(): Promise<TaskPieces> {
+    if (this.desk === undefined) return [];
+    const { queues, workers, schedules, ...about } = await this.desk.overview();
+    return this.#pieces({ queues, workers, schedules }).map((piece) => ({ ...about, ...piece }));
   }
 
   leave(page: Looking): void {
@@ -224,14 +246,18 @@ export class Hub {
   #show(): void {
     this.#timeline.add(this.#cluster.point);
     if (this.#looking.size === 0) return;
-    const { state } = this.#cluster;
-    for (const page of this.#looking) page.show(state);
-    const { desk } = this;
+    const { picture } = this;
+    for (const page of this.#looking) page.show(picture);
     const pages = [...this.#looking].filter(({ wantsTasks }) => wantsTasks);
-    if (desk === undefined || pages.length === 0) return;
-    void desk.overview().then((overview) => {
-      for (const page of pages) if (this.#looking.has(page)) page.showTasks(overview);
+    if (pages.length === 0) return;
+    void this.tasks().then((pieces) => {
+      for (const page of pages) if (this.#looking.has(page)) page.showTasks(pieces);
     });
+  }
+
+  /** Of a size that every node may send, with room for what stands around the lists. */
+  #pieces<Lists extends { readonly [Name in keyof Lists]: readonly unknown[] }>(lists: Lists) {
+    return piecesOf(lists, this.#context.app.settings.limits.maxMessageBytes / 2);
   }
 
   #wishAgain(): void {

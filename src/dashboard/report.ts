@@ -191,6 +191,16 @@ export function count(value: unknown): number {
   return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER ? value : 0;
 }
 
+/** Nobody reads more digits, and they are most of what travels. */
+export function rounded<Numbers extends object>(numbers: Numbers): Numbers {
+  return Object.fromEntries(
+    Object.entries(numbers).map(([name, value]) => [
+      name,
+      typeof value === "number" ? Math.round(value * 1_000) / 1_000 : value,
+    ]),
+  ) as Numbers;
+}
+
 function numbers<Name extends string>(
   names: readonly Name[],
   from: Readonly<Record<string, unknown>>,

@@ -159,6 +159,15 @@ describe("A cluster", () => {
     expect(timeline.points).toHaveLength(60);
     expect(timeline.points.at(-1)?.at).toBe(499);
   });
+
+  test("goes back as far as it is told, with fewer points where there would be too many", () => {
+    const timeline = new Timeline(21_600_000, 2_000);
+    const { point } = new Cluster();
+    for (let at = 0; at < 30_000_000; at += 2_000) timeline.add({ ...point, at });
+    const { length, 0: first } = timeline.points;
+    expect(length).toBe(1_800);
+    expect(30_000_000 - (first?.at ?? 0)).toBeGreaterThanOrEqual(21_590_000);
+  });
 });
 
 test("a line of a signal is cut, printable, and has neither headers nor what was sent", () => {
