@@ -185,6 +185,15 @@ test("a line of a signal is cut, printable, and has neither headers nor what was
   expect(JSON.stringify(line)).not.toContain("secret");
 });
 
+test.each([
+  ["has no prototype", Object.create(null)],
+  ["has no words", { toString: () => Symbol("x") }],
+  ["is an error with a strange name", Object.assign(new Error("broken"), { name: Symbol("x") })],
+])("a line is told of what was thrown and %s", (_what, error) => {
+  const line = lineOf("failed", { route: "/chat", hook: "receive", error }, String);
+  expect(line.detail).toMatch(/^receive: (thrown: something|Error: broken)/);
+});
+
 test("of the arguments of a task the shape is shown, and no value", () => {
   const value = JSON.parse(
     '{"card":"4111 1111","n":7,"list":[1,2],"deep":{"a":{"b":{"c":1}}},"__proto__":{"x":1}}',
