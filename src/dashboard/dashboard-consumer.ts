@@ -12,6 +12,7 @@ import {
 import type { ShownJob } from "./desk.ts";
 import type { Visitor } from "./guard.ts";
 import type { Hub, Looking, PastPieces, PicturePieces, TaskPieces } from "./hub.ts";
+import { fieldsOf } from "./report.ts";
 import { NO_WISH, readWish, type Wish } from "./wishes.ts";
 
 interface Dashboard extends ConsumerTypes {
@@ -103,8 +104,4 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
   #take(bucket: TokenBucket): void {
     if (!bucket.take()) throw new RateLimited("too much in too little time; try again in a second");
   }
-}
-
-function fieldsOf(payload: unknown): Readonly<Record<string, unknown>> {
-  return typeof payload === "object" && payload !== null ? (payload as Record<string, unknown>) : {};
 }

@@ -9,6 +9,7 @@ import {
   type PartContext,
   printable,
   type Scope,
+  thrownText,
 } from "../index.ts";
 import { Cluster, type ClusterPoint, Timeline } from "./cluster.ts";
 import { Desk, type TaskOverview } from "./desk.ts";
@@ -16,7 +17,7 @@ import { Guard, sessionKey, type Visitor } from "./guard.ts";
 import { SIGNALS } from "./lines.ts";
 import type { CheckedOptions } from "./options.ts";
 import { type Picture, type Piece, pictureOf, piecesOf } from "./picture.ts";
-import { count, REPORT, REPORTS, readReport, text } from "./report.ts";
+import { count, fieldsOf, REPORT, REPORTS, readReport, text } from "./report.ts";
 import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes.ts";
 
 const NOTICE = "dashboard.notice";
@@ -127,22 +128,23 @@ export class Hub {
    * @throws ConnectionDenied if they may not any more; InvalidMessage, LayerUnavailable
    */
   async act(scope: Scope, payload: unknown): Promise<object> {
-    const { action, target } = actionOf(payload);
-    const { remoteAddress } = scope;
-    const visitor = await this.guard.visitorOf(scope);
-    const fact = { action, target, by: visitor?.who ?? "nobody", remoteAddress };
+    const given = fieldsOf(payload);
+    const target = typeof given.target === "string" ? given.target.slice(0, MAX_NOTICE) : "";
+    const fact = { action: text(given.action), target, remoteAddress: scope.remoteAddress };
     const { audited } = this.#context.signals;
-    if (visitor === undefined) {
-      audited.announce({ ...fact, outcome: "refused", reason: "the login is over" });
-      throw new ConnectionDenied(CloseCode.unauthenticated, "the login is over; log in again");
-    }
+    let by = "nobody";
     try {
-      const answer = await this.#perform(action, target, payload as Readonly<Record<string, unknown>>);
-      audited.announce({ ...fact, outcome: "done" });
+      const visitor = await this.guard.visitorOf(scope);
+      if (visitor === undefined) {
+        throw new ConnectionDenied(CloseCode.unauthenticated, "the login is over; log in again");
+      }
+      by = visitor.who;
+      const answer = await this.#perform(...actionOf(given), given);
+      audited.announce({ ...fact, by, outcome: "done" });
       return answer;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      audited.announce({ ...fact, outcome: "failed", reason });
+      const outcome = error instanceof ConnectionDenied ? "refused" : "failed";
+      audited.announce({ ...fact, by, outcome, reason: thrownText(error) });
       throw error;
     }
   }
@@ -272,12 +274,11 @@ const ACTIONS = [
 type Action = (typeof ACTIONS)[number];
 
 /** @throws InvalidMessage */
-function actionOf(payload: unknown): { readonly action: Action; readonly target: string } {
-  const { action, target } = (payload ?? {}) as Readonly<Record<string, unknown>>;
+function actionOf({ action, target }: Readonly<Record<string, unknown>>): readonly [Action, string] {
   const known = ACTIONS.find((name) => name === action);
   if (known === undefined) throw new InvalidMessage(`there are the actions ${ACTIONS.join(", ")}`);
   if (typeof target !== "string" || target.trim() === "" || target.length > MAX_NOTICE) {
     throw new InvalidMessage(`"${printable(known)}" needs a target: text of up to ${MAX_NOTICE} characters`);
   }
-  return { action: known, target };
+  return [known, target];
 }

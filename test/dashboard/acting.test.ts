@@ -325,6 +325,24 @@ describe("Connections", () => {
     expect(answers.filter(({ error }) => error?.code === "rate_limited").length).toBeGreaterThan(10);
     expect(await operator.ask("steal", {})).toMatchObject({ error: { code: "no_handler" } });
   });
+
+  test("what cannot be done is refused, and leaves a line of who wanted what, too", async () => {
+    const live = await node();
+    const operator = await Operator.at(live);
+    for (const payload of [
+      { action: "toString", target: "x" },
+      { action: "send notice", target: " " },
+      null,
+    ]) {
+      expect(await operator.ask("act", payload)).toMatchObject({ error: { code: "invalid_message" } });
+    }
+    const lines = live.audits.slice(1).map(({ action, by, outcome }) => [action, by, outcome]);
+    expect(lines).toEqual([
+      ["toString", "password", "failed"],
+      ["send notice", "password", "failed"],
+      ["", "password", "failed"],
+    ]);
+  });
 });
 
 test("what is done stands in the log, made printable", async () => {

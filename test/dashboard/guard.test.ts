@@ -263,6 +263,24 @@ describe("With a rule", () => {
     await until(() => live.audits.some(({ outcome }) => outcome === "refused"), "it is told");
   });
 
+  test("that throws in the middle lets nobody act, and what was asked for is told", async () => {
+    let isThere = true;
+    const live = await node({
+      allow: () => {
+        if (isThere) return "ann";
+        throw new Error("the directory is down");
+      },
+    });
+    const operator = await Operator.at(live);
+    isThere = false;
+    const answer = await operator.act("disconnect user", "eve");
+    expect(answer.error).toMatchObject({ code: "internal_error" });
+    expect(live.audits.at(-1)).toMatchObject({
+      ...{ action: "disconnect user", target: "eve", by: "nobody" },
+      ...{ outcome: "failed", reason: "the directory is down" },
+    });
+  });
+
   test("that throws lets nobody in", async () => {
     const live = await node({
       allow: () => {
@@ -317,6 +335,18 @@ describe("A session", () => {
       expect(sessions.check(forged)).toBeUndefined();
     }
     expect(sessions.check(cookie, session.endsAt + 1)).toBeUndefined();
+  });
+
+  test("that was ended is ended at a node whose clock is behind, too", () => {
+    const [ahead, behind] = [0, 1].map(() => new DashboardSessions(PASSWORD, [SECRET], 60_000)) as [
+      DashboardSessions,
+      DashboardSessions,
+    ];
+    const now = Date.now();
+    const { cookie, session } = ahead.issue(now + 5_000);
+    behind.end(session, now);
+    expect(behind.check(cookie, now)).toBeUndefined();
+    expect(behind.check(cookie, now + 62_000)).toBeUndefined();
   });
 
   test("that was ended is remembered, and so many of them", () => {
