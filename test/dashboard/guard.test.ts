@@ -53,6 +53,9 @@ describe("With a password", () => {
     const policy = page.headers.get("content-security-policy");
     expect(policy).toContain("default-src 'none'");
     expect(policy).not.toContain("unsafe");
+    expect(policy).toContain("require-trusted-types-for 'script'");
+    for (const none of ["base-uri", "form-action", "frame-ancestors"])
+      expect(policy).toContain(`${none} 'none'`);
     expect(page.headers.get("cache-control")).toBe("no-store");
     expect(page.headers.get("x-frame-options")).toBe("DENY");
   });
@@ -177,9 +180,18 @@ describe("With a password", () => {
       headers: { cookie: operator.cookie },
     });
     expect(unproven.status).toBe(403);
+    const foreign = await fetch(`${one.url}/dashboard/logout`, {
+      method: "POST",
+      headers: {
+        ...{ cookie: operator.cookie, "dashboard-token": operator.token },
+        origin: "https://evil.example",
+      },
+    });
+    expect(foreign.status).toBe(403);
     const headers = { cookie: operator.cookie, "dashboard-token": operator.token, origin: one.url };
     const response = await fetch(`${one.url}/dashboard/logout`, { method: "POST", headers });
     expect(response.status).toBe(204);
+    expect(response.headers.getSetCookie()[0]).toMatch(/^sluice_dashboard=;.*Expires=Thu, 01 Jan 1970/);
     for (const [{ code }] of await Promise.all(goodbyes)) expect(code).toBe(4401);
     for (const live of [one, two]) {
       const extraHeaders = { cookie: operator.cookie };
@@ -246,6 +258,14 @@ describe("With a rule", () => {
       { action: "disconnect user", target: "eve", by: "carol", remoteAddress: "127.0.0.1", outcome: "done" },
     ]);
   });
+
+  test.each([[{}], [1], [[]], [""], [null], [undefined]])(
+    "that says neither yes nor who it is lets nobody in: %j",
+    async (answer) => {
+      const live = await node({ password: undefined, allow: () => answer as never });
+      expect((await fetch(`${live.url}/dashboard`)).status).toBe(403);
+    },
+  );
 
   test("and a password both are needed", async () => {
     const live = await node({ allow: ({ headers }) => headers["x-as"] === "ops" });

@@ -275,6 +275,10 @@ test("a registry of yours tells yours and ours, and is yours again afterwards", 
   await expect(second.start()).rejects.toThrow(ConfigurationError);
   await app.stop();
   expect([...samplesOf(await registry.metrics()).keys()]).toEqual(["orders_total"]);
+  // Also for the next application.
+  const third = createApplication({ routes, parts: [metrics({ registry })] });
+  await third.start();
+  await third.stop();
 });
 
 test("faults of the options are listed, all at once", () => {
