@@ -273,6 +273,15 @@ export class Refusal {
   }
 }
 
+/** What was thrown, in words: whatever it is, and whatever it does when it is asked for them. */
+export function thrownText(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return "something that cannot be said in words";
+  }
+}
+
 /** Close codes are 4400-4499 (do not come back unchanged) and 4500-4599 (come back later). */
 export function checkCloseCode(code: number): number {
   if (isCloseCode(code)) return code;

@@ -52,6 +52,7 @@ export {
   RouteNotFound,
   SluiceError,
   statusOf,
+  thrownText,
   Unencodable,
   type Verdict,
   verdictOf,

@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from "pino";
-import { ConfigurationError } from "./errors.ts";
+import { ConfigurationError, thrownText } from "./errors.ts";
 import type { ConnectionFact, Facts, UnopenedFact } from "./facts.ts";
 import { printable } from "./names.ts";
 
@@ -159,7 +159,7 @@ const made = new WeakSet<object>();
 /** Of an error what tells where it comes from; libraries hang requests with their headers on theirs. */
 export function loggable(error: unknown, depth = 0): unknown {
   if (typeof error === "object" && error !== null && made.has(error)) return error;
-  if (!(error instanceof Error)) return printable(String(error));
+  if (!(error instanceof Error)) return printable(thrownText(error));
   const { name, message, stack, cause } = error;
   const { code } = error as { readonly code?: unknown };
   const shown = {

@@ -108,8 +108,9 @@ class Flight {
         if (heard.join() !== "1,2") throw new Error(`heard ${heard.join()} where 1,2 was told`);
       });
       await this.#step("leave", () => Promise.all([ears, mouth].map(left)));
-    } catch {
-      // The step has noted it.
+    } catch (error) {
+      // The step has noted it; without one that failed it would look as if all went well.
+      if (this.#steps.every(({ ok }) => ok)) throw error;
     } finally {
       recovery.stop();
       for (const socket of [ears, mouth]) socket.disconnect();
@@ -161,7 +162,10 @@ function opened(socket: Socket): Promise<void> {
 /** Resolves when the consumer has let it in, with what it says first. */
 function hello(socket: Socket): Promise<Hello> {
   return new Promise((resolve, reject) => {
-    socket.once("hello", resolve);
+    socket.once("hello", (said: Partial<Hello> | undefined | null) => {
+      if (typeof said?.node === "string") resolve(said as Hello);
+      else reject(new Error("who answers there is no canary of Sluice"));
+    });
     socket.once("connect_error", (error: Error & { readonly data?: { readonly code?: number } }) => {
       // The second is what Socket.IO itself says where there are no routes at all.
       const isNowhere = error.data?.code === 4404 || error.message === "Invalid namespace";

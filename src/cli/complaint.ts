@@ -1,5 +1,6 @@
 /** What the program says on standard error when it cannot do what it was asked for. */
 
+import { ConfigurationError } from "../errors.ts";
 import { CrewFailed } from "../processes/crew.ts";
 
 /** The command line is wrong, not the world: exit code 2. */
@@ -8,6 +9,12 @@ export class UsageError extends Error {}
 /** One sentence for an error of the family (or a list of faults); a stack for what is a bug. */
 export function complain(error: unknown): void {
   process.stderr.write(`${isExpected(error) ? `sluice: ${error.message}` : describe(error)}\n`);
+}
+
+/** Says in a sentence what the file system refuses; what is a bug stays one. */
+export function unwritable(error: unknown): unknown {
+  const { syscall, message } = error as NodeJS.ErrnoException;
+  return syscall === undefined ? error : new ConfigurationError([`nothing is written: ${message}`]);
 }
 
 export function exitCodeOf(error: unknown): number {

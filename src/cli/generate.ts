@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { ConfigurationError } from "../errors.ts";
 import { appOf, type Project, projectOf } from "./app-file.ts";
-import { UsageError } from "./complaint.ts";
+import { UsageError, unwritable } from "./complaint.ts";
 import { say } from "./output.ts";
 import { type Style, writeConsumer, writeTask } from "./templates.ts";
 import { isTypeScript } from "./typescript.ts";
@@ -46,13 +46,25 @@ export async function generate(kind: Kind, given: string): Promise<number> {
       `nothing is written: ${there.join(" and ")} ${there.length === 1 ? "is" : "are"} there already`,
     );
   }
-  for (const { path, text } of files) {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, text, { flag: "wx" });
-  }
+  await writeAll(files);
   const names = files.map(({ path }) => `  ${relative(process.cwd(), path)}`);
   await say(["Written:", ...names, "", made.next].join("\n"));
   return 0;
+}
+
+/** Of files that cannot all be written none is left. */
+async function writeAll(files: readonly { readonly path: string; readonly text: string }[]): Promise<void> {
+  const written: string[] = [];
+  try {
+    for (const { path, text } of files) {
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text, { flag: "wx" });
+      written.push(path);
+    }
+  } catch (error) {
+    await Promise.all(written.map((path) => rm(path, { force: true })));
+    throw unwritable(error);
+  }
 }
 
 /** `ChatRoom`, `chat-room` and `chat_room_consumer` are the same two words. */

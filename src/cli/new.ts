@@ -2,7 +2,7 @@ import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promise
 import { createRequire } from "node:module";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { projectOf } from "./app-file.ts";
-import { UsageError } from "./complaint.ts";
+import { UsageError, unwritable } from "./complaint.ts";
 import { say } from "./output.ts";
 
 /** As npm has it, and as a folder can be called everywhere. */
@@ -29,7 +29,9 @@ export async function newProject(name: string): Promise<number> {
   const require = createRequire(import.meta.url);
   const packageFile = require.resolve("sluice/package.json");
   const ours = require(packageFile) as OurPackage;
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error) => {
+    throw unwritable(error);
+  });
   await cp(join(dirname(packageFile), "templates", "project"), folder, { recursive: true });
   // npm packs no file of the name that git wants.
   await rename(join(folder, "gitignore"), join(folder, ".gitignore"));

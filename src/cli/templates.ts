@@ -107,7 +107,7 @@ test("${words.join(" ")}: what is no text is refused, and nobody hears it", asyn
 export function writeTask(words: readonly string[], style: Style, pathFrom: PathFrom): Made {
   const { hasZod, isTyped, importEnding } = style;
   const kebab = words.join("-");
-  const name = camel(words);
+  const name = nameOf(words);
   const args = hasZod
     ? "{ schema: z.object({ items: z.array(z.string()) }), retry: { attempts: 3 } }"
     : "{ retry: { attempts: 3 } }";
@@ -168,6 +168,22 @@ function equal({ runner }: Style, actual: string, expected: string): string {
 
 function pascal(words: readonly string[]): string {
   return words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+}
+
+/** What JavaScript keeps for itself, and what the files that we write import. */
+const TAKEN = new Set(
+  [
+    ...["arguments await break case catch class const continue debugger default delete do else enum eval"],
+    ...["export extends false finally for function if implements import in instanceof interface let new"],
+    ...["null package private protected public return static super switch this throw true try typeof"],
+    ...["undefined var void while with yield assert background expect run task test testTasks z"],
+  ].flatMap((line) => line.split(" ")),
+);
+
+/** Of the function: `send-mail` is `sendMail`, and `delete` is `deleteTask`. */
+function nameOf(words: readonly string[]): string {
+  const name = camel(words);
+  return TAKEN.has(name) ? `${name}Task` : name;
 }
 
 function camel(words: readonly string[]): string {

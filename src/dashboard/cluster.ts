@@ -1,5 +1,5 @@
 /** All nodes, as far as they have reported: nobody is asked. */
-import { COUNTS, type CountName, type NodeReport, type ReportedGroup, STOPPED } from "./report.ts";
+import { COUNTS, type CountName, type NodeReport, type ReportedGroup, rounded, STOPPED } from "./report.ts";
 
 /** Nodes that are remembered; of more, newcomers are not shown. */
 const MAX_NODES = 500;
@@ -129,7 +129,7 @@ export class Cluster {
   get point(): ClusterPoint {
     const fresh = this.state.nodes.filter(({ state }) => state === "fresh");
     const sum = (read: (node: ClusterNode) => number) => fresh.reduce((all, node) => all + read(node), 0);
-    return {
+    return rounded({
       at: Date.now(),
       nodes: fresh.length,
       connections: sum(({ gauges }) => gauges.connections),
@@ -144,7 +144,7 @@ export class Cluster {
       tasksDone: sum(({ rates }) => rates.tasksDone),
       tasksFailed: sum(({ rates }) => rates.tasksFailed),
       tasksRunning: sum(({ gauges }) => gauges.tasksRunning),
-    };
+    });
   }
 
   #forgetGone(): void {
@@ -193,16 +193,23 @@ function addGroup(
   }
 }
 
-/** Points of the last while, one for each period. */
+/** Points of the last while: one for each period, or for each few where that would be too many. */
 export class Timeline {
   readonly #points: ClusterPoint[] = [];
   readonly #most: number;
+  /** Of so many points the first is kept. */
+  readonly #step: number;
+  #turn = 0;
 
   constructor(historyMs: number, everyMs: number) {
-    this.#most = Math.min(Math.ceil(historyMs / everyMs), MAX_POINTS);
+    const periods = Math.ceil(historyMs / everyMs);
+    this.#step = Math.ceil(periods / MAX_POINTS);
+    this.#most = Math.ceil(periods / this.#step);
   }
 
   add(point: ClusterPoint): void {
+    this.#turn += 1;
+    if ((this.#turn - 1) % this.#step !== 0) return;
     this.#points.push(point);
     if (this.#points.length > this.#most) this.#points.shift();
   }
@@ -212,4 +219,5 @@ export class Timeline {
   }
 }
 
-const MAX_POINTS = 3_600;
+/** More than a chart has room for. */
+const MAX_POINTS = 1_800;

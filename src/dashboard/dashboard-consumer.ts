@@ -9,18 +9,19 @@ import {
   RateLimited,
   TokenBucket,
 } from "../index.ts";
-import type { ClusterState } from "./cluster.ts";
-import type { ShownJob, TaskOverview } from "./desk.ts";
+import type { ShownJob } from "./desk.ts";
 import type { Visitor } from "./guard.ts";
-import type { Hub, Looking } from "./hub.ts";
+import type { Hub, Looking, PastPieces, PicturePieces, TaskPieces } from "./hub.ts";
+import { fieldsOf } from "./report.ts";
 import { NO_WISH, readWish, type Wish } from "./wishes.ts";
 
 interface Dashboard extends ConsumerTypes {
   options: { readonly hub: Hub };
   sends: {
     hello: object;
-    cluster: ClusterState;
-    tasks: TaskOverview;
+    points: PastPieces[number];
+    cluster: PicturePieces[number];
+    tasks: TaskPieces[number];
     tail: object;
     connections: object;
   };
@@ -42,7 +43,10 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
   override connect(): void {
     const { dashboard } = this.scope.state as { readonly dashboard?: Visitor };
     if (dashboard === undefined) deny(CloseCode.unauthenticated, "log in first");
-    this.send("hello", { who: dashboard.who, ...this.options.hub.enter(this) });
+    const { hub } = this.options;
+    this.send("hello", { who: dashboard.who, ...hub.enter(this) });
+    for (const piece of hub.past) this.send("points", piece);
+    this.show(hub.picture);
   }
 
   override disconnect(): void {
@@ -59,7 +63,7 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
         return {};
       case "watch tasks":
         this.wantsTasks = payload === true && hub.desk !== undefined;
-        if (this.wantsTasks && hub.desk !== undefined) this.showTasks(await hub.desk.overview());
+        if (this.wantsTasks) this.showTasks(await hub.tasks());
         return {};
       case "jobs":
         return { jobs: await this.#jobs(fieldsOf(payload)) };
@@ -71,12 +75,12 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
     }
   }
 
-  show(state: ClusterState): void {
-    this.send("cluster", state);
+  show(pieces: PicturePieces): void {
+    for (const piece of pieces) this.send("cluster", piece);
   }
 
-  showTasks(overview: TaskOverview): void {
-    this.send("tasks", overview);
+  showTasks(pieces: TaskPieces): void {
+    for (const piece of pieces) this.send("tasks", piece);
   }
 
   dashboardTail({ node, lines, left }: Message): void {
@@ -100,8 +104,4 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
   #take(bucket: TokenBucket): void {
     if (!bucket.take()) throw new RateLimited("too much in too little time; try again in a second");
   }
-}
-
-function fieldsOf(payload: unknown): Readonly<Record<string, unknown>> {
-  return typeof payload === "object" && payload !== null ? (payload as Record<string, unknown>) : {};
 }

@@ -1,5 +1,12 @@
 /** Tasks as the broker knows them. It is asked in bounded pages, and what it does not answer in time is said so. */
-import { InvalidMessage, type JobRecord, type JobState, LayerUnavailable, within } from "../index.ts";
+import {
+  InvalidMessage,
+  type JobRecord,
+  type JobState,
+  LayerUnavailable,
+  thrownText,
+  within,
+} from "../index.ts";
 import type { DashboardOptions, ShownTasks } from "./options.ts";
 import { text } from "./report.ts";
 
@@ -149,7 +156,7 @@ export class Desk {
       this.#last = await this.#inTime(this.#track(this.#ask()));
       return this.#last;
     } catch (error) {
-      const trouble = text(error instanceof Error ? error.message : String(error));
+      const trouble = text(thrownText(error));
       const nothing = { at: 0, isShared: this.#tasks.broker.isShared, queues: [], workers: [] };
       return { ...nothing, schedules: this.#schedules(new Map()), ...this.#last, trouble };
     }

@@ -9,13 +9,15 @@ import {
   type PartContext,
   printable,
   type Scope,
+  thrownText,
 } from "../index.ts";
-import { Cluster, type ClusterState, Timeline } from "./cluster.ts";
+import { Cluster, type ClusterPoint, Timeline } from "./cluster.ts";
 import { Desk, type TaskOverview } from "./desk.ts";
 import { Guard, sessionKey, type Visitor } from "./guard.ts";
 import { SIGNALS } from "./lines.ts";
 import type { CheckedOptions } from "./options.ts";
-import { count, REPORT, REPORTS, readReport, text } from "./report.ts";
+import { type Picture, type Piece, pictureOf, piecesOf } from "./picture.ts";
+import { count, fieldsOf, REPORT, REPORTS, readReport, text } from "./report.ts";
 import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes.ts";
 
 const NOTICE = "dashboard.notice";
@@ -30,9 +32,13 @@ export interface Looking {
   /** Wants to know of the tasks. */
   readonly wantsTasks: boolean;
   readonly wish: Wish;
-  show(state: ClusterState): void;
-  showTasks(overview: TaskOverview): void;
+  show(pieces: PicturePieces): void;
+  showTasks(pieces: TaskPieces): void;
 }
+
+export type PicturePieces = readonly Piece<Picture & { readonly at: number }>[];
+export type PastPieces = readonly Piece<{ readonly points: readonly ClusterPoint[] }>[];
+export type TaskPieces = readonly Piece<TaskOverview>[];
 
 export class Hub {
   readonly guard: Guard;
@@ -83,8 +89,25 @@ export class Hub {
     return {
       ...{ node: this.#context.node, reportMs, historyMs, hasTasks: this.desk !== undefined },
       signals: this.#options.tasks?.signals ? SIGNALS : SIGNALS.filter((name) => !name.startsWith("task.")),
-      ...{ points: this.#timeline.points, cluster: this.#cluster.state },
     };
+  }
+
+  /** How the cluster stands, as pages are told. */
+  get picture(): PicturePieces {
+    const { state } = this.#cluster;
+    return this.#pieces(pictureOf(state)).map((piece) => ({ ...piece, at: state.at }));
+  }
+
+  /** How it stood. */
+  get past(): PastPieces {
+    return this.#pieces({ points: this.#timeline.points });
+  }
+
+  /** How tasks stand, if they are shown. */
+  async tasks(): Promise<TaskPieces> {
+    if (this.desk === undefined) return [];
+    const { queues, workers, schedules, ...about } = await this.desk.overview();
+    return this.#pieces({ queues, workers, schedules }).map((piece) => ({ ...about, ...piece }));
   }
 
   leave(page: Looking): void {
@@ -105,22 +128,23 @@ export class Hub {
    * @throws ConnectionDenied if they may not any more; InvalidMessage, LayerUnavailable
    */
   async act(scope: Scope, payload: unknown): Promise<object> {
-    const { action, target } = actionOf(payload);
-    const { remoteAddress } = scope;
-    const visitor = await this.guard.visitorOf(scope);
-    const fact = { action, target, by: visitor?.who ?? "nobody", remoteAddress };
+    const given = fieldsOf(payload);
+    const target = typeof given.target === "string" ? given.target.slice(0, MAX_NOTICE) : "";
+    const fact = { action: text(given.action), target, remoteAddress: scope.remoteAddress };
     const { audited } = this.#context.signals;
-    if (visitor === undefined) {
-      audited.announce({ ...fact, outcome: "refused", reason: "the login is over" });
-      throw new ConnectionDenied(CloseCode.unauthenticated, "the login is over; log in again");
-    }
+    let by = "nobody";
     try {
-      const answer = await this.#perform(action, target, payload as Readonly<Record<string, unknown>>);
-      audited.announce({ ...fact, outcome: "done" });
+      const visitor = await this.guard.visitorOf(scope);
+      if (visitor === undefined) {
+        throw new ConnectionDenied(CloseCode.unauthenticated, "the login is over; log in again");
+      }
+      by = visitor.who;
+      const answer = await this.#perform(...actionOf(given), given);
+      audited.announce({ ...fact, by, outcome: "done" });
       return answer;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      audited.announce({ ...fact, outcome: "failed", reason });
+      const outcome = error instanceof ConnectionDenied ? "refused" : "failed";
+      audited.announce({ ...fact, by, outcome, reason: thrownText(error) });
       throw error;
     }
   }
@@ -224,14 +248,18 @@ export class Hub {
   #show(): void {
     this.#timeline.add(this.#cluster.point);
     if (this.#looking.size === 0) return;
-    const { state } = this.#cluster;
-    for (const page of this.#looking) page.show(state);
-    const { desk } = this;
+    const { picture } = this;
+    for (const page of this.#looking) page.show(picture);
     const pages = [...this.#looking].filter(({ wantsTasks }) => wantsTasks);
-    if (desk === undefined || pages.length === 0) return;
-    void desk.overview().then((overview) => {
-      for (const page of pages) if (this.#looking.has(page)) page.showTasks(overview);
+    if (pages.length === 0) return;
+    void this.tasks().then((pieces) => {
+      for (const page of pages) if (this.#looking.has(page)) page.showTasks(pieces);
     });
+  }
+
+  /** Of a size that every node may send, with room for what stands around the lists. */
+  #pieces<Lists extends { readonly [Name in keyof Lists]: readonly unknown[] }>(lists: Lists) {
+    return piecesOf(lists, this.#context.app.settings.limits.maxMessageBytes / 2);
   }
 
   #wishAgain(): void {
@@ -246,12 +274,11 @@ const ACTIONS = [
 type Action = (typeof ACTIONS)[number];
 
 /** @throws InvalidMessage */
-function actionOf(payload: unknown): { readonly action: Action; readonly target: string } {
-  const { action, target } = (payload ?? {}) as Readonly<Record<string, unknown>>;
+function actionOf({ action, target }: Readonly<Record<string, unknown>>): readonly [Action, string] {
   const known = ACTIONS.find((name) => name === action);
   if (known === undefined) throw new InvalidMessage(`there are the actions ${ACTIONS.join(", ")}`);
   if (typeof target !== "string" || target.trim() === "" || target.length > MAX_NOTICE) {
     throw new InvalidMessage(`"${printable(known)}" needs a target: text of up to ${MAX_NOTICE} characters`);
   }
-  return { action: known, target };
+  return [known, target];
 }

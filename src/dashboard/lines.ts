@@ -1,5 +1,5 @@
 /** Facts as lines that somebody reads: what is in them is cut, and no payload, header or secret gets into one. */
-import { printable, type Signal } from "../index.ts";
+import { printable, type Signal, thrownText } from "../index.ts";
 
 export interface Line {
   /** Milliseconds since 1970, by the clock of its node. */
@@ -112,7 +112,10 @@ function namespaceOf(scope: unknown): unknown {
 }
 
 function errorText(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : `thrown: ${String(error)}`;
+  const words = thrownText(error);
+  return error instanceof Error
+    ? `${typeof error.name === "string" ? error.name : "Error"}: ${words}`
+    : `thrown: ${words}`;
 }
 
 function ended(reason: unknown): string {

@@ -178,7 +178,7 @@ export function readReport(message: Message): NodeReport | undefined {
   };
 }
 
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+export function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
@@ -189,6 +189,16 @@ export function text(value: unknown): string {
 /** From 0. */
 export function count(value: unknown): number {
   return typeof value === "number" && value >= 0 && value <= Number.MAX_SAFE_INTEGER ? value : 0;
+}
+
+/** Nobody reads more digits, and they are most of what travels. */
+export function rounded<Numbers extends object>(numbers: Numbers): Numbers {
+  return Object.fromEntries(
+    Object.entries(numbers).map(([name, value]) => [
+      name,
+      typeof value === "number" ? Math.round(value * 1_000) / 1_000 : value,
+    ]),
+  ) as Numbers;
 }
 
 function numbers<Name extends string>(

@@ -67,7 +67,8 @@ export class DashboardSessions {
 
   /** Not valid from now on. */
   end({ id, endsAt }: DashboardSession, now = Date.now()): void {
-    if (!(endsAt > now) || endsAt > now + this.#ttlMs || this.#ended.has(id)) return;
+    // Another node's clock may be ahead of ours, so it may well end later than one that begins here now.
+    if (!(endsAt > now) || this.#ended.has(id)) return;
     for (const [other, until] of this.#ended) if (until <= now) this.#ended.delete(other);
     for (const oldest of this.#ended.keys()) {
       if (this.#ended.size < MAX_ENDED) break;

@@ -66,8 +66,10 @@ function isLocal(request: IncomingMessage, { remoteAddress, trustedProxies }: As
   const { headers, socket } = request;
   if (!isLoopback(socket.remoteAddress ?? "") || !isLoopback(remoteAddress)) return false;
   if (!LOCAL_HOST.test(headers.host ?? "")) return false;
-  const isForwarded = FORWARDED.some((name) => headers[name] !== undefined);
-  return !isForwarded || trustedProxies > 0;
+  if (!FORWARDED.some((name) => headers[name] !== undefined)) return true;
+  // Of whom it asks for what it says must be legible: our own address stands for what is not.
+  const hops = [headers["x-forwarded-for"] ?? []].flat().join(",").split(",");
+  return trustedProxies > 0 && hops.every((hop) => isLoopback(hop.trim()));
 }
 
 const FORWARDED = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"] as const;

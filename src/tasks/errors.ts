@@ -1,4 +1,4 @@
-import { ClientError, CloseCode, SluiceError } from "../index.ts";
+import { ClientError, CloseCode, SluiceError, thrownText } from "../index.ts";
 
 /** A run ended for good without a result; thrown to whoever waits for it. */
 export class TaskFailed extends ClientError {
@@ -87,11 +87,18 @@ const MAX_MESSAGE = 1_000;
 /** An error may be its own. */
 const MAX_CAUSES = 4;
 
-/** An error as it is kept. */
+/** An error as it is kept. Never throws: a run whose end cannot be told has none. */
 export function faultOf(error: unknown): TaskFault {
-  if (!(error instanceof Error)) {
-    return { code: "task_failed", name: "Error", message: `thrown: ${String(error).slice(0, MAX_MESSAGE)}` };
+  try {
+    if (error instanceof Error) return faultOfError(error);
+  } catch {
+    // It is none that can be read.
   }
+  const message = `thrown: ${thrownText(error)}`.slice(0, MAX_MESSAGE);
+  return { code: "task_failed", name: "Error", message };
+}
+
+function faultOfError(error: Error): TaskFault {
   const { code } = error as { readonly code?: unknown };
   return {
     code: typeof code === "string" && /^[\w.-]{1,99}$/.test(code) ? code : "task_failed",

@@ -1,5 +1,5 @@
 /** What both brokers ask of jobs before they take them. */
-import type { ChildOutcome, NewJob } from "../index.ts";
+import { type ChildOutcome, type NewJob, thrownText } from "../index.ts";
 
 /** How many children one job may have. */
 const MAX_CHILDREN = 1_000;
@@ -81,8 +81,7 @@ export const brokerErrors = {
       message: `its worker died ${deaths} times, or was too busy to say that it lives; it is not run again`,
     }),
   /** A handler must not throw, but did. */
-  handlerThrew: (error: unknown) =>
-    JSON.stringify({ code: "internal", message: error instanceof Error ? error.message : String(error) }),
+  handlerThrew: (error: unknown) => JSON.stringify({ code: "internal", message: thrownText(error) }),
   childFailed: (child: string, error: string) =>
     JSON.stringify({
       code: "child_failed",

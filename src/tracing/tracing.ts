@@ -13,6 +13,7 @@ import {
   type TraceCarrier,
   type TraceOrigin,
   type Tracer,
+  thrownText,
 } from "../index.ts";
 import { type Api, loadApi } from "./api.ts";
 import { type Description, errorType, ofDelivering, ofHandling, ofSending } from "./attributes.ts";
@@ -258,6 +259,6 @@ class SpanTracer implements Tracer {
   #record(span: Span, error: unknown): void {
     span.setAttribute("error.type", errorType(error));
     span.setStatus({ code: this.#api.SpanStatusCode.ERROR });
-    if (!isForClient(error)) span.recordException(error instanceof Error ? error : String(error));
+    if (!isForClient(error)) span.recordException(error instanceof Error ? error : thrownText(error));
   }
 }

@@ -154,6 +154,31 @@ describeInBrowser("The dashboard in a browser", () => {
       .waitFor();
   });
 
+  test("more nodes than a message holds are all shown, with the routes of all", async () => {
+    const live = await node({ app: { limits: { maxMessageBytes: 8_192 } } });
+    const page = await watch(live);
+    for (let n = 1; n <= 40; n += 1) {
+      live.app.layer.tellListeners("sluice.reports", {
+        ...{
+          type: "dashboard.report",
+          v: 1,
+          node: `n-${n}`,
+          host: "web",
+          pid: n,
+          everyMs: 60_000,
+          number: 1,
+        },
+        ...{ phase: "serving", startedAt: 1 },
+        routes: [{ pattern: `/room-${n}`, kind: "socket", consumer: "Room", open: 1, accepted: 1 }],
+      });
+    }
+    await page.getByTestId("tile-nodes").getByText("41", { exact: true }).waitFor();
+    await show(page, "nodes");
+    expect(await page.getByTestId("node").count()).toBe(41);
+    await show(page, "routes");
+    for (const n of [1, 40]) await page.getByText(`/room-${n}`, { exact: true }).waitFor();
+  });
+
   test("while the server is away it says so and from when that is what it shows, and goes on when it is back", async () => {
     const live = await node();
     const page = await watch(live);

@@ -1,9 +1,11 @@
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { expect, test } from "@jest/globals";
 import { createApplication } from "sluice";
 import { canary } from "sluice/canary";
 import { TestClient } from "sluice/testing";
+import { Server as IoServer } from "socket.io";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd } from "../server/live-server.ts";
 import { type Program, project, type RunOptions, run, start } from "./programs.ts";
@@ -127,6 +129,22 @@ test("nobody there, and somebody who says nothing, fail the first step in time",
     { step: "connect", ok: false, error: expect.stringContaining("nothing of Socket.IO answers there") },
   ]);
 });
+
+test.each([undefined, null, {}, { node: 7 }])(
+  "somebody else who says hello (%j) is no canary",
+  async (said) => {
+    const http = createHttpServer();
+    const io = new IoServer(http);
+    atEnd(() => io.close());
+    io.of(/.*/).on("connection", (socket) => void socket.emit("hello", said));
+    http.listen(0, "127.0.0.1");
+    await once(http, "listening");
+    const { port } = http.address() as { port: number };
+    const { code, ok, steps } = await fly(`127.0.0.1:${port}`);
+    expect([code, ok]).toEqual([1, false]);
+    expect(steps.at(-1)).toMatchObject({ ok: false, error: "who answers there is no canary of Sluice" });
+  },
+);
 
 test.each([
   ["no key", ["http://127.0.0.1:1"], { CANARY_KEY: "" }, "which key?"],

@@ -115,6 +115,26 @@ test("nothing is ever overwritten, and half of it is not written either", async 
   expect(await readFile(join(cwd, "test/chat-consumer.test.js"), "utf8")).toBe("mine");
 });
 
+test("a task of a name that JavaScript, or its own files, have taken is called so with the kind behind it", async () => {
+  const cwd = await project({ "package.json": { type: "module" } }, ["tsx"]);
+  const names = ["delete", "task", "run", "test", "background"];
+  for (const name of names) await generate(cwd, "task", name);
+  const files = names.map((name) => `test/${name}.test.js`);
+  const { stdout } = await execute(process.execPath, ["--test", ...files], { cwd });
+  expect(stdout).toMatch(/pass 5\n(# |ℹ )fail 0/);
+  expect(await readFile(join(cwd, "tasks/delete.js"), "utf8")).toContain(
+    'const deleteTask = task(\n  "delete"',
+  );
+});
+
+test("where only one of the files can be written none is left, and a sentence says why", async () => {
+  const cwd = await project({ test: "a file where the tests' folder belongs" });
+  const { code, stderr } = await run(["generate", "task", "mail"], { cwd });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^sluice: [^\n]*\n?[^\n]*nothing is written: EEXIST[^\n]+\n$/);
+  expect(await readdir(join(cwd, "tasks"))).toEqual([]);
+});
+
 test.each(["", "1st", "../evil", "a/b", "chat;", "über", "-x-", "a".repeat(61)])(
   'the name "%s" is refused in one line',
   async (name) => {

@@ -53,6 +53,9 @@ describe("With a password", () => {
     const policy = page.headers.get("content-security-policy");
     expect(policy).toContain("default-src 'none'");
     expect(policy).not.toContain("unsafe");
+    expect(policy).toContain("require-trusted-types-for 'script'");
+    for (const none of ["base-uri", "form-action", "frame-ancestors"])
+      expect(policy).toContain(`${none} 'none'`);
     expect(page.headers.get("cache-control")).toBe("no-store");
     expect(page.headers.get("x-frame-options")).toBe("DENY");
   });
@@ -131,9 +134,9 @@ describe("With a password", () => {
       refusalOf(open(live, {})),
       refusalOf(open(live, { token })),
       refusalOf(open(live, {}, { extraHeaders })),
-      refusalOf(open(live, { token: `${token.slice(0, -1)}_` }, { extraHeaders })),
+      refusalOf(open(live, { token: altered(token) }, { extraHeaders })),
       refusalOf(open(live, { token: [token] }, { extraHeaders })),
-      refusalOf(open(live, { token }, { extraHeaders: { cookie: `${cookie.slice(0, -1)}A` } })),
+      refusalOf(open(live, { token }, { extraHeaders: { cookie: altered(cookie) } })),
       refusalOf(open(live, { token }, { extraHeaders: { cookie, "sec-fetch-site": "cross-site" } })),
     ]);
     const codes = refusals.map(
@@ -177,9 +180,18 @@ describe("With a password", () => {
       headers: { cookie: operator.cookie },
     });
     expect(unproven.status).toBe(403);
+    const foreign = await fetch(`${one.url}/dashboard/logout`, {
+      method: "POST",
+      headers: {
+        ...{ cookie: operator.cookie, "dashboard-token": operator.token },
+        origin: "https://evil.example",
+      },
+    });
+    expect(foreign.status).toBe(403);
     const headers = { cookie: operator.cookie, "dashboard-token": operator.token, origin: one.url };
     const response = await fetch(`${one.url}/dashboard/logout`, { method: "POST", headers });
     expect(response.status).toBe(204);
+    expect(response.headers.getSetCookie()[0]).toMatch(/^sluice_dashboard=;.*Expires=Thu, 01 Jan 1970/);
     for (const [{ code }] of await Promise.all(goodbyes)) expect(code).toBe(4401);
     for (const live of [one, two]) {
       const extraHeaders = { cookie: operator.cookie };
@@ -247,6 +259,14 @@ describe("With a rule", () => {
     ]);
   });
 
+  test.each([[{}], [1], [[]], [""], [null], [undefined]])(
+    "that says neither yes nor who it is lets nobody in: %j",
+    async (answer) => {
+      const live = await node({ password: undefined, allow: () => answer as never });
+      expect((await fetch(`${live.url}/dashboard`)).status).toBe(403);
+    },
+  );
+
   test("and a password both are needed", async () => {
     const live = await node({ allow: ({ headers }) => headers["x-as"] === "ops" });
     expect((await login(live)).status).toBe(403);
@@ -263,6 +283,24 @@ describe("With a rule", () => {
     await until(() => live.audits.some(({ outcome }) => outcome === "refused"), "it is told");
   });
 
+  test("that throws in the middle lets nobody act, and what was asked for is told", async () => {
+    let isThere = true;
+    const live = await node({
+      allow: () => {
+        if (isThere) return "ann";
+        throw new Error("the directory is down");
+      },
+    });
+    const operator = await Operator.at(live);
+    isThere = false;
+    const answer = await operator.act("disconnect user", "eve");
+    expect(answer.error).toMatchObject({ code: "internal_error" });
+    expect(live.audits.at(-1)).toMatchObject({
+      ...{ action: "disconnect user", target: "eve", by: "nobody" },
+      ...{ outcome: "failed", reason: "the directory is down" },
+    });
+  });
+
   test("that throws lets nobody in", async () => {
     const live = await node({
       allow: () => {
@@ -274,6 +312,11 @@ describe("With a rule", () => {
     expect(await failed).toMatchObject({ message: "the directory is down" });
   });
 });
+
+/** In its last character, whichever that is. */
+function altered(text: string): string {
+  return `${text.slice(0, -1)}${text.endsWith("A") ? "B" : "A"}`;
+}
 
 function heardFailure(signal: {
   connect(receiver: (fact: { error: unknown }) => void): () => void;
@@ -312,6 +355,18 @@ describe("A session", () => {
       expect(sessions.check(forged)).toBeUndefined();
     }
     expect(sessions.check(cookie, session.endsAt + 1)).toBeUndefined();
+  });
+
+  test("that was ended is ended at a node whose clock is behind, too", () => {
+    const [ahead, behind] = [0, 1].map(() => new DashboardSessions(PASSWORD, [SECRET], 60_000)) as [
+      DashboardSessions,
+      DashboardSessions,
+    ];
+    const now = Date.now();
+    const { cookie, session } = ahead.issue(now + 5_000);
+    behind.end(session, now);
+    expect(behind.check(cookie, now)).toBeUndefined();
+    expect(behind.check(cookie, now + 62_000)).toBeUndefined();
   });
 
   test("that was ended is remembered, and so many of them", () => {

@@ -4,6 +4,7 @@ import type { Message } from "sluice";
 import { Cluster, Timeline } from "../../src/dashboard/cluster.ts";
 import { shapeOf } from "../../src/dashboard/desk.ts";
 import { lineOf } from "../../src/dashboard/lines.ts";
+import { pictureOf, piecesOf } from "../../src/dashboard/picture.ts";
 import { bounds, COUNTS, type NodeReport, readReport, toMessage } from "../../src/dashboard/report.ts";
 
 function report(more: Partial<NodeReport> = {}): NodeReport {
@@ -159,6 +160,53 @@ describe("A cluster", () => {
     expect(timeline.points).toHaveLength(60);
     expect(timeline.points.at(-1)?.at).toBe(499);
   });
+
+  test("goes back as far as it is told, with fewer points where there would be too many", () => {
+    const timeline = new Timeline(21_600_000, 2_000);
+    const { point } = new Cluster();
+    for (let at = 0; at < 30_000_000; at += 2_000) timeline.add({ ...point, at });
+    const { length, 0: first } = timeline.points;
+    expect(length).toBe(1_800);
+    expect(30_000_000 - (first?.at ?? 0)).toBeGreaterThanOrEqual(21_590_000);
+  });
+});
+
+describe("A picture of the cluster", () => {
+  test("travels in pieces of which none is too large, and without what fits into none", () => {
+    const lists = { some: ["a".repeat(30), "b".repeat(30), "c".repeat(500), "d"], others: [1, 2] };
+    const pieces = piecesOf(lists, 42);
+    expect(pieces.map(({ some, others }) => [some.map((text) => text[0]).join(""), others])).toEqual([
+      ["a", []],
+      ["bd", [1, 2]],
+    ]);
+    expect(pieces.map(({ part, isLast }) => [part, isLast])).toEqual([
+      [0, false],
+      [1, true],
+    ]);
+    expect(piecesOf({ none: [] }, 40)).toEqual([{ none: [], part: 0, isLast: true }]);
+  });
+
+  test("has so many routes and no more, and adds up those of nodes that report", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const routesFrom = (first: number) =>
+      Array.from({ length: 100 }, (_, n) => {
+        return { pattern: `/${first + n}`, kind: "socket", consumer: "Chat", open: 2, accepted: 3 };
+      });
+    cluster.hear(report({ node: "n-stale", routes: routesFrom(0) }));
+    now = 3_500;
+    for (const [node, first] of [
+      ["n-1", 0],
+      ["n-2", 0],
+      ["n-3", 100],
+      ["n-4", 200],
+    ] as const) {
+      cluster.hear(report({ node, routes: routesFrom(first) }));
+    }
+    const { routes } = pictureOf(cluster.state);
+    expect(routes).toHaveLength(200);
+    expect(routes[0]).toEqual({ pattern: "/0", kind: "socket", consumer: "Chat", open: 4, accepted: 6 });
+  });
 });
 
 test("a line of a signal is cut, printable, and has neither headers nor what was sent", () => {
@@ -174,6 +222,15 @@ test("a line of a signal is cut, printable, and has neither headers nor what was
   expect(line.detail.length).toBeLessThan(320);
   expect(line.detail).not.toContain("\n");
   expect(JSON.stringify(line)).not.toContain("secret");
+});
+
+test.each([
+  ["has no prototype", Object.create(null)],
+  ["has no words", { toString: () => Symbol("x") }],
+  ["is an error with a strange name", Object.assign(new Error("broken"), { name: Symbol("x") })],
+])("a line is told of what was thrown and %s", (_what, error) => {
+  const line = lineOf("failed", { route: "/chat", hook: "receive", error }, String);
+  expect(line.detail).toMatch(/^receive: (thrown: something|Error: broken)/);
 });
 
 test("of the arguments of a task the shape is shown, and no value", () => {

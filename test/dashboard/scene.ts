@@ -11,10 +11,12 @@ import {
   type Middleware,
   route,
 } from "sluice";
-import { type ClusterState, type DashboardOptions, dashboard } from "sluice/dashboard";
+import { type DashboardOptions, dashboard } from "sluice/dashboard";
 import type { ServerOptions } from "sluice/server";
 import type { ManagerOptions, Socket, SocketOptions } from "socket.io-client";
-import { connected, heard, type Live, serve, until } from "../server/live-server.ts";
+import type { ClusterPoint } from "../../src/dashboard/cluster.ts";
+import type { PicturePieces } from "../../src/dashboard/hub.ts";
+import { connected, type Live, serve, until } from "../server/live-server.ts";
 
 export const PASSWORD = "open, sesame!";
 
@@ -112,9 +114,9 @@ export function open(
 export interface Hello {
   readonly who: string;
   readonly hasTasks: boolean;
-  readonly points: readonly object[];
-  readonly cluster: ClusterState;
 }
+
+export type Cluster = Omit<PicturePieces[number], "part" | "isLast">;
 
 /** Somebody who has logged in and sees the page. */
 export class Operator {
@@ -122,30 +124,43 @@ export class Operator {
   readonly cookie: string;
   readonly token: string;
   readonly socket: Socket;
-  readonly hello: Hello;
+  hello: Hello = { who: "", hasTasks: false };
+  readonly points: ClusterPoint[] = [];
   /** The latest. */
-  cluster: ClusterState;
+  cluster: Cluster = { at: 0, nodes: [], groups: [], routes: [], causes: [] };
+  #coming = this.cluster;
 
-  private constructor(live: Live, cookie: string, token: string, socket: Socket, hello: Hello) {
+  private constructor(live: Live, cookie: string, token: string) {
     this.live = live;
     this.cookie = cookie;
     this.token = token;
-    this.socket = socket;
-    this.hello = hello;
-    this.cluster = hello.cluster;
-    socket.on("cluster", (cluster: ClusterState) => {
-      this.cluster = cluster;
+    this.socket = open(live, { token }, { extraHeaders: { cookie } });
+    this.socket.on("hello", (hello: Hello) => {
+      this.hello = hello;
     });
+    this.socket.on("points", ({ points }: { points: ClusterPoint[] }) => void this.points.push(...points));
+    this.socket.on("cluster", (piece: PicturePieces[number]) => this.#take(piece));
+  }
+
+  #take({ part, isLast, ...piece }: PicturePieces[number]): void {
+    const before = this.#coming;
+    const whole = {
+      at: piece.at,
+      nodes: [...before.nodes, ...piece.nodes],
+      groups: [...before.groups, ...piece.groups],
+      routes: [...before.routes, ...piece.routes],
+      causes: [...before.causes, ...piece.causes],
+    };
+    this.#coming = part === 0 ? piece : whole;
+    if (isLast) this.cluster = this.#coming;
   }
 
   static async at(live: Live, given?: string): Promise<Operator> {
     const cookie = given ?? (await login(live)).cookie;
-    const token = await tokenOf(live, cookie);
-    const socket = open(live, { token }, { extraHeaders: { cookie } });
-    const greeted = heard<[Hello]>(socket, "hello");
-    await connected(socket);
-    const [hello] = await greeted;
-    return new Operator(live, cookie, token, socket, hello);
+    const operator = new Operator(live, cookie, await tokenOf(live, cookie));
+    await connected(operator.socket);
+    await operator.sees(({ at }) => at > 0, "how the cluster stands");
+    return operator;
   }
 
   ask(event: string, payload?: unknown): Promise<{ readonly error?: { code: string; message: string } }> {
@@ -157,7 +172,7 @@ export class Operator {
   }
 
   /** Until the page shows that. */
-  sees<T>(fact: (cluster: ClusterState) => T, what: string): Promise<NonNullable<T>> {
+  sees<T>(fact: (cluster: Cluster) => T, what: string): Promise<NonNullable<T>> {
     return until(() => fact(this.cluster), what);
   }
 }

@@ -247,6 +247,9 @@ test.each([
   ["a trusted proxy, for somebody elsewhere", 1, { "x-forwarded-for": "203.0.113.9" }, 403],
   ["a trusted proxy, for a liar elsewhere", 1, { "x-forwarded-for": "127.0.0.1, 203.0.113.9" }, 403],
   ["a trusted proxy, for somebody here", 1, { "x-forwarded-for": "127.0.0.1" }, 200],
+  ["a trusted proxy that says so in another way", 1, { "x-real-ip": "203.0.113.9" }, 403],
+  ["one that names a port, too", 1, { "x-forwarded-for": "203.0.113.9:4711" }, 403],
+  ["one that does not know for whom", 1, { "x-forwarded-for": "unknown" }, 403],
   ["two trusted proxies, for a liar", 2, { "x-forwarded-for": "127.0.0.1, 203.0.113.9, 127.0.0.1" }, 403],
 ])("from loopback asks %s", async (_who, trustedProxies, headers, status) => {
   const live = await node({}, { trustedProxies });
@@ -293,6 +296,10 @@ test("a registry of yours tells yours and ours, and is yours again afterwards", 
   await expect(second.start()).rejects.toThrow(ConfigurationError);
   await app.stop();
   expect([...samplesOf(await registry.metrics()).keys()]).toEqual(["orders_total"]);
+  // Also for the next application.
+  const third = createApplication({ routes, parts: [metrics({ registry })] });
+  await third.start();
+  await third.stop();
 });
 
 test("faults of the options are listed, all at once", () => {

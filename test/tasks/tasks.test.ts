@@ -117,6 +117,17 @@ describe.each(forms)("%s", (_name, isThere, broker) => {
     expect(told).toEqual(["1 not yet: 1", "2 not yet: 2"]);
   });
 
+  promise("a run that throws what cannot be said in words has failed all the same", async () => {
+    const odd = task("odd", { retry: { attempts: 1 } }, (how: string) => {
+      throw how === "bare" ? Object.create(null) : Object.assign(new Error("x"), { name: 7 });
+    });
+    await start({ tasks: [odd] });
+    for (const how of ["bare", "named"]) {
+      const handle = await odd.enqueue(how);
+      await expect(handle.result(soon)).rejects.toMatchObject({ code: "task_failed" });
+    }
+  });
+
   promise("who waits for a run that failed is told what went wrong, by code", async () => {
     await start();
     const handle = await broken.enqueue("the file is gone");

@@ -33,6 +33,8 @@ class App {
   #isOld = false;
   #heardAt = 0;
   #hello = {};
+  #cluster = new Pieces(["nodes", "groups", "routes", "causes"]);
+  #tasks = new Pieces(["queues", "workers", "schedules"]);
 
   constructor() {
     this.#views = new Map([
@@ -58,8 +60,9 @@ class App {
     logout.addEventListener("click", () => this.#logout());
     await this.#connection.open({
       hello: (hello) => this.#begin(hello),
-      cluster: (cluster) => this.#heard(cluster),
-      tasks: (overview) => this.#views.get("tasks").told(overview),
+      points: ({ points }) => this.#past(points),
+      cluster: (piece) => this.#cluster.add(piece, (cluster) => this.#heard(cluster)),
+      tasks: (piece) => this.#tasks.add(piece, (overview) => this.#views.get("tasks").told(overview)),
       tail: (lines) => this.#views.get("signals").told(lines),
       connections: (list) => this.#views.get("connections").told(list),
     });
@@ -93,15 +96,17 @@ class App {
     this.#hello = hello;
     document.querySelector('[data-view="tasks"]').hidden = !hello.hasTasks;
     this.#views.get("signals").begin(hello.signals);
-    // A reload, or another node: what each of them knows of the past is put together.
-    const known = new Map([...this.#state.points, ...hello.points].map((point) => [point.at, point]));
-    this.#state.points = [...known.values()].sort((a, b) => a.at - b.at);
-    document.getElementById("waiting")?.remove();
-    main.setAttribute("aria-busy", "false");
-    this.#heard(hello.cluster);
+  }
+
+  /** A reload, or another node: what each of them knows of the past is put together. */
+  #past(points) {
+    const known = new Map([...this.#state.points, ...points].map((point) => [point.at, point]));
+    this.#state.points = [...known.values()].sort((a, b) => a.at - b.at).slice(-MAX_POINTS);
   }
 
   #heard(cluster) {
+    document.getElementById("waiting")?.remove();
+    main.setAttribute("aria-busy", "false");
     this.#heardAt = Date.now();
     const last = this.#state.points.at(-1)?.at ?? 0;
     // The node adds one as it tells us.
@@ -204,6 +209,24 @@ class App {
         () => {},
       );
     location.reload();
+  }
+}
+
+/** Lists that come in several messages. */
+class Pieces {
+  #names;
+  #lists = {};
+
+  constructor(names) {
+    this.#names = names;
+  }
+
+  /** Calls `whole` when the last one is there. */
+  add(piece, whole) {
+    for (const name of this.#names) {
+      this.#lists[name] = piece.part === 0 ? piece[name] : [...this.#lists[name], ...piece[name]];
+    }
+    if (piece.isLast) whole({ ...piece, ...this.#lists });
   }
 }
 

@@ -108,7 +108,7 @@ export class Overview {
       stale ? "bad" : "",
     );
     const groups = sum(({ gauges }) => gauges.groups);
-    const routes = new Set(fresh.flatMap((node) => node.routes.map(({ pattern }) => pattern))).size;
+    const routes = new Set(cluster.routes.map(({ pattern }) => pattern)).size;
     this.#tile("connections", number(sum(({ gauges }) => gauges.connections)), `${number(routes)} routes`);
     this.#tile(
       "received",
@@ -126,7 +126,7 @@ export class Overview {
     const cores = sum(({ gauges }) => gauges.cpu);
     this.#tile("rss", bytes(sum(({ gauges }) => gauges.rssBytes)), `${cores.toFixed(1)} cores in use`);
     this.#draw();
-    this.#showCauses(cluster.nodes);
+    this.#showCauses(cluster.causes);
   }
 
   #tile(id, words, note, tone = "") {
@@ -148,14 +148,10 @@ export class Overview {
     this.#draw();
   }
 
-  #showCauses(nodes) {
-    const all = new Map();
-    for (const { causes } of nodes)
-      for (const [cause, count] of causes) all.set(cause, (all.get(cause) ?? 0) + count);
-    const most = [...all].sort((a, b) => b[1] - a[1]).slice(0, 12);
-    this.#causesCard.hidden = most.length === 0;
+  #showCauses(causes) {
+    this.#causesCard.hidden = causes.length === 0;
     this.#causes.replaceChildren(
-      ...most.map(([cause, count]) =>
+      ...causes.map(([cause, count]) =>
         create("li", {}, create("span", {}, cause), create("b", {}, number(count))),
       ),
     );

@@ -32,16 +32,6 @@ export class Routes {
   }
 
   show({ cluster }) {
-    const all = new Map();
-    for (const node of cluster.nodes.filter(({ state }) => state === "fresh")) {
-      for (const { pattern, kind, consumer, open, accepted } of node.routes) {
-        const key = `${kind} ${pattern}`;
-        const sum = all.get(key) ?? { key, pattern, kind, consumer, open: 0, accepted: 0 };
-        sum.open += open;
-        sum.accepted += accepted;
-        all.set(key, sum);
-      }
-    }
-    this.#table.show([...all.values()]);
+    this.#table.show(cluster.routes.map((route) => ({ ...route, key: `${route.kind} ${route.pattern}` })));
   }
 }
