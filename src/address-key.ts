@@ -2,7 +2,8 @@ import { isIPv6 } from "node:net";
 
 /** One client has a whole /64 of IPv6 addresses to choose from, so these are counted as one. */
 export function addressKey(address: string): string {
-  if (!isIPv6(address)) return address;
+  // The colon first: Node asks a long regular expression.
+  if (!address.includes(":") || !isIPv6(address)) return address;
   const mapped = /^::ffff:([0-9.]+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
   const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];

@@ -124,9 +124,6 @@ export class Tally {
 
   /** Counts what is announced anyway, and rare. */
   hear(facts: Facts): void {
-    facts.disconnected.connect(({ reason, wasOpen }) => {
-      if (wasOpen) this.ended.add(reason.kind);
-    });
     facts.denied.connect(({ code }) => this.denied.add(String(code)));
     facts.refused.connect(({ code }) => this.refused.add(code));
     facts.dropped.connect(({ cause, count }) => this.dropped.add(cause, count));

@@ -39,7 +39,7 @@ contend({
         answer({ sent: true });
       });
     });
-    http.listen(0, "127.0.0.1");
+    http.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 });
     await once(http, "listening");
     return { port: (http.address() as AddressInfo).port };
   },

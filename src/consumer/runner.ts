@@ -29,6 +29,7 @@ import { channelName, checkEventName, checkGroupName, ReservedEvent } from "../n
 import { encodePayload } from "../payload.ts";
 import { ConnectionScope, ScopeSource } from "../scope.ts";
 import type { Signal } from "../signals.ts";
+import type { Soon } from "../soon.ts";
 import type { Tally } from "../tally.ts";
 import type { Handling, Tracer } from "../tracer.ts";
 import type {
@@ -832,10 +833,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   async #finishUp(reason: DisconnectReason, wasOpen: boolean): Promise<void> {
-    const { facts } = this.#context;
-    const running = Promise.all([this.#connecting?.catch(() => {}), this.#intake.idle()]);
-    if (!(await this.#inTime(running))) {
-      this.#announceFailure("receive", new Error("a handler still ran and was given up"));
+    const { facts, tally } = this.#context;
+    if (this.#connecting !== undefined || !this.#intake.isIdle) {
+      const running = Promise.all([this.#connecting?.catch(() => {}), this.#intake.idle()]);
+      if (!(await this.#inTime(running))) {
+        this.#announceFailure("receive", new Error("a handler still ran and was given up"));
+      }
     }
     this.#intake.end(false);
     if (this.#state === "closed") return;
@@ -844,10 +847,11 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       tracer === undefined || this.#consumer === undefined
         ? this.#disconnect(reason)
         : tracer.handles(this.#hookOf("disconnect"), undefined, () => this.#disconnect(reason));
-    if (!(await this.#inTime(disconnecting))) {
+    if (disconnecting instanceof Promise && !(await this.#inTime(disconnecting))) {
       this.#announceFailure("disconnect", new Error("disconnect still ran and was given up"));
     }
     this.#state = "closed";
+    if (wasOpen) tally.ended.add(reason.kind);
     if (this.#consumer !== undefined && facts.disconnected.hasReceivers) {
       const lastedMs = performance.now() - this.#startedAt;
       facts.disconnected.announce({ ...this.fact, reason, wasOpen, lastedMs }, this.sender);
@@ -873,9 +877,21 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return isDone;
   }
 
-  async #disconnect(reason: DisconnectReason): Promise<void> {
+  /** Never rejects. */
+  #disconnect(reason: DisconnectReason): Soon<void> {
     const consumer = this.#consumer;
-    if (consumer === undefined) return;
+    if (consumer === undefined) return undefined;
+    if (this.#arounds.length > 0) return this.#disconnectWithin(consumer, reason);
+    try {
+      const work = consumer.disconnect(reason);
+      if (!isThenable(work)) return undefined;
+      return Promise.resolve(work).then(nothing, (error) => this.#disconnectFailed(error));
+    } catch (error) {
+      return this.#disconnectFailed(error);
+    }
+  }
+
+  async #disconnectWithin(consumer: Consumer, reason: DisconnectReason): Promise<void> {
     let hasRun = false;
     const run = () => {
       hasRun = true;
@@ -901,6 +917,8 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#announceFailure("disconnect", error);
   }
 }
+
+function nothing(): void {}
 
 /** An error that `failed` has been announced for. */
 class Reported extends Error {

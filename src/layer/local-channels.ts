@@ -17,12 +17,13 @@ export interface LocalChannelsOptions {
   readonly facts: Facts;
 }
 
-/** A membership: first asked for, then (once the topic is open) held. */
+/** A membership: first asked for, with what is waited for, then (once the topic is open) held. */
 interface Membership {
-  held: boolean;
-  /** While it is asked for. */
   joined: Promise<void> | undefined;
 }
+
+/** The same for all who wait for nothing any more. */
+const HELD: Membership = Object.freeze({ joined: undefined });
 
 interface Attached {
   readonly member: Member;
@@ -66,7 +67,7 @@ export class LocalChannels {
     const attached = this.#attached.get(member.channel);
     if (attached === undefined) return change();
     const { presence } = this.#options;
-    const held = [...attached.groups].filter(([, membership]) => membership.held).map(([group]) => group);
+    const held = [...attached.groups].filter(([, membership]) => membership === HELD).map(([group]) => group);
     for (const group of held) presence?.left(group, member, false);
     this.changeKeys(member, change);
     for (const group of held) presence?.joined(group, member);
@@ -115,13 +116,13 @@ export class LocalChannels {
     if (known !== undefined) return known.joined;
     const { subscriptions, logged } = this.#options;
     const asked = attached.member.mayJoin?.(group);
-    const membership: Membership = { held: false, joined: undefined };
     if (attached.groups === NO_GROUPS) attached.groups = new Map();
-    attached.groups.set(group, membership);
     // Most join what others here are in, and nobody has to be asked: they are members at once.
     if (asked === undefined && !logged?.keepsHistory(group) && subscriptions.tryAcquire(groupTopic(group))) {
-      return this.#hold(group, attached.member, membership);
+      return this.#hold(group, attached);
     }
+    const membership: Membership = { joined: undefined };
+    attached.groups.set(group, membership);
     membership.joined = this.#join(group, attached, membership, asked);
     return membership.joined;
   }
@@ -162,11 +163,12 @@ export class LocalChannels {
 
   async #join(
     group: string,
-    { member, groups }: Attached,
+    attached: Attached,
     membership: Membership,
     asked: Promise<void> | undefined,
   ): Promise<void> {
     const { subscriptions } = this.#options;
+    const { member, groups } = attached;
     try {
       if (asked !== undefined) {
         await asked;
@@ -191,14 +193,13 @@ export class LocalChannels {
       logged?.release(group);
       return subscriptions.release(groupTopic(group));
     }
-    this.#hold(group, member, membership, logged, claim);
+    this.#hold(group, attached, logged, claim);
   }
 
   /** It is a member from now on. */
-  #hold(group: string, member: Member, membership: Membership, logged?: LoggedGroups, claim?: Return): void {
+  #hold(group: string, { member, groups }: Attached, logged?: LoggedGroups, claim?: Return): void {
     const { fanOut, presence, facts } = this.#options;
-    membership.held = true;
-    membership.joined = undefined;
+    groups.set(group, HELD);
     presence?.joined(group, member);
     if (logged === undefined) fanOut.add(group, member);
     else logged.join(group, member, claim);
@@ -210,7 +211,7 @@ export class LocalChannels {
     const membership = groups.get(group);
     if (membership === undefined) return;
     groups.delete(group);
-    if (!membership.held) return;
+    if (membership !== HELD) return;
     fanOut.remove(group, member.channel);
     logged?.leave(group, member);
     presence?.left(group, member, isMoving);

@@ -20,7 +20,7 @@ export interface AddressPlace {
 interface Reserved {
   readonly place: AddressPlace;
   /** Hears that the request's connection has closed. */
-  readonly gone: () => void;
+  gone?: () => void;
 }
 
 class TakenPlace implements AddressPlace {
@@ -58,6 +58,16 @@ export class Addresses {
   /** Of those that were let in and are no connection yet. */
   readonly #reserved = new Map<IncomingMessage, Reserved>();
   #sweepAt = SWEEP_AT;
+
+  /** Of a request that is no connection yet: whether what it came by closes. */
+  readonly #watch = (request: IncomingMessage): void => {
+    const reserved = this.#reserved.get(request);
+    if (reserved === undefined) return;
+    // It may have gone while others were asked.
+    if (request.socket.destroyed) return this.release(request);
+    reserved.gone = () => this.release(request);
+    request.socket.on("close", reserved.gone);
+  };
 
   /** @param allow - makes what a new address has */
   constructor(limit: number, seats: Seats, allow: (address: string) => Allowances<RefillingBudget>) {
@@ -103,11 +113,9 @@ export class Addresses {
   }
 
   #reserve(request: IncomingMessage, place: AddressPlace): boolean {
-    const gone = () => this.release(request);
-    this.#reserved.set(request, { place, gone });
-    // It may have gone while others were asked.
-    if (request.socket.destroyed) this.release(request);
-    else request.socket.on("close", gone);
+    this.#reserved.set(request, { place });
+    // Most are a connection before this turn has ended.
+    process.nextTick(this.#watch, request);
     return true;
   }
 
@@ -115,7 +123,7 @@ export class Addresses {
     const reserved = this.#reserved.get(request);
     if (reserved === undefined) return undefined;
     this.#reserved.delete(request);
-    request.socket.off("close", reserved.gone);
+    if (reserved.gone !== undefined) request.socket.off("close", reserved.gone);
     return reserved.place;
   }
 

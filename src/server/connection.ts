@@ -100,8 +100,8 @@ export class Connection {
     return this.#conn.readyState === "open";
   }
 
-  get size(): number {
-    return this.#runners.length;
+  get runners(): readonly Runner[] {
+    return this.#runners;
   }
 
   /** Bytes that wait for the client, here, in Engine.IO and below it. */
@@ -170,7 +170,8 @@ export class Connection {
   add(runner: Runner): void {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = undefined;
-    this.#runners = this.#runners.filter(({ namespace }) => namespace !== runner.namespace).concat(runner);
+    const others = this.#runners.filter(({ namespace }) => namespace !== runner.namespace);
+    this.#runners = others.length === 0 ? [runner] : [...others, runner];
   }
 
   /** The route is closed or was refused; a connection without any is closed after a while. */

@@ -13,6 +13,12 @@ export interface Listening {
 
 type Place = Pick<ServerSettings, "host" | "port"> & Partial<Pick<ServerSettings, "socketPath" | "fd">>;
 
+/**
+ * Newcomers that the system keeps until they are taken, if it allows so many: all clients may come back at
+ * once, and who is one too many for Node's 511 waits a second and more.
+ */
+const BACKLOG = 4_096;
+
 /** @throws ConfigurationError when the address cannot be listened on */
 export async function bind(
   server: NetServer,
@@ -20,8 +26,8 @@ export async function bind(
 ): Promise<void> {
   const where = fd >= 0 ? `descriptor ${fd}` : socketPath === "" ? `${host}:${port}` : socketPath;
   try {
-    if (fd >= 0) server.listen({ fd });
-    else server.listen(socketPath === "" ? { host, port } : { path: socketPath });
+    const at = fd >= 0 ? { fd } : socketPath === "" ? { host, port } : { path: socketPath };
+    server.listen({ ...at, backlog: BACKLOG });
     await once(server, "listening");
   } catch (error) {
     const { code = "", message } = error as NodeJS.ErrnoException;

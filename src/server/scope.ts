@@ -29,8 +29,8 @@ export class RequestLine {
 
   // Not `new URL(url, base)`: "//host/x" would be taken for another host.
   get path(): string {
-    const [path = ""] = this.#url.split("?", 1);
-    return path;
+    const ends = this.#url.indexOf("?");
+    return ends === -1 ? this.#url : this.#url.slice(0, ends);
   }
 
   /** After the `?`. */

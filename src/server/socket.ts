@@ -58,6 +58,8 @@ class SocketLink implements ClientLink<SocketFrame> {
   readonly codec: SocketCodec;
   readonly positionedCodec: SocketCodec;
   readonly events: Budget;
+  /** Whom it was made for. */
+  runner: Runner | undefined;
   readonly #socket: Socket;
   readonly #connection: Connection;
   #asks: Set<(error: Error) => void> | undefined;
@@ -130,8 +132,8 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   readonly turn: Turn;
   /** Whose packet Socket.IO is reading: it does not say so when it asks whether a namespace is routed. */
   #speaking: EngineSocket | undefined;
-  /** Until it is open; one that has gone before that never is. */
-  readonly #connecting = new WeakMap<Runner, Socket>();
+  /** Until it is open, or gone. */
+  readonly #connecting = new Map<Runner, Socket>();
   readonly #heard = this.#listeners();
 
   constructor(io: IoServer, app: Application, addresses: Addresses, settings: ServerSettings) {
@@ -189,7 +191,8 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     );
     const runner = this.#app.connect("socket", handshake, link, connection.allowances);
     connection.add(runner);
-    socket.data = { link, runner } satisfies Admitted;
+    link.runner = runner;
+    socket.data = link;
     this.#connecting.set(runner, socket);
     try {
       if (!connection.isOpen) runner.lost(connectionLost("transport close"));
@@ -212,7 +215,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       throw new RateLimited("too many events in too little time; slow down", "eventsPerSecond");
     }
     const { namespacesPerConnection } = this.#settings.limits;
-    if (connection.size >= namespacesPerConnection) {
+    if (connection.runners.length >= namespacesPerConnection) {
       limited("namespacesPerConnection");
       throw new RateLimited(
         `a connection may have ${namespacesPerConnection} routes open`,
@@ -234,7 +237,8 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   }
 
   #open(socket: Socket): void {
-    const { link, runner } = admittedAs(socket);
+    const link = linkOf(socket);
+    const { runner } = link;
     if (runner === undefined) return void socket.disconnect(true);
     this.#connecting.delete(runner);
     letGoOfHandshake(socket);
@@ -273,6 +277,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
   }
 
   #ended(connection: Connection, reason: string, description: unknown): void {
+    for (const runner of connection.runners) this.#connecting.delete(runner);
     connection.lost(reason);
     if (!isPayloadTooLarge(description)) return;
     const { remoteAddress } = connection;
@@ -294,7 +299,9 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
         carrier.#ended(carrier.#connectionOf(this), reason, description);
       },
       disconnect(this: Socket, reason: string): void {
-        const { link, runner } = admittedAs(this);
+        const link = linkOf(this);
+        const { runner } = link;
+        if (runner === undefined) return;
         carrier.#connectionOf(this.conn).remove(runner);
         link.ended();
         runner.lost(reason === "client namespace disconnect" ? CLIENT_LEFT : connectionLost(reason));
@@ -313,24 +320,19 @@ const CONNECTION = Symbol("connection");
 type Carrying = EngineSocket & { [CONNECTION]?: Connection };
 
 /** What is kept with a socket. */
-interface Admitted {
-  readonly link: SocketLink;
-  readonly runner: Runner;
-}
-
-function admittedAs(socket: Socket): Admitted {
-  return socket.data as Admitted;
+function linkOf(socket: Socket): SocketLink {
+  return socket.data as SocketLink;
 }
 
 function hear(this: Socket, { data, id }: EventPacket): void {
-  const { runner, link } = admittedAs(this);
+  const link = linkOf(this);
   const [event, ...args] = data ?? [];
-  runner.receive(event, args, link.acknowledging(id ?? undefined));
+  link.runner?.receive(event, args, link.acknowledging(id ?? undefined));
 }
 
 function fall(this: Socket, event: unknown, ...args: unknown[]): void {
   const acknowledge = typeof args.at(-1) === "function" ? (args.pop() as Acknowledge) : undefined;
-  admittedAs(this).runner.receive(event, args, acknowledge);
+  linkOf(this).runner?.receive(event, args, acknowledge);
 }
 
 /** What the client finds in its `connect_error`. That nothing is routed there is said as Socket.IO says it. */

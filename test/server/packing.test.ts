@@ -41,7 +41,7 @@ test.each([
   expect(await client.emitWithAck("hear", 1)).toEqual({ event: "hear", payload: 1 });
   client.disconnect();
   await until(() => diary.reasons.length, "its consumer has ended");
-  expect(clientsOf(live.io.engine)).toEqual([]);
+  await live.empty();
 });
 
 test("with a listener that is not expected all stays as it is", async () => {

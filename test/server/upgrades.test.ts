@@ -54,6 +54,25 @@ test("a client whose upgrade fails and that goes on polling stays", async () => 
   await live.server.stop();
 });
 
+test("the answer to a WebSocket and its first packet are one write", async () => {
+  const live = await serve({ routes: [] });
+  let writes = 0;
+  live.io.httpServer.on(
+    "connection",
+    (socket: Record<"_write" | "_writev", (...given: unknown[]) => void>) => {
+      for (const name of ["_write", "_writev"] as const) {
+        const write = socket[name];
+        socket[name] = (...given) => {
+          writes += 1;
+          write.apply(socket, given);
+        };
+      }
+    },
+  );
+  await live.raw();
+  expect(writes).toBe(1);
+});
+
 test("a connection that was opened in advance and never used does not hold stop", async () => {
   const live = await serve({ routes: [] }, { stopTimeoutMs: 60_000 });
   const socket = connectTcp(live.port, "127.0.0.1");
