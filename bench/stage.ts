@@ -59,8 +59,6 @@ export class Stage {
   readonly #redis: Child<RedisVerbs> | undefined;
   readonly #load: Child<LoadVerbs>;
   #ports: readonly number[] = [];
-  /** Before anybody came. */
-  #empty: Usage | undefined;
 
   /** @param flags - Node's, for the nodes */
   private constructor(peer: Peer, crowd: Crowd, flags: readonly string[]) {
@@ -95,8 +93,6 @@ export class Stage {
     this.#ports = await Promise.all(
       this.#nodes.map(async (node) => (await node.call("start", settings)).port),
     );
-    const [first] = this.#nodes;
-    this.#empty = await first?.call("collect");
     for (const [i, clients] of this.crowd.nodes.entries()) {
       const port = this.#ports[i] ?? 0;
       await this.#load.call("connect", { port, wire: this.peer.wire, clients });
@@ -195,13 +191,25 @@ export class Stage {
     return window;
   }
 
-  /** What the publishing node holds more than before anybody came. */
-  async held(): Promise<Pick<Usage, "rssBytes" | "heapBytes">> {
+  /** What the publishing node holds when nobody has anything to do, after a collection. */
+  async held(): Promise<Usage> {
     await untilQuiet(this.processes);
-    const { rssBytes, heapBytes } = await this.#first.call("collect");
+    return this.#first.call("collect");
+  }
+
+  /**
+   * What so many more clients take of the publishing node. Those who are in already have had it compile its code
+   * and fill its pools: that is paid once and not for each.
+   */
+  async taken(clients: number): Promise<Pick<Usage, "rssBytes" | "heapBytes">> {
+    const before = await this.held();
+    const [port = 0] = this.#ports;
+    const all = Array.from({ length: clients }, () => [0]);
+    await this.#load.call("connect", { port, wire: this.peer.wire, clients: all });
+    const after = await this.held();
     return {
-      rssBytes: rssBytes - (this.#empty?.rssBytes ?? 0),
-      heapBytes: heapBytes - (this.#empty?.heapBytes ?? 0),
+      rssBytes: after.rssBytes - before.rssBytes,
+      heapBytes: after.heapBytes - before.heapBytes,
     };
   }
 

@@ -43,7 +43,7 @@ export const accept: Scenario = staged({
 
 export const memory: Scenario = staged({
   id: "memory",
-  title: "memory per idle connection, at 5,000",
+  title: "memory per idle connection, 5,000 after a first 1,000",
   unit: "kB per connection",
   figures: [
     { key: "rss", name: "resident", digits: 2 },
@@ -57,9 +57,9 @@ export const memory: Scenario = staged({
     name === "full"
       ? { rounds: Math.min(rounds, 5), warmUps: 0 }
       : { rounds: Math.min(rounds, 3), warmUps: 0, limitMs: 15_000 },
-  entries: ({ largeCrowd }, peer) => sole(peer, `crowd of ${largeCrowd}`, crowdOf(largeCrowd)),
+  entries: ({ crowd }, peer) => sole(peer, `crowd of ${crowd}`, crowdOf(crowd)),
   async measure(stage, { largeCrowd }) {
-    const { rssBytes, heapBytes } = await stage.held();
+    const { rssBytes, heapBytes } = await stage.taken(largeCrowd);
     return { rss: rssBytes / 1_000 / largeCrowd, heap: heapBytes / 1_000 / largeCrowd };
   },
 });
