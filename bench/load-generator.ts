@@ -92,8 +92,7 @@ function open(index: number, seat: Pick<Seat, "port" | "wire" | "rooms">, tries 
       },
       onAnswer: (number) => seats[index]?.answered(number),
       onEnd(error) {
-        const isTurnedAway = !isOpen && (error as NodeJS.ErrnoException).code === "ECONNRESET";
-        if (isTurnedAway && tries > 1) return resolve(open(index, seat, tries - 1));
+        if (!isOpen && tries > 1) return resolve(open(index, seat, tries - 1));
         reject(failed(new Error(`client ${index}: ${error.message}`)));
       },
     });

@@ -9,10 +9,18 @@ const PACKAGES = ["socket.io", "engine.io", "ws", "@socket.io/redis-adapter", "r
 
 export const RESULTS = fileURLToPath(new URL("bench/results", ROOT));
 
-/** @returns the file's name */
-export function saveResults(benchmark: string, results: object, folder = RESULTS): string {
+/**
+ * @param begun - what the file is named after: saved once more, the results take the place of those before
+ * @returns the file's name
+ */
+export function saveResults(
+  benchmark: string,
+  results: object,
+  folder = RESULTS,
+  begun: Date = new Date(),
+): string {
   mkdirSync(folder, { recursive: true });
-  const at = new Date().toISOString();
+  const at = begun.toISOString();
   const file = `${folder}/${benchmark}-${at.replaceAll(":", "-")}.json`;
   writeFileSync(file, `${JSON.stringify({ benchmark, at, machine: machine(), ...results }, undefined, 2)}\n`);
   return file;

@@ -35,8 +35,8 @@ interface Options {
   readonly writesPage: boolean;
   /** Where results are kept. */
   readonly keep: string;
-  /** Draw the page from a file that was kept, and measure nothing. */
-  readonly from: string | undefined;
+  /** Draw the page from files that were kept, and measure nothing. */
+  readonly from: readonly string[] | undefined;
 }
 
 function readOptions(): Options {
@@ -62,7 +62,7 @@ function readOptions(): Options {
     peers: values.peers === undefined ? undefined : eachOneOf("--peers", values.peers, PEER_KEYS),
     flags: values.profile ? ["--cpu-prof", `--cpu-prof-dir=${RESULTS}`] : [],
     writesPage: values.page,
-    from: values.from,
+    from: values.from?.split(","),
     keep: values.keep,
   };
 }
@@ -72,7 +72,11 @@ interface Measured extends Pick<Report, "results" | "skipped"> {
   readonly failures: readonly string[];
 }
 
-async function measure({ scale, only, peers, flags }: Options): Promise<Measured> {
+/** @param keep - called after each scenario, so that a run that is ended was not in vain */
+async function measure(
+  { scale, only, peers, flags }: Options,
+  keep: (measured: Measured) => void,
+): Promise<Measured> {
   const { here, skipped } = await present(peers ?? PEER_KEYS);
   const gone: Skipped[] = [...skipped];
   const stages = new Stages(flags);
@@ -110,6 +114,7 @@ async function measure({ scale, only, peers, flags }: Options): Promise<Measured
       await stages.keep(entries);
       const result = await scenario.run(run, entries);
       results.push(result);
+      keep({ results, skipped: gone, failures });
       tell(result, performance.now() - startedAt);
     } catch (error) {
       failures.push(`FAILED ${scenario.id}: ${error instanceof Error ? error.message : String(error)}`);
@@ -127,6 +132,15 @@ function tell(result: Result, tookMs: number): void {
   console.log(table(rowsOf(result)));
   const { disturbed, all } = disturbedOf(result);
   if (disturbed > 0) console.log(`${disturbed} of ${all} measurements were disturbed: the machine is busy`);
+}
+
+/** Of several runs as of one: of a scenario that several have, the last one's. */
+function together(files: readonly string[]): Report {
+  const reports = files.map((file) => JSON.parse(readFileSync(file, "utf8")) as Report);
+  const results = SCENARIOS.map(({ id }) =>
+    reports.flatMap((report) => report.results.filter((result) => result.id === id)).at(-1),
+  );
+  return { ...(reports[0] as Report), results: results.filter((result) => result !== undefined) };
 }
 
 /** Writes the page and its pictures. */
@@ -154,23 +168,25 @@ function writePage(report: Report): void {
 
 const options = readOptions();
 if (options.from !== undefined) {
-  writePage(JSON.parse(readFileSync(options.from, "utf8")) as Report);
+  writePage(together(options.from));
 } else {
+  const begun = new Date();
   const startedAt = performance.now();
   const { scale, writesPage, keep } = options;
   checkFileLimit(scale.largeCrowd);
-  const { results, skipped, failures } = await measure(options);
-  const file = saveResults("suite", { scale: scale.name, results, skipped, failures }, keep);
+  const save = (measured: Measured) => saveResults("suite", { scale: scale.name, ...measured }, keep, begun);
+  const measured = await measure(options, save);
+  const { results, failures } = measured;
+  const file = save(measured);
   const tookS = (performance.now() - startedAt) / 1_000;
   console.log(`\n${Math.floor(tookS / 60)} min ${(tookS % 60).toFixed(0)} s; kept in ${file}`);
   if (writesPage && failures.length === 0) {
     copyFileSync(file, `${keep}/performance.json`);
-    writePage(JSON.parse(readFileSync(file, "utf8")) as Report);
+    writePage(together([file]));
   }
-  const measured = new Set(results.map(({ id }) => id));
+  const ids = new Set(results.map(({ id }) => id));
   console.log("");
-  for (const goal of GOALS)
-    if (measured.has(goal.scenario)) console.log(goalLine(goal, judge(goal, results)));
+  for (const goal of GOALS) if (ids.has(goal.scenario)) console.log(goalLine(goal, judge(goal, results)));
   const counts = results.map(disturbedOf);
   const sum = (of: readonly number[]) => of.reduce((total, value) => total + value, 0);
   const disturbed = sum(counts.map((count) => count.disturbed));

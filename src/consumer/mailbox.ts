@@ -39,7 +39,7 @@ export class Mailbox<Item> {
   open(): void {
     if (this.#state !== "waiting") return;
     this.#state = "open";
-    this.#schedule();
+    if (this.#items.length > 0) this.#schedule();
   }
 
   /** Takes nothing more. What waits still runs if `keep` says so; the rest is handed back. */

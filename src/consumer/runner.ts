@@ -130,7 +130,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   readonly #claims: Claims | undefined;
   readonly #allowances: Allowances;
   readonly #intake: Intake;
-  /** Until its client is let in. */
+  /** Of what is sent before its client is let in. */
   #outbox: Outbox | undefined;
   readonly #events: EventBudget;
   /** Of its user. */
@@ -176,7 +176,6 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#events.add("eventsPerSecondPerAddress", client.allowances.events);
     const timings = context.tally.timingsOf(route.pattern);
     this.#intake = new Intake(this, route.handlers, this.#events, context, timings);
-    this.#outbox = new Outbox(client.link, context.limits.maxWaitingBytes);
     this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
   }
 
@@ -328,6 +327,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- what the layer calls ---------------------------------------------------------------------
 
   write(frame: Frame): void {
+    if (this.#state === "connecting") {
+      this.#outbox ??= new Outbox(this.#link, this.#context.limits.maxWaitingBytes);
+    }
     if (this.#outbox === undefined) return this.#link.write(frame);
     if (this.#outbox.write(frame) || this.#state !== "connecting") return;
     const message = "too much to send before the client was let in";
@@ -677,8 +679,6 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   async #connect(scope: ConnectionScope): Promise<void> {
-    // A moment later, so that an end from within `connect` already finds it to wait for.
-    await Promise.resolve();
     this.#checkConnecting();
     this.#scope = scope;
     const { userId, userInfo, users, layer } = this.#context;

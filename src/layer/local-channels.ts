@@ -30,6 +30,8 @@ interface Attached {
   groups: Map<string, Membership>;
 }
 
+const NONE: readonly string[] = [];
+
 /** Of all who have not joined any so far. */
 const NO_GROUPS = new Map<string, Membership>();
 
@@ -246,6 +248,7 @@ function keyOwner(key: string): string {
   return `key ${key}`;
 }
 
-function ownersOf({ user, keys = [] }: Member): readonly string[] {
+function ownersOf({ user, keys = NONE }: Member): readonly string[] {
+  if (user === undefined && keys.length === 0) return NONE;
   return [...(user === undefined ? [] : [userOwner(user)]), ...keys.map(keyOwner)];
 }

@@ -10,12 +10,10 @@ type Middleware = (request: IncomingMessage, response: ServerResponse, next: Nex
  * A middleware of Engine.IO, which itself would say 403 to a poll and 400 to a WebSocket: answers after
  * which no balancer tries another node. Who has a session already goes on.
  */
-export function refuseWhen(isLeaving: () => boolean): Middleware {
-  return (request, response, next) => {
-    if (!isLeaving() || hasSession(request)) next();
-    else refuse(request, response, 503, STOPPING.message);
-  };
-}
+export const refuseNewcomers: Middleware = (request, response, next) => {
+  if (hasSession(request)) next();
+  else refuse(request, response, 503, STOPPING.message);
+};
 
 /** The same with 429, for those whom `refusal` gives a reason. */
 export function refuseTooMany(

@@ -22,7 +22,7 @@ import { Handshakes } from "./handshakes.ts";
 import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
 import { bind, describe, type Listening } from "./listening.ts";
-import { refuseTooMany, refuseWhen } from "./refusal.ts";
+import { refuseNewcomers, refuseTooMany } from "./refusal.ts";
 import { roomlessAdapter } from "./roomless-adapter.ts";
 import { clientAddress } from "./scope.ts";
 import { checkConnectionsOf, newSessionId } from "./shared-port.ts";
@@ -72,7 +72,7 @@ export class Server {
   readonly #handshakes: Handshakes;
   readonly #origins: Origins;
   readonly #hosts: Hosts;
-  readonly #headers: HandshakeHeaders;
+  readonly #headers: HandshakeHeaders | undefined;
   readonly #health: Health;
   readonly #carriers: Carrier[] = [];
   #io: IoServer | undefined;
@@ -90,9 +90,9 @@ export class Server {
   readonly #hurry = new AbortController();
 
   /** @throws ConfigurationError that lists every fault of the options */
-  constructor(app: Application, { server, headers = () => ({}), ...options }: ServerOptions = {}) {
+  constructor(app: Application, { server, headers, ...options }: ServerOptions = {}) {
     this.app = app;
-    this.#headers = checkedHeaders(headers, app.signals);
+    this.#headers = headers === undefined ? undefined : checkedHeaders(headers, app.signals);
     this.settings = resolveServerOptions(options);
     const { limits, hosts, origins, allowMissingOrigin, trustedProxies } = this.settings;
     this.#origins = new Origins(origins, allowMissingOrigin);
@@ -116,7 +116,7 @@ export class Server {
       tooMany: (request) => this.#tooMany(request),
       origins: this.#origins,
       settings: this.settings,
-      headers: this.#headers,
+      headers: this.#headers ?? (() => ({})),
       isLeaving: () => this.#isLeaving,
     });
     this.#carriers.push(streams);
@@ -201,7 +201,6 @@ export class Server {
     this.express.use(lastErrors(this.app, this.settings.trustedProxies));
     this.#io = this.#createIo();
     this.#watchUpgrades();
-    this.#io.engine.use(refuseWhen(() => this.#isLeaving));
     if (this.#handshakes.areLimited) {
       this.#io.engine.use(refuseTooMany((request) => this.#tooMany(request)));
     }
@@ -251,9 +250,12 @@ export class Server {
             },
           }),
     });
-    io.engine.on("initial_headers", (headers: Record<string, string>, request: IncomingMessage) => {
-      Object.assign(headers, this.#headers(request));
-    });
+    const more = this.#headers;
+    if (more !== undefined) {
+      io.engine.on("initial_headers", (headers: Record<string, string>, request: IncomingMessage) => {
+        Object.assign(headers, more(request));
+      });
+    }
     // Let in, and then found to speak another protocol.
     io.engine.on("connection_error", ({ req }: { readonly req: IncomingMessage }) =>
       this.#addresses.release(req),
@@ -341,6 +343,7 @@ export class Server {
     );
     if (hasOpened) await pause(drainDelayMs, this.#hurry.signal);
     this.#phase = "leaving";
+    this.#io?.engine.use(refuseNewcomers);
     const endsAt = performance.now() + stopTimeoutMs;
     let cutter: NodeJS.Timeout | undefined;
     const deadline = setTimeout(() => {

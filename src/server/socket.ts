@@ -153,10 +153,11 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
       namespace.use((socket, next) => {
-        this.#admit(socket).then(
-          () => next(),
-          (error) => next(refusal(error)),
-        );
+        try {
+          this.#admit(socket, next);
+        } catch (error) {
+          next(refusal(error));
+        }
       });
       namespace.on("connection", (socket) => this.#open(socket));
     }
@@ -176,7 +177,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     return false;
   }
 
-  async #admit(socket: Socket): Promise<void> {
+  #admit(socket: Socket, next: (refused?: Error) => void): void {
     const connection = this.#connectionOf(socket.conn);
     const { name } = socket.nsp;
     this.#checkRoom(connection, name);
@@ -194,16 +195,15 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
     link.runner = runner;
     socket.data = link;
     this.#connecting.set(runner, socket);
-    try {
-      if (!connection.isOpen) runner.lost(connectionLost("transport close"));
-      await runner.admit();
-    } catch (error) {
+    if (!connection.isOpen) runner.lost(connectionLost("transport close"));
+    const refuse = (error: unknown) => {
       this.#connecting.delete(runner);
       connection.remove(runner);
       // While the server stops, a refusal would keep a stock client away; losing its transport does not.
       if (runner.reason?.kind === "stopping") refuseSilently(socket);
-      throw error;
-    }
+      next(refusal(error));
+    };
+    runner.admit().then(() => next(), refuse);
   }
 
   #checkRoom(connection: Connection, namespace: string): void {
