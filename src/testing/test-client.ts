@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import {
   type Acknowledge,
   type Application,
@@ -252,7 +253,7 @@ export class TestClient {
   disconnect(): Promise<void> {
     const { runner } = this.#connected;
     this.socket.disconnect();
-    return runner.finished;
+    return goneFrom(runner);
   }
 
   /** Loses the connection, as by a pulled cable, and waits until `disconnect` has run. */
@@ -260,7 +261,7 @@ export class TestClient {
     const visit = this.#connected;
     visit.runner.lost({ kind: "transport", code: 4001, message: "transport close" });
     this.#over(visit, "transport close");
-    return visit.runner.finished;
+    return goneFrom(visit.runner);
   }
 
   get #connected(): Visit {
@@ -486,4 +487,10 @@ export async function untilIdle(app: Application, timeoutMs = 1_000): Promise<vo
 
 function throughJson(value: unknown): unknown {
   return decodePayload(encodePayload(value, MAX_BYTES));
+}
+
+/** Until its groups and whoever is told who is there have let go of it as well, which they do in this turn. */
+async function goneFrom(runner: Visit["runner"]): Promise<void> {
+  await runner.finished;
+  await turn();
 }
