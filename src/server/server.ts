@@ -281,6 +281,8 @@ export class Server {
 
   /** The same for one that comes too soon after others. */
   async #tooMany(request: IncomingMessage): Promise<string | undefined> {
+    // Told so, and not that there are too many, it goes to another node.
+    if (this.#isLeaving) return undefined;
     const remoteAddress = clientAddress(request, this.settings.trustedProxies);
     const limit = await this.#handshakes.take(remoteAddress);
     if (limit === undefined) return undefined;
@@ -308,7 +310,7 @@ export class Server {
     this.#http.prependListener("upgrade", (request: IncomingMessage, socket: NetSocket) => {
       socket.on("error", destroy);
       if (request.url?.startsWith(ours)) {
-        // The answer and the first packet leave together: a write costs as much as half of all else.
+        // The answer and the first packet leave together: two writes for a newcomer instead of three.
         socket.cork();
         setImmediate(uncork, socket);
         return;

@@ -321,7 +321,9 @@ test("who knocks at a node that is leaving hears 503, whatever the transport, so
       return held.passed;
     }
   }
-  const live = await serve({ routes: [route("/room", Slow)] }, { stopTimeoutMs: 10_000 });
+  // Which is said before anything else, also to those who come too often.
+  const limits = { handshakesPerSecondPerAddress: 1 };
+  const live = await serve({ routes: [route("/room", Slow)] }, { stopTimeoutMs: 10_000, limits });
   const polling = await connected(live.client("/room", { transports: ["polling"] }));
   const stopped = live.server.stop();
   await heard(polling, "sluice.close");
@@ -341,6 +343,9 @@ test("who knocks at a node that is leaving hears 503, whatever the transport, so
   expect(answer.statusCode).toBe(503);
   answer.resume();
   await once(answer, "close");
+  for (let n = 0; n < 4; n += 1) {
+    expect((await fetch(`${live.url}/socket.io/?EIO=4&transport=polling`)).status).toBe(503);
+  }
   held.open();
   await stopped;
 });
