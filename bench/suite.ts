@@ -137,10 +137,9 @@ function tell(result: Result, tookMs: number): void {
 /** Of several runs as of one: of a scenario that several have, the last one's. */
 function together(files: readonly string[]): Report {
   const reports = files.map((file) => JSON.parse(readFileSync(file, "utf8")) as Report);
-  const results = SCENARIOS.map(({ id }) =>
-    reports.flatMap((report) => report.results.filter((result) => result.id === id)).at(-1),
-  );
-  return { ...(reports[0] as Report), results: results.filter((result) => result !== undefined) };
+  const last = new Map(reports.flatMap(({ results }) => results.map((result) => [result.id, result])));
+  const results = SCENARIOS.flatMap(({ id }) => last.get(id) ?? []);
+  return { ...(reports[0] as Report), results };
 }
 
 /** Writes the page and its pictures. */

@@ -55,16 +55,13 @@ function describe(error: unknown): string {
  * Of one of syntax, which has none of its own, the first is left, as Node shows it badly without.
  */
 export function stackOf(error: Error): string {
-  const stack = error.stack ?? error.message;
-  const lines = stack.split("\n");
-  while (FOREIGN.test(lines.at(-1) ?? "")) lines.pop();
-  if (lines.some((line) => FRAME.test(line))) return lines.join("\n");
-  return error instanceof SyntaxError
-    ? stack
-        .split("\n")
-        .slice(0, lines.length + 1)
-        .join("\n")
-    : stack;
+  const lines = (error.stack ?? error.message).split("\n");
+  let end = lines.length;
+  while (FOREIGN.test(lines[end - 1] ?? "")) end -= 1;
+  if (!lines.slice(0, end).some((line) => FRAME.test(line))) {
+    end = error instanceof SyntaxError ? end + 1 : lines.length;
+  }
+  return lines.slice(0, end).join("\n");
 }
 
 const FRAME = /^ {4}at /;

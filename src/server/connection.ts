@@ -171,6 +171,7 @@ export class Connection {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = undefined;
     const others = this.#runners.filter(({ namespace }) => namespace !== runner.namespace);
+    // Most have one; a list that is spread has room for sixteen more.
     this.#runners = others.length === 0 ? [runner] : [...others, runner];
   }
 

@@ -16,7 +16,7 @@ const prometheusTest: typeof test =
   lacks.length === 0
     ? test
     : (((name: string, work: () => void) =>
-        test.skip(`${name} (${lacks.join()} not installed)`, work)) as never);
+        test.skip(`${name} [skipped: install ${lacks.join(", ")}]`, work)) as never);
 
 const token = "a-token-of-enough-letters";
 
