@@ -8,26 +8,36 @@ import { disturbance, slowdown } from "../calibration.ts";
 import { moduleFile } from "../child.ts";
 import { PEERS, type PeerKey } from "../peers.ts";
 import { interleave } from "../rounds.ts";
-import { DISTURBED, type Entrant, type Figure, type Round, type Run, type Scenario } from "./scenario.ts";
+import { DISTURBED, type Entrant, type Figure, type Round, type Scenario } from "./scenario.ts";
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL(".", import.meta.resolve("sluice/package.json")));
 const TIMEOUT_MS = 60_000;
 
-const STARTS = new Map<PeerKey, string>([
-  ["sluice", "./contenders/start-sluice"],
-  ["socket.io", "./contenders/start-socket-io"],
-]);
-
-function taking({ peers }: Run): readonly PeerKey[] {
-  return peers.filter((peer) => STARTS.has(peer));
+/** A program that begins to listen. */
+interface Starter {
+  readonly key: string;
+  readonly name: string;
+  /** Whose it is: it takes part if that one does. */
+  readonly peer: PeerKey;
+  readonly module: string;
 }
 
-async function start(peer: PeerKey): Promise<Round> {
+const own = (peer: PeerKey, module: string): Starter => ({ key: peer, name: PEERS[peer].name, peer, module });
+
+const STARTERS: readonly Starter[] = [
+  own("sluice", "./contenders/start-sluice"),
+  own("socket.io", "./contenders/start-socket-io"),
+  { ...own("socket.io", "./contenders/start-express"), key: "express", name: "Socket.IO with Express" },
+  own("nest", "./contenders/start-nest"),
+];
+
+async function start({ module }: Starter): Promise<Round> {
   const slower = slowdown();
   const startedAt = performance.now();
-  const file = moduleFile(STARTS.get(peer) ?? "");
-  const { stdout } = await run(process.execPath, [...process.execArgv, file], { timeout: TIMEOUT_MS });
+  const { stdout } = await run(process.execPath, [...process.execArgv, moduleFile(module)], {
+    timeout: TIMEOUT_MS,
+  });
   const ms = performance.now() - startedAt;
   const { cpuMs, rssBytes } = JSON.parse(stdout) as { cpuMs: number; rssBytes: number };
   const disturbed = disturbance({ othersUs: 0, capacityUs: 1, slowdown: Math.max(slower, slowdown()) });
@@ -46,8 +56,9 @@ export const startUp: Scenario = {
   entries: () => [],
   async run(run) {
     const plan = run.scale.name === "full" ? { rounds: 15, warmUps: 2 } : run.scale;
-    const rounds = await interleave(taking(run), plan, start, (round) => round[DISTURBED] ?? 0);
-    const entrants = [...rounds].map(([key, of]) => ({ key, name: PEERS[key].name, rounds: of }));
+    const starters = STARTERS.filter(({ peer }) => run.peers.includes(peer));
+    const measured = await interleave(starters, plan, start, (round) => round[DISTURBED] ?? 0);
+    const entrants = [...measured].map(([{ key, name }, rounds]) => ({ key, name, rounds }));
     return { id: this.id, title: this.title, unit: "ms", figures: START_FIGURES, chart: "cpuMs", entrants };
   },
 };
@@ -118,13 +129,16 @@ const SIZE_FIGURES: readonly Figure[] = [
   { key: "packages", name: "packages", digits: 0 },
 ];
 
+const SIZED = ["sluice", "socket.io"] as const;
+
 export const installedSize: Scenario = {
   id: "size",
   title: "what is installed",
   entries: () => [],
-  async run(run) {
+  async run({ peers }) {
     const entrants: Entrant[] = [];
-    for (const key of taking(run)) entrants.push({ key, name: PEERS[key].name, rounds: [await size(key)] });
+    for (const key of SIZED.filter((peer) => peers.includes(peer)))
+      entrants.push({ key, name: PEERS[key].name, rounds: [await size(key)] });
     return { id: this.id, title: this.title, unit: "MB", figures: SIZE_FIGURES, chart: "mb", entrants };
   },
 };
