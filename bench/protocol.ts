@@ -1,4 +1,5 @@
 /** What the benchmark asks of its child processes. Each verb is one request and one answer. */
+import type { Spent } from "./profile.ts";
 import type { Question, WireName } from "./wires.ts";
 
 /** What a process has cost so far. */
@@ -43,6 +44,9 @@ export interface ServerVerbs extends ProcessVerbs {
   publish(order: PublishOrder): Promise<readonly number[]>;
   /** What it uses after it has let go of everything that it can. */
   collect(): Promise<Usage>;
+  /** Begins to sample whose code its time goes to; servers that are not Node's reject. */
+  beginProfile(): Promise<void>;
+  endProfile(file: string): Promise<Spent>;
 }
 
 /** A redis-server; its `usage` is that of Redis, `heapBytes` what Redis itself says it uses. */

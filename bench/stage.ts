@@ -2,6 +2,7 @@ import { disturbance, slowdown } from "./calibration.ts";
 import { Child } from "./child.ts";
 import { machineCapacityUs, machineCpuUs } from "./machine.ts";
 import type { Peer } from "./peers.ts";
+import type { Profiles } from "./profile.ts";
 import type {
   Latency,
   LoadVerbs,
@@ -58,16 +59,17 @@ export class Stage {
   readonly #nodes: readonly Child<ServerVerbs>[];
   readonly #redis: Child<RedisVerbs> | undefined;
   readonly #load: Child<LoadVerbs>;
+  readonly #profiles: Profiles | undefined;
   #ports: readonly number[] = [];
 
-  /** @param flags - Node's, for the nodes */
-  private constructor(peer: Peer, crowd: Crowd, flags: readonly string[]) {
+  private constructor(peer: Peer, crowd: Crowd, profiles: Profiles | undefined) {
+    this.#profiles = profiles;
     this.peer = peer;
     this.crowd = crowd;
     const program = peer.program();
     this.#nodes = crowd.nodes.map((_, i) => {
       const name = crowd.nodes.length > 1 ? `${peer.name}, node ${i + 1}` : peer.name;
-      return new Child<ServerVerbs>(name, program, ["--expose-gc", ...flags]);
+      return new Child<ServerVerbs>(name, program, ["--expose-gc"]);
     });
     const isAcross = crowd.nodes.length > 1;
     const hasRedis = peer.redis === "always" || (peer.redis === "across" && isAcross);
@@ -76,8 +78,8 @@ export class Stage {
   }
 
   /** Everybody is in when it resolves. */
-  static async start(peer: Peer, crowd: Crowd, flags: readonly string[] = []): Promise<Stage> {
-    const stage = new Stage(peer, crowd, flags);
+  static async start(peer: Peer, crowd: Crowd, profiles?: Profiles): Promise<Stage> {
+    const stage = new Stage(peer, crowd, profiles);
     try {
       await stage.#start();
       return stage;
@@ -108,6 +110,7 @@ export class Stage {
   /** What the work costs, which begins when nobody has anything to do. */
   async measure(work: () => Promise<void>): Promise<Window> {
     await untilQuiet(this.processes);
+    const endProfiles = await this.#profile();
     const slower = slowdown();
     const machineBefore = machineCpuUs();
     const startedAt = performance.now();
@@ -116,6 +119,7 @@ export class Stage {
     const after = await this.#usage();
     const tookMs = performance.now() - startedAt;
     const machineUs = machineCpuUs() - machineBefore;
+    await endProfiles();
     const spent = after.map((us, i) => us - (before[i] ?? 0));
     const nodesUs = spent.slice(0, this.#nodes.length);
     const othersUs = machineUs - spent.reduce((sum, us) => sum + us, 0);
@@ -215,6 +219,19 @@ export class Stage {
 
   async stop(): Promise<void> {
     await Promise.all(this.processes.map((child) => child.stop()));
+  }
+
+  /** Samples the nodes, if that is wanted; those that can. */
+  async #profile(): Promise<() => Promise<void>> {
+    const profiles = this.#profiles;
+    if (profiles === undefined) return async () => {};
+    const begun = await Promise.allSettled(this.#nodes.map((node) => node.call("beginProfile")));
+    const sampled = this.#nodes.filter((_, i) => begun[i]?.status === "fulfilled");
+    return async () => {
+      for (const node of sampled) {
+        profiles.add(node.name, await node.call("endProfile", profiles.fileOf(node.name)));
+      }
+    };
   }
 
   get #first(): Child<ServerVerbs> {

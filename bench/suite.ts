@@ -15,6 +15,7 @@ import { chart } from "./chart.ts";
 import { checkFileLimit } from "./file-limit.ts";
 import { GOALS, goalLine, judge } from "./goals.ts";
 import { isOurs, PEER_KEYS, type PeerKey, present, type Skipped } from "./peers.ts";
+import { Profiles } from "./profile.ts";
 import { between, disturbedOf, markdown, median, type Report, rowsOf } from "./report.ts";
 import { RESULTS, ROOT, saveResults } from "./results.ts";
 import { SCALES, type Scale } from "./scale.ts";
@@ -31,7 +32,7 @@ interface Options {
   readonly only: readonly string[] | undefined;
   /** All, if nobody is asked for. */
   readonly peers: readonly PeerKey[] | undefined;
-  readonly flags: readonly string[];
+  readonly profiles: Profiles | undefined;
   readonly writesPage: boolean;
   /** Where results are kept. */
   readonly keep: string;
@@ -60,7 +61,7 @@ function readOptions(): Options {
     scale: { ...scale, rounds },
     only: values.only === undefined ? undefined : eachOneOf("--only", values.only, ids),
     peers: values.peers === undefined ? undefined : eachOneOf("--peers", values.peers, PEER_KEYS),
-    flags: values.profile ? ["--cpu-prof", `--cpu-prof-dir=${RESULTS}`] : [],
+    profiles: values.profile ? new Profiles(values.keep) : undefined,
     writesPage: values.page,
     from: values.from?.split(","),
     keep: values.keep,
@@ -74,12 +75,12 @@ interface Measured extends Pick<Report, "results" | "skipped"> {
 
 /** @param keep - called after each scenario, so that a run that is ended was not in vain */
 async function measure(
-  { scale, only, peers, flags }: Options,
+  { scale, only, peers, profiles }: Options,
   keep: (measured: Measured) => void,
 ): Promise<Measured> {
   const { here, skipped } = await present(peers ?? PEER_KEYS);
   const gone: Skipped[] = [...skipped];
-  const stages = new Stages(flags);
+  const stages = new Stages(profiles);
   const run: Run = {
     scale,
     peers: here,
@@ -116,6 +117,7 @@ async function measure(
       results.push(result);
       keep({ results, skipped: gone, failures });
       tell(result, performance.now() - startedAt);
+      if (profiles !== undefined) console.log(`\n${table(profiles.take())}`);
     } catch (error) {
       failures.push(`FAILED ${scenario.id}: ${error instanceof Error ? error.message : String(error)}`);
       console.log(`\n${failures.at(-1)}`);

@@ -3,6 +3,7 @@ import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises"
 import { serve, usage } from "../child.ts";
 import { now } from "../clock.ts";
 import { type Payload, payload, roomOf } from "../messages.ts";
+import { beginProfile, endProfile } from "../profile.ts";
 import type { PublishOrder, ServerSettings, ServerVerbs } from "../protocol.ts";
 
 export interface Contender {
@@ -34,6 +35,8 @@ export function contend(contender: Contender): void {
   const verbs: Omit<ServerVerbs, "usage"> = {
     start: (settings) => contender.start(settings),
     publish,
+    beginProfile,
+    endProfile,
     async collect() {
       for (let i = 0; i < 3; i += 1) {
         globalThis.gc?.();

@@ -1,4 +1,5 @@
 import { isOurs, PEERS, type Peer, type PeerKey } from "../peers.ts";
+import type { Profiles } from "../profile.ts";
 import { interleave, type Plan } from "../rounds.ts";
 import type { Scale } from "../scale.ts";
 import { type Crowd, Stage } from "../stage.ts";
@@ -97,7 +98,7 @@ export function staged(options: StagedOptions): Scenario {
       const plan = { ...scale, ...options.rounds?.(scale) };
       const measure = async (entry: Entry): Promise<Round> => {
         if (!isFresh) return options.measure(stages.get(entry), scale, entry);
-        const stage = await Stage.start(PEERS[entry.peer], entry.crowd, stages.flags);
+        const stage = await Stage.start(PEERS[entry.peer], entry.crowd, stages.profiles);
         try {
           return await options.measure(stage, scale, entry);
         } finally {
@@ -126,12 +127,11 @@ const AT_ONCE = 2;
 
 /** The stages that are open; scenarios after one another may share them. */
 export class Stages {
-  readonly flags: readonly string[];
+  readonly profiles: Profiles | undefined;
   readonly #open = new Map<string, Stage>();
 
-  /** @param flags - Node's, for the servers */
-  constructor(flags: readonly string[]) {
-    this.flags = flags;
+  constructor(profiles?: Profiles) {
+    this.profiles = profiles;
   }
 
   /**
@@ -154,7 +154,7 @@ export class Stages {
 
   async #start(run: Run, entry: Entry): Promise<void> {
     try {
-      this.#open.set(place(entry), await Stage.start(PEERS[entry.peer], entry.crowd, this.flags));
+      this.#open.set(place(entry), await Stage.start(PEERS[entry.peer], entry.crowd, this.profiles));
     } catch (error) {
       if (isOurs(entry.peer) || entry.peer === "socket.io") throw error;
       run.skip(entry.peer, String(error));

@@ -5,6 +5,7 @@ import { chart, ticksFor } from "../../bench/chart.ts";
 import { FrameReader } from "../../bench/frame-reader.ts";
 import { GOALS, type Goal, goalLine, judge } from "../../bench/goals.ts";
 import { mark, payload } from "../../bench/messages.ts";
+import { OWNERS, type Owner, Profiles, spentBy } from "../../bench/profile.ts";
 import { BEGIN, between, END, markdown, rowsOf } from "../../bench/report.ts";
 import { interleave } from "../../bench/rounds.ts";
 import { SCENARIOS } from "../../bench/scenarios/all.ts";
@@ -206,4 +207,38 @@ test("ticks lie around all values", () => {
   expect(ticksFor([3])).toEqual([2, 5]);
   expect(ticksFor([0.01, 5_000])).toEqual([0.01, 0.1, 1, 10, 100, 1_000, 5_000]);
   expect(ticksFor([])).toEqual([1, 10]);
+});
+
+test("a profile tells whose code the time went to, without the time in which nothing ran", () => {
+  const frames = [
+    ["(idle)", ""],
+    ["(garbage collector)", ""],
+    ["writeBuffer", ""],
+    ["write", "node:internal/streams/writable"],
+    ["sendFrame", "file:///app/node_modules/ws/lib/sender.js"],
+    ["emit", "file:///app/node_modules/ws-like/index.js"],
+    ["flush", "file:///app/dist/src/server/connection.js"],
+    ["listener", "file:///app/node_modules/other/dist/src/index.js"],
+  ] as const;
+  const nodes = frames.map(([functionName, url], id) => ({ id, callFrame: { functionName, url } }));
+  const samples = [0, 1, 2, 3, 4, 5, 6, 7, 2];
+  const timeDeltas = [1_000, 1, 2, 4, 8, 16, 32, 64, 128];
+  expect(spentBy({ nodes, samples, timeDeltas })).toEqual({
+    "kernel and native code": 130,
+    "garbage collection": 1,
+    "Node's JavaScript": 4,
+    "ws, Engine.IO, Socket.IO": 8,
+    Sluice: 32,
+    "the rest": 80,
+  });
+});
+
+test("profiles of one server are told as one, in hundredths", () => {
+  const profiles = new Profiles("/tmp");
+  const none = Object.fromEntries(OWNERS.map((owner) => [owner, 0])) as Record<Owner, number>;
+  profiles.add("Sluice, node 1", { ...none, Sluice: 10, "garbage collection": 20 });
+  profiles.add("Sluice, node 1", { ...none, Sluice: 10 });
+  expect(profiles.take().slice(1)).toEqual([["Sluice, node 1", "0 %", "50 %", "0 %", "0 %", "50 %", "0 %"]]);
+  expect(profiles.take()).toHaveLength(1);
+  expect(profiles.fileOf("Sluice, node 1")).toBe("/tmp/sluice-node-1.cpuprofile");
 });
