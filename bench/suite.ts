@@ -117,7 +117,8 @@ async function measure(
       results.push(result);
       keep({ results, skipped: gone, failures });
       tell(result, performance.now() - startedAt);
-      if (profiles !== undefined) console.log(`\n${table(profiles.take())}`);
+      const shares = profiles?.take() ?? [];
+      if (shares.length > 1) console.log(`\n${table(shares)}`);
     } catch (error) {
       failures.push(`FAILED ${scenario.id}: ${error instanceof Error ? error.message : String(error)}`);
       console.log(`\n${failures.at(-1)}`);

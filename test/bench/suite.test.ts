@@ -25,7 +25,9 @@ beforeAll(async () => {
   built = await buildBench();
   const variants = ["sluice", "sluice-send", "sluice-history", "socket.io"];
   ofOneNode = bench([...ONE_NODE, "handlers", "history", "start"], variants);
-  ofTwoNodes = hasRedis ? bench([...TWO_NODES, "rooms", "soak"], ["sluice", "sharded"]) : Promise.resolve("");
+  ofTwoNodes = hasRedis
+    ? bench([...TWO_NODES, "rooms", "soak"], ["sluice", "sharded"], ["--profile"])
+    : Promise.resolve("");
   // Whoever waits for it is told.
   for (const run of [ofOneNode, ofTwoNodes]) run.catch(() => {});
 }, 60_000);
@@ -33,8 +35,21 @@ beforeAll(async () => {
 afterAll(() => built?.remove());
 
 /** What it prints for these scenarios. */
-async function bench(scenarios: readonly string[], peers: readonly string[]): Promise<string> {
-  const args = ["--tiny", "--only", scenarios.join(), "--peers", peers.join(), "--keep", built.folder];
+async function bench(
+  scenarios: readonly string[],
+  peers: readonly string[],
+  more: readonly string[] = [],
+): Promise<string> {
+  const args = [
+    ...more,
+    "--tiny",
+    "--only",
+    scenarios.join(),
+    "--peers",
+    peers.join(),
+    "--keep",
+    built.folder,
+  ];
   const { stdout } = await run(process.execPath, [join(built.folder, "suite.js"), ...args], {
     timeout: 100_000,
   });
@@ -72,6 +87,7 @@ redisTest(
     }
     expect(entrantsOf("rooms", output).slice(0, 2)).toEqual(["Sluice, 10 rooms", "Sluice, 30 rooms"]);
     expect(output).toMatch(/soak: MiB by which the heap grew: /);
+    expect(output).toMatch(/^Sluice, node 2( +\d+ %){6}$/m);
   },
   120_000,
 );
