@@ -136,44 +136,14 @@ export class RedisGroup {
         return { server, busPort };
       }),
     );
-    const password = args[args.indexOf("--requirepass") + 1];
-    const clients = await Promise.all(
-      nodes.map(({ server }) =>
-        createClient({
-          socket: { port: server.port },
-          ...(args.includes("--requirepass") ? { password: password as string } : {}),
-        }).connect(),
-      ),
-    );
-    const command = (i: number, ...words: string[]) => clients[i]?.sendCommand(["CLUSTER", ...words]);
-    const [first] = nodes;
-    await Promise.all(
-      nodes.map(async (_, i) => {
-        if (i < masters) {
-          const [from, to] = [i, i + 1].map((n) => Math.floor((16_384 * n) / masters));
-          await command(i, "ADDSLOTSRANGE", String(from), String((to as number) - 1));
-        }
-        await command(i, "SET-CONFIG-EPOCH", String(i + 1));
-        if (i > 0) await command(i, "MEET", "127.0.0.1", String(first?.server.port), String(first?.busPort));
-      }),
-    );
-    const all = async (holds: (info: string) => boolean) => {
-      for (const i of nodes.keys()) await until(async () => holds(String(await command(i, "INFO"))));
-    };
-    await all((info) => info.includes(`cluster_known_nodes:${nodes.length}`));
-    for (let i = masters; i < nodes.length; i++) {
-      const id = String(await command(i % masters, "MYID"));
-      await until(async () => String(await command(i, "NODES")).includes(id));
-      await command(i, "REPLICATE", id);
+    const group = new RedisGroup(nodes.map(({ server }) => server));
+    try {
+      await joined(nodes, masters, args);
+    } catch (error) {
+      await group.close();
+      throw error;
     }
-    await all((info) => info.includes("cluster_state:ok"));
-    for (let i = masters; i < nodes.length; i++) {
-      await until(async () =>
-        String(await clients[i]?.info("replication")).includes("master_link_status:up"),
-      );
-    }
-    for (const client of clients) client.destroy();
-    return new RedisGroup(nodes.map(({ server }) => server));
+    return group;
   }
 
   /** A master, a replica and a sentinel, in this order. */
@@ -208,6 +178,57 @@ export class RedisGroup {
 
   async close(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.close()));
+  }
+}
+
+/** Makes a cluster of servers that run. */
+async function joined(
+  nodes: readonly { readonly server: RedisServer; readonly busPort: number }[],
+  masters: number,
+  args: readonly string[],
+): Promise<void> {
+  const password = args[args.indexOf("--requirepass") + 1];
+  const clients = await Promise.all(
+    nodes.map(({ server }) =>
+      createClient({
+        socket: { port: server.port },
+        ...(args.includes("--requirepass") ? { password: password as string } : {}),
+      }).connect(),
+    ),
+  );
+  try {
+    const command = (i: number, ...words: string[]) => clients[i]?.sendCommand(["CLUSTER", ...words]);
+    const [first] = nodes;
+    await Promise.all(
+      nodes.map(async (_, i) => {
+        if (i < masters) {
+          const [from, to] = [i, i + 1].map((n) => Math.floor((16_384 * n) / masters));
+          await command(i, "ADDSLOTSRANGE", String(from), String((to as number) - 1));
+        }
+        await command(i, "SET-CONFIG-EPOCH", String(i + 1));
+      }),
+    );
+    // Only now: a node that knows another takes no epoch.
+    for (let i = 1; i < nodes.length; i++) {
+      await command(i, "MEET", "127.0.0.1", String(first?.server.port), String(first?.busPort));
+    }
+    const all = async (holds: (info: string) => boolean) => {
+      for (const i of nodes.keys()) await until(async () => holds(String(await command(i, "INFO"))));
+    };
+    await all((info) => info.includes(`cluster_known_nodes:${nodes.length}`));
+    for (let i = masters; i < nodes.length; i++) {
+      const id = String(await command(i % masters, "MYID"));
+      await until(async () => String(await command(i, "NODES")).includes(id));
+      await command(i, "REPLICATE", id);
+    }
+    await all((info) => info.includes("cluster_state:ok"));
+    for (let i = masters; i < nodes.length; i++) {
+      await until(async () =>
+        String(await clients[i]?.info("replication")).includes("master_link_status:up"),
+      );
+    }
+  } finally {
+    for (const client of clients) client.destroy();
   }
 }
 
