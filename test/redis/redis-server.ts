@@ -32,7 +32,7 @@ export class RedisServer {
 
   /** @param args - as on its command line, e.g. `--requirepass secret` */
   static async start(...args: string[]): Promise<RedisServer> {
-    return RedisServer.on(await freePort(), ...args);
+    return onFreePort(async () => RedisServer.on(await freePort(), ...args));
   }
 
   static async on(port: number, ...args: string[]): Promise<RedisServer> {
@@ -100,6 +100,16 @@ export class RedisServer {
   }
 }
 
+/** Again with others where somebody else has taken the port that was free a moment ago. */
+async function onFreePort<T>(begin: () => Promise<T>, attempts = 5): Promise<T> {
+  try {
+    return await begin();
+  } catch (error) {
+    if (attempts <= 1 || !String(error).includes("Address already in use")) throw error;
+    return onFreePort(begin, attempts - 1);
+  }
+}
+
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -119,25 +129,29 @@ export class RedisGroup {
 
   /** A cluster of masters, each with as many replicas, that serves all slots. */
   static async cluster(masters: number, replicas: number, ...args: string[]): Promise<RedisGroup> {
-    const nodes = await Promise.all(
-      Array.from({ length: masters * (1 + replicas) }, async () => {
-        const busPort = await freePort();
-        const server = await RedisServer.start(
-          ...[
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            "1500",
-            "--cluster-port",
-            String(busPort),
-          ],
-          ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0", ...args],
-        );
-        return { server, busPort };
-      }),
+    const started = await Promise.allSettled(
+      Array.from({ length: masters * (1 + replicas) }, () =>
+        onFreePort(async () => {
+          const busPort = await freePort();
+          const server = await RedisServer.start(
+            ...[
+              "--cluster-enabled",
+              "yes",
+              "--cluster-node-timeout",
+              "1500",
+              "--cluster-port",
+              String(busPort),
+            ],
+            ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0", ...args],
+          );
+          return { server, busPort };
+        }),
+      ),
     );
+    const nodes = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const group = new RedisGroup(nodes.map(({ server }) => server));
     try {
+      for (const one of started) if (one.status === "rejected") throw one.reason;
       await joined(nodes, masters, args);
     } catch (error) {
       await group.close();
