@@ -189,9 +189,11 @@ export class GroupLog {
       if (this.#early.get(entry.offset) === entry) this.#early.delete(entry.offset);
     }
     if (top === undefined) return this.#vanished(before);
-    const step = continuation(this.#position, top, entries);
+    const step = this.#stepFrom(before, top, entries);
     if (this.#position.epoch === "") this.#begin({ epoch: top.epoch, offset: 0, id: "" });
     if (step.gap !== undefined) {
+      // What was announced meanwhile may be of the log as it is now.
+      if (this.#position !== before) this.#healAgain = true;
       this.#position = step.position;
       this.#early.clear();
       this.#host.gap(this.group, step.gap, step.position);
@@ -204,6 +206,19 @@ export class GroupLog {
       if (early <= this.#position.offset) this.#early.delete(early);
     if (this.#early.size === 0) this.#endTimer();
     return this.#position.epoch === top.epoch && this.#position.offset < top.offset;
+  }
+
+  /**
+   * How it goes on from here, by an answer that announcements may have overtaken. Whether the log is still the
+   * same only the place says from which it was read.
+   */
+  #stepFrom(before: Position, top: Position, entries: readonly LogEntry[]): Continuation {
+    const step = continuation(before, top, entries);
+    const position = this.#position;
+    const isOtherLog = step.gap !== undefined && step.gap !== "trimmed";
+    if (isOtherLog || position === before) return step;
+    const isOvertaken = position.epoch === top.epoch && position.offset > top.offset;
+    return isOvertaken ? { gap: undefined, position, entries: [] } : continuation(position, top, entries);
   }
 
   /** There is no log; unless one began while that was being said, the one that was followed is gone. */

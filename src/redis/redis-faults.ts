@@ -21,6 +21,8 @@ function neededAcl({ at }: RedisTarget, { names, commands, inCluster = [] }: Red
 
 /** What an error says that stands for silence. */
 export const NO_ANSWER = "no answer";
+/** The same in the words of the `redis` package, whose limit is as long as ours: either may come first. */
+const CLIENT_NO_ANSWER = "Connection timeout";
 
 /** What Redis answers while it starts, or while a cluster or its sentinels choose another master. */
 const PASSING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|READONLY)\b/;
@@ -101,7 +103,7 @@ function faultOf(
   if (/certificate|CERT|altname/i.test(message + code)) {
     return `its certificate is not trusted (${message}); give the authority's as tls.ca (REDIS_CA_FILE)`;
   }
-  if (message === NO_ANSWER) {
+  if (message === NO_ANSWER || message === CLIENT_NO_ANSWER) {
     return `it does not answer; ${where}${target.tls === undefined ? "" : ", and that it speaks TLS there"}`;
   }
   return `it cannot be reached (${message || code || "no reason given"}); ${where}`;

@@ -7,6 +7,7 @@ import {
   bufferedBytes,
   cut,
   type EngineSocket,
+  endClosing,
   isFlowing,
   onNextPoll,
   onUpgradeFailed,
@@ -236,6 +237,7 @@ export class Connection {
   lost(reason: string): void {
     clearTimeout(this.#idleTimer);
     clearTimeout(this.#pollTimer);
+    endClosing(this.#conn);
     this.#forgetAge();
     this.#place?.leave();
     this.#outgoing = undefined;

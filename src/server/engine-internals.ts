@@ -154,6 +154,18 @@ export function cut(conn: EngineSocket): void {
   else conn.close(true);
 }
 
+/**
+ * To be called when a connection has ended. One that polls, and was being closed when it ended otherwise, would
+ * wait for its last poll for half a minute more, and keep the process alive.
+ */
+export function endClosing(conn: EngineSocket): void {
+  const { transport } = conn as unknown as { readonly transport?: { shouldClose?: (() => void) | null } };
+  const end = transport?.shouldClose;
+  if (transport === undefined || typeof end !== "function") return;
+  transport.shouldClose = null;
+  end();
+}
+
 /** Ends the timers of acknowledgements that will not come any more. */
 export function endAcknowledgements(socket: Socket): void {
   const { acks } = socket as unknown as { acks?: Map<number, () => void> };

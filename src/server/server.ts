@@ -237,6 +237,8 @@ export class Server {
       // Ours waits for a `connect` that is pending, Socket.IO's would close the connection over it.
       connectTimeout: 2_147_483_647,
       cleanupEmptyChildNamespaces: true,
+      // Of a server of our own `#watchUpgrades` sees to it, at once.
+      destroyUpgrade: !this.#ownsHttp,
       allowRequest: (request, answer) => {
         void soon(this.#refusalOf(request), (refusal) => answer(refusal, refusal === undefined));
       },

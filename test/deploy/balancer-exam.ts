@@ -266,31 +266,30 @@ async function startNode({
   return { name: app.node, server, port, unready: () => unready, die: async () => close() };
 }
 
-/** A balancer takes connections a moment before it knows its nodes. */
+/** A balancer takes connections a moment before it knows its nodes, and may miss one that was slow at first. */
 async function untilReady(url: string): Promise<void> {
-  // A node knows no page at "/", and says so.
-  let status = 0;
+  // A node knows no page at "/", and says so; the cookie says which.
+  const cookies = new Set<string>();
   let isOver = false;
   const ask = async () => {
-    while (!isOver && status !== 404) {
-      status = await fetch(url).then(
-        async (answer) => {
-          await answer.text();
-          return answer.status;
-        },
-        () => 0,
-      );
+    while (!isOver && cookies.size < 2) {
+      const answer = await fetch(url).catch(() => undefined);
+      await answer?.text();
+      if (answer?.status === 404) cookies.add(cookieOf(answer));
     }
   };
   try {
-    await Promise.all([ask(), until(() => status === 404, "the balancer knows its nodes")]);
+    await Promise.all([ask(), until(() => cookies.size === 2, "the balancer knows its nodes")]);
   } finally {
     isOver = true;
   }
 }
 
 async function cookieFrom(url: string): Promise<string> {
-  const answer = await fetch(url);
+  return cookieOf(await fetch(url));
+}
+
+function cookieOf(answer: Response): string {
   const [cookie = ""] = answer.headers.getSetCookie().map((text) => text.split(";")[0] ?? "");
   expect(cookie).toMatch(/^sluice_node=.+/i);
   return cookie;

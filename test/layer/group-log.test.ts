@@ -66,3 +66,62 @@ test("healed means all that was appended before is heard, in whatever moment it 
   }
   log.close();
 });
+
+/** A log of two entries, a node that follows it, and what each of its readings will be told, held until then. */
+async function overtaken() {
+  const store = new ScriptedHistory();
+  const append = async (text: string) => ({ ...(await store.append(GROUP, text, POLICY)), text });
+  for (const text of ["one", "two"]) await append(text);
+  const told: string[] = [];
+  const log = new GroupLog(GROUP, POLICY, store, {
+    deliver: (_group, { text }) => void told.push(text),
+    begin() {},
+    gap: (_group, reason) => void told.push(`gap: ${reason}`),
+  });
+  await log.opened;
+  return {
+    ...{ store, append, told, log },
+    /** Reads it; while the answer is on its way, something happens. */
+    async heal(meanwhile: () => Promise<void>) {
+      const read = store.read.bind(store);
+      store.read = async (...asked) => {
+        store.read = read;
+        const slice = await read(...asked);
+        await meanwhile();
+        return slice;
+      };
+      await log.heal();
+    },
+  };
+}
+
+test("an answer of the store that announcements have overtaken is old, and not a log that was set back", async () => {
+  const { log, told, append, heal } = await overtaken();
+  await heal(async () => {
+    for (const text of ["three", "four"]) log.hear(await append(text));
+  });
+  expect([told, log.position.offset]).toEqual([["three", "four"], 4]);
+  // Nobody has announced the third here: the answer has it, and what overtook it goes on from there.
+  await append("five");
+  await heal(async () => log.hear(await append("six")));
+  expect([told.slice(2), log.position.offset, log.hasHole]).toEqual([["five", "six"], 6, false]);
+  log.close();
+});
+
+test("a log that was set back is seen to be, also when announcements arrive while it is read", async () => {
+  const { log, told, store, append, heal } = await overtaken();
+  const { epoch } = log.position;
+  const before = store.logs.get(GROUP);
+  store.logs.set(GROUP, {
+    epoch,
+    entries: before?.entries.slice(0, 1) ?? [],
+    top: { offset: 1, id: "first" },
+  });
+  await append("another two");
+  // Its third follows the second that was heard here in number only.
+  const third = await append("three");
+  await heal(async () => log.hear(third));
+  expect(told).toEqual(["three", "gap: id"]);
+  expect(log.position).toMatchObject({ offset: 3, id: third.id });
+  log.close();
+});

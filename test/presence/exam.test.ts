@@ -34,7 +34,8 @@ function redisCluster(url: string, isEmpty: (prefix: string) => Promise<boolean>
   prefixes += 1;
   const prefix = `exam-${prefixes}`;
   return {
-    node: () => new RedisPresence({ url, prefix, leaseMs: 300, renewMs: 50 }),
+    // Nothing here ends with a lease, and one that ends on a busy machine would end what is looked at.
+    node: () => new RedisPresence({ url, prefix, leaseMs: 5_000, renewMs: 50 }),
     history: () => new RedisHistory({ url, prefix, positionTtlMs: 5_000, idempotencyTtlMs: 1_000 }),
     isEmpty: () => isEmpty(prefix),
     async close() {},

@@ -32,7 +32,7 @@ export class RedisServer {
 
   /** @param args - as on its command line, e.g. `--requirepass secret` */
   static async start(...args: string[]): Promise<RedisServer> {
-    return RedisServer.on(await freePort(), ...args);
+    return onFreePort(async () => RedisServer.on(await freePort(), ...args));
   }
 
   static async on(port: number, ...args: string[]): Promise<RedisServer> {
@@ -100,6 +100,16 @@ export class RedisServer {
   }
 }
 
+/** Again with others where somebody else has taken the port that was free a moment ago. */
+async function onFreePort<T>(begin: () => Promise<T>, attempts = 5): Promise<T> {
+  try {
+    return await begin();
+  } catch (error) {
+    if (attempts <= 1 || !String(error).includes("Address already in use")) throw error;
+    return onFreePort(begin, attempts - 1);
+  }
+}
+
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -119,61 +129,35 @@ export class RedisGroup {
 
   /** A cluster of masters, each with as many replicas, that serves all slots. */
   static async cluster(masters: number, replicas: number, ...args: string[]): Promise<RedisGroup> {
-    const nodes = await Promise.all(
-      Array.from({ length: masters * (1 + replicas) }, async () => {
-        const busPort = await freePort();
-        const server = await RedisServer.start(
-          ...[
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            "1500",
-            "--cluster-port",
-            String(busPort),
-          ],
-          ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0", ...args],
-        );
-        return { server, busPort };
-      }),
-    );
-    const password = args[args.indexOf("--requirepass") + 1];
-    const clients = await Promise.all(
-      nodes.map(({ server }) =>
-        createClient({
-          socket: { port: server.port },
-          ...(args.includes("--requirepass") ? { password: password as string } : {}),
-        }).connect(),
+    const started = await Promise.allSettled(
+      Array.from({ length: masters * (1 + replicas) }, () =>
+        onFreePort(async () => {
+          const busPort = await freePort();
+          const server = await RedisServer.start(
+            ...[
+              "--cluster-enabled",
+              "yes",
+              "--cluster-node-timeout",
+              "1500",
+              "--cluster-port",
+              String(busPort),
+            ],
+            ...["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0", ...args],
+          );
+          return { server, busPort };
+        }),
       ),
     );
-    const command = (i: number, ...words: string[]) => clients[i]?.sendCommand(["CLUSTER", ...words]);
-    const [first] = nodes;
-    await Promise.all(
-      nodes.map(async (_, i) => {
-        if (i < masters) {
-          const [from, to] = [i, i + 1].map((n) => Math.floor((16_384 * n) / masters));
-          await command(i, "ADDSLOTSRANGE", String(from), String((to as number) - 1));
-        }
-        await command(i, "SET-CONFIG-EPOCH", String(i + 1));
-        if (i > 0) await command(i, "MEET", "127.0.0.1", String(first?.server.port), String(first?.busPort));
-      }),
-    );
-    const all = async (holds: (info: string) => boolean) => {
-      for (const i of nodes.keys()) await until(async () => holds(String(await command(i, "INFO"))));
-    };
-    await all((info) => info.includes(`cluster_known_nodes:${nodes.length}`));
-    for (let i = masters; i < nodes.length; i++) {
-      const id = String(await command(i % masters, "MYID"));
-      await until(async () => String(await command(i, "NODES")).includes(id));
-      await command(i, "REPLICATE", id);
+    const nodes = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const group = new RedisGroup(nodes.map(({ server }) => server));
+    try {
+      for (const one of started) if (one.status === "rejected") throw one.reason;
+      await joined(nodes, masters, args);
+    } catch (error) {
+      await group.close();
+      throw error;
     }
-    await all((info) => info.includes("cluster_state:ok"));
-    for (let i = masters; i < nodes.length; i++) {
-      await until(async () =>
-        String(await clients[i]?.info("replication")).includes("master_link_status:up"),
-      );
-    }
-    for (const client of clients) client.destroy();
-    return new RedisGroup(nodes.map(({ server }) => server));
+    return group;
   }
 
   /** A master, a replica and a sentinel, in this order. */
@@ -208,6 +192,57 @@ export class RedisGroup {
 
   async close(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.close()));
+  }
+}
+
+/** Makes a cluster of servers that run. */
+async function joined(
+  nodes: readonly { readonly server: RedisServer; readonly busPort: number }[],
+  masters: number,
+  args: readonly string[],
+): Promise<void> {
+  const password = args[args.indexOf("--requirepass") + 1];
+  const clients = await Promise.all(
+    nodes.map(({ server }) =>
+      createClient({
+        socket: { port: server.port },
+        ...(args.includes("--requirepass") ? { password: password as string } : {}),
+      }).connect(),
+    ),
+  );
+  try {
+    const command = (i: number, ...words: string[]) => clients[i]?.sendCommand(["CLUSTER", ...words]);
+    const [first] = nodes;
+    await Promise.all(
+      nodes.map(async (_, i) => {
+        if (i < masters) {
+          const [from, to] = [i, i + 1].map((n) => Math.floor((16_384 * n) / masters));
+          await command(i, "ADDSLOTSRANGE", String(from), String((to as number) - 1));
+        }
+        await command(i, "SET-CONFIG-EPOCH", String(i + 1));
+      }),
+    );
+    // Only now: a node that knows another takes no epoch.
+    for (let i = 1; i < nodes.length; i++) {
+      await command(i, "MEET", "127.0.0.1", String(first?.server.port), String(first?.busPort));
+    }
+    const all = async (holds: (info: string) => boolean) => {
+      for (const i of nodes.keys()) await until(async () => holds(String(await command(i, "INFO"))));
+    };
+    await all((info) => info.includes(`cluster_known_nodes:${nodes.length}`));
+    for (let i = masters; i < nodes.length; i++) {
+      const id = String(await command(i % masters, "MYID"));
+      await until(async () => String(await command(i, "NODES")).includes(id));
+      await command(i, "REPLICATE", id);
+    }
+    await all((info) => info.includes("cluster_state:ok"));
+    for (let i = masters; i < nodes.length; i++) {
+      await until(async () =>
+        String(await clients[i]?.info("replication")).includes("master_link_status:up"),
+      );
+    }
+  } finally {
+    for (const client of clients) client.destroy();
   }
 }
 

@@ -97,7 +97,8 @@ test("a connection on which nothing is ever opened, or all is refused, is closed
       this.deny();
     }
   }
-  const live = await serve({ routes: [route("/refusing", Refusing)], connectTimeoutMs: 100 });
+  // Longer than what is said below takes on a machine that is busy.
+  const live = await serve({ routes: [route("/refusing", Refusing)], connectTimeoutMs: 2_000 });
   const silent = await live.raw();
   const refused = await live.raw();
   refused.send("40/refusing,");

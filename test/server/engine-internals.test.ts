@@ -1,4 +1,4 @@
-import { expect, test } from "@jest/globals";
+import { expect, jest, test } from "@jest/globals";
 import { route } from "sluice";
 import type { Socket } from "socket.io";
 import * as ws from "ws";
@@ -132,6 +132,24 @@ test("cut ends a polling connection, also one that waits for a last poll", async
     expect(conn.readyState).toBe("closed");
     await live.empty();
   }
+});
+
+test("a client that polls and says goodbye while it is being closed leaves no timer behind", async () => {
+  const live = await serve({ routes: [route("/room", Echo)] });
+  const set = jest.spyOn(globalThis, "setTimeout");
+  const polling = `${live.url}/socket.io/?EIO=4&transport=polling`;
+  const opening = await (await fetch(polling)).text();
+  const { sid } = JSON.parse(opening.slice(1)) as { sid: string };
+  const [conn] = clientsOf(live.io.engine);
+  const before = set.mock.results.length;
+  // No poll is open that it could be told by.
+  conn?.close();
+  const waiting = set.mock.results.slice(before).map(({ value }) => value as NodeJS.Timeout);
+  set.mockRestore();
+  expect(waiting).toHaveLength(1);
+  await (await fetch(`${polling}&sid=${sid}`, { method: "POST", body: "1" })).text();
+  expect(conn?.readyState).toBe("closed");
+  expect(waiting.map((timer) => (timer as { _destroyed?: boolean })._destroyed)).toEqual([true]);
 });
 
 test("endAcknowledgements ends what waits for an answer", async () => {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import { connect } from "node:net";
-import { expect, test } from "@jest/globals";
+import { expect, jest, test } from "@jest/globals";
 import { route } from "sluice";
 import { atEnd, connected, Echo, serve, stock } from "./live-server.ts";
 
@@ -22,9 +22,14 @@ function talker(port: number, said: string) {
 
 test("an upgrade of a path that is not Socket.IO's is refused, and its connection closed", async () => {
   const live = await serve({ routes: [route("/echo", Echo)] });
+  const set = jest.spyOn(globalThis, "setTimeout");
   const { socket, heard } = talker(live.port, `GET /elsewhere HTTP/1.1\r\n${UPGRADE}`);
   await once(socket, "close");
   expect(heard()).toMatch(/^HTTP\/1.1 404 /);
+  // Nor does Engine.IO wait for what is over.
+  const later = set.mock.calls.filter(([, ms]) => ms === 1_000);
+  set.mockRestore();
+  expect(later).toEqual([]);
   const late = talker(live.port, `GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n${UPGRADE}`);
   await once(late.socket, "close");
 });
