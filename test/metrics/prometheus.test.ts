@@ -18,6 +18,8 @@ const prometheusTest: typeof test =
     : (((name: string, work: () => void) =>
         test.skip(`${name} [skipped: install ${lacks.join(", ")}]`, work)) as never);
 
+/** Between two questions to Prometheus: as often as it scrapes. */
+const PAUSE_MS = 500;
 const token = "a-token-of-enough-letters";
 
 interface Panel {
@@ -51,8 +53,8 @@ class Prometheus {
     const pool = (addresses: readonly string[]) =>
       `static_configs:\n      - targets: [${addresses.join()}]\n`;
     const file = configured("prometheus/prometheus.yml", [
-      [/scrape_interval: 15s/, "scrape_interval: 250ms"],
-      [/scrape_timeout: 10s/, "scrape_timeout: 250ms"],
+      [/scrape_interval: 15s/, "scrape_interval: 500ms"],
+      [/scrape_timeout: 10s/, "scrape_timeout: 500ms"],
       [/\/tmp\/metrics-token/g, key],
       [/dns_sd_configs:\n {6}- names: \[app\][^-]*?refresh_interval: 5s\n/, pool(nodes)],
       [/dns_sd_configs:\n {6}- names: \[worker\][^-]*?refresh_interval: 5s\n/, pool(workers)],
@@ -93,6 +95,7 @@ async function eventually<T>(
     const found = await ask();
     if (isFit(found)) return found;
     if (performance.now() > givenUpAt) throw new Error(`waited in vain: ${what()} ${JSON.stringify(found)}`);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }
 
@@ -141,8 +144,8 @@ prometheusTest("every target is up, and every panel of the dashboard shows what 
   const prometheus = await house();
   const targets = await eventually(
     () => prometheus.targets(),
-    (found) => found.length === 3 && found.every(({ health }) => health !== "unknown"),
-    () => "all are asked",
+    (found) => found.length === 3 && found.every(({ health }) => health === "up"),
+    () => "all are up",
   );
   expect(targets.map(({ health, lastError, scrapePool }) => [scrapePool, health, lastError]).sort()).toEqual([
     ["sluice", "up", ""],
