@@ -40,6 +40,10 @@ export interface Readings {
     readonly failed: Counts;
     /** Messages and events sent to groups from here. */
     readonly sentToGroups: number;
+    /** Messages sent to single channels from here, wherever those are. */
+    readonly sentToChannels: number;
+    /** Events and questions that consumers here sent to their own clients. */
+    readonly sentToClients: number;
     /** Events of groups handed over to clients here, one for each of them; histories included. */
     readonly deliveredToClients: number;
     /** Messages of groups put into mailboxes here, one for each. */

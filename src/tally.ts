@@ -92,6 +92,10 @@ export class Tally {
   received = 0;
   /** Messages and events that this node sent to groups. */
   sentToGroups = 0;
+  /** Messages that this node sent to single channels. */
+  sentToChannels = 0;
+  /** Events and questions that consumers sent to their own clients. */
+  sentToClients = 0;
   /** Events of groups to clients here, one for each. */
   deliveredToClients = 0;
   /** Messages of groups to consumers here, one for each. */
@@ -153,7 +157,8 @@ export class Tally {
   }
 
   get reading(): Pick<Readings, "counters" | "timings"> {
-    const { received, sentToGroups, deliveredToClients, deliveredToConsumers } = this;
+    const { received, sentToGroups, sentToChannels, sentToClients } = this;
+    const { deliveredToClients, deliveredToConsumers } = this;
     const { published, heard, writes, writtenBytes, appended, healed, lost, recovered, replayed } = this;
     return {
       counters: Object.freeze({
@@ -165,6 +170,8 @@ export class Tally {
         limited: this.limited.reading,
         failed: this.failed.reading,
         sentToGroups,
+        sentToChannels,
+        sentToClients,
         deliveredToClients,
         deliveredToConsumers,
         published,

@@ -32,6 +32,9 @@ class Room extends Consumer {
     if (event === "others") await this.groupEmit(`room.${room}`, "said", payload, { except: this.channel });
     if (event === "ask") await this.groupSend(`room.${room}`, { type: "chat.ask" });
     if (event === "unknown") await this.groupSend(`room.${room}`, { type: "chat.unknown" });
+    if (event === "self") this.send("said", payload);
+    if (event === "question") await this.ask("what?", payload);
+    if (event === "channel") await this.channelSend(this.channel, { type: "chat.ask" });
     if (event === "fail") throw new Error("a bug");
     return "ok";
   }
@@ -99,6 +102,26 @@ test("what is said and what of it arrives is counted, one for each who gets it",
   const { counters } = app.readings();
   expect(counters).toMatchObject({ received: 4, sentToGroups: 4, deliveredToClients: 5 });
   expect(counters).toMatchObject({ deliveredToConsumers: 6, dropped: { "no-handler": 3 } });
+});
+
+test("what consumers send to their own clients, and to single channels here and elsewhere, is counted", async () => {
+  const hub = new MemoryHub();
+  const nodes = [1, 2].map(() => started({ backplane: new MemoryBackplane(hub) }));
+  const [near, far] = nodes as [Application, Application];
+  const one = await client(near, "a");
+  await client(far, "a");
+  const answered: unknown[] = [];
+  one.answer("what?", (payload) => answered.push(payload));
+  await one.emit("self", "one");
+  await one.emit("question", "two");
+  await one.emit("channel");
+  const [elsewhere = ""] = far.layer.groupMembers("room.a");
+  await near.layer.send(elsewhere, { type: "chat.ask" });
+  await untilIdle(far);
+  expect(answered).toEqual(["two"]);
+  expect(near.readings().counters).toMatchObject({ sentToClients: 2, sentToChannels: 2, sentToGroups: 0 });
+  expect(far.readings().counters).toMatchObject({ sentToClients: 0, sentToChannels: 0 });
+  expect(far.readings().counters).toMatchObject({ heard: 1, deliveredToConsumers: 0 });
 });
 
 test("limits that clients come to, and events that are refused, are counted by name", async () => {

@@ -512,6 +512,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   send(event: string, payload: unknown): void {
     this.tell(checkEventName(event), this.#encoded(payload));
+    if (this.#reason === undefined) this.#context.tally.sentToClients += 1;
   }
 
   /** As the class' codec has it, if there is one. */
@@ -531,6 +532,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
           : "the client cannot be asked: the connection has ended",
       );
     }
+    this.#context.tally.sentToClients += 1;
     const answer = await this.#link.ask(event, encoded, timeoutMs);
     const { codec } = this.#route.handlers;
     return codec === undefined ? answer : codec.decode(answer);

@@ -382,6 +382,7 @@ export class ChannelLayer {
     checkChannelName(channel);
     const payload = this.#encodeMessage(message);
     this.#checkOpen();
+    this.#tally.sentToChannels += 1;
     const node = nodeOf(channel);
     if (node === this.node) this.#channels.deliver(channel, toMessage(payload));
     else this.#publish(nodeTopic(node), { kind: "direct", channel, trace }, payload);

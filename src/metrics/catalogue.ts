@@ -152,6 +152,12 @@ const MESSAGES: readonly Metric[] = [
   counter("group_messages", "Messages and events sent to groups from this node", [], (r) =>
     one(r.counters.sentToGroups),
   ),
+  counter("channel_messages", "Messages sent to single channels from this node", [], (r) =>
+    one(r.counters.sentToChannels),
+  ),
+  counter("events_sent", "Events and questions of consumers to their own clients", [], (r) =>
+    one(r.counters.sentToClients),
+  ),
   counter("deliveries", "What groups were sent, once for each member here that it went to", ["to"], (r) => [
     [r.counters.deliveredToClients, "client"],
     [r.counters.deliveredToConsumers, "consumer"],

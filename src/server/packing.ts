@@ -114,5 +114,12 @@ function packLists(of: object | undefined, ...names: readonly string[]): void {
 }
 
 function exact(listeners: unknown): unknown {
-  return Array.isArray(listeners) ? listeners.slice() : listeners;
+  if (!Array.isArray(listeners)) return listeners;
+  // Newer Node counts, by a symbol on the list, who is going through it: without, who leaves meanwhile hides the next.
+  const list = listeners as unknown as Record<symbol, unknown>;
+  const marks = Object.getOwnPropertySymbols(list);
+  if (marks.some((mark) => list[mark] !== 0)) return listeners;
+  const copy = listeners.slice() as unknown as Record<symbol, unknown>;
+  for (const mark of marks) copy[mark] = 0;
+  return copy;
 }

@@ -1,9 +1,16 @@
 /** A real Chromium for tests. */
 import { existsSync } from "node:fs";
-import { afterAll, beforeAll, describe } from "@jest/globals";
+import { afterAll, beforeAll, describe, test } from "@jest/globals";
 import { type Browser, chromium } from "playwright-core";
 
-const path = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
+export const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
+const isThere = existsSync(chromiumPath);
+const remedy = `there is no ${chromiumPath}; install Chromium or set CHROMIUM_PATH`;
+
+/** A test that starts a browser of its own, and is skipped, by name, where there is none. */
+export const chromiumTest: typeof test = isThere
+  ? test
+  : (((name: string, run: () => void) => test.skip(`${name} [skipped: ${remedy}]`, run)) as never);
 
 const ARGS = [
   "--no-sandbox",
@@ -27,8 +34,7 @@ export function describeWithChromium(title: string, body: (running: () => Browse
     if (browser === undefined) throw new Error("the browser is there in hooks and tests only");
     return browser;
   };
-  if (!existsSync(path)) {
-    const remedy = `there is no ${path}; install Chromium or set CHROMIUM_PATH`;
+  if (!isThere) {
     // Jest doesn't print the names in a file where all tests are skipped.
     process.stderr.write(`Skipped: ${title} (${remedy})\n`);
     describe.skip(`${title} [skipped: ${remedy}]`, () => body(running));
@@ -36,7 +42,7 @@ export function describeWithChromium(title: string, body: (running: () => Browse
   }
   describe(title, () => {
     beforeAll(async () => {
-      browser = await chromium.launch({ executablePath: path, args: ARGS });
+      browser = await chromium.launch({ executablePath: chromiumPath, args: ARGS });
     });
     afterAll(() => browser?.close());
     body(running);

@@ -1,11 +1,7 @@
-import { existsSync } from "node:fs";
 import { expect, test } from "@jest/globals";
-import { chromium } from "playwright-core";
 import { Consumer, sse } from "sluice";
-import { atEnd, serve, until } from "../server/live-server.ts";
-
-const executablePath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
-const testInBrowser = existsSync(executablePath) ? test : test.skip;
+import { serve, until } from "../server/live-server.ts";
+import { describeWithChromium } from "./chromium.ts";
 
 const PAGE = `<!doctype html><link rel="icon" href="data:,"><script>
 window.seen = [];
@@ -18,17 +14,14 @@ class Room extends Consumer {
   }
 }
 
-testInBrowser(
-  "a browser's EventSource that comes back by itself has nothing lost and nothing twice",
-  async () => {
+describeWithChromium("an event stream", (browser) => {
+  test("a browser's EventSource that comes back by itself has nothing lost and nothing twice", async () => {
     const { app, server, url } = await serve({
       routes: [sse("/room", Room)],
       groups: { "chat.*": { history: { size: 10, ttlMs: 60_000 } } },
     });
     server.express.get("/page", (_request, response) => void response.type("html").send(PAGE));
-    const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
-    atEnd(() => browser.close());
-    const page = await browser.newPage();
+    const page = await browser().newPage();
     await page.goto(`${url}/page`);
     const say = (n: number) => app.layer.groupEmit("chat.den", "said", n);
     const sees = (n: number) => page.waitForFunction(`seen.includes(${n})`);
@@ -47,5 +40,6 @@ testInBrowser(
       await sees(n + 2);
     }
     expect(await page.evaluate("seen")).toEqual([1, 2, 3, 4, 5, 6, 7]);
-  },
-);
+    await page.close();
+  });
+});

@@ -1,16 +1,13 @@
 /** `sluice dev`: an application is edited while clients, and a real browser, are connected. */
-import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { chromium } from "playwright-core";
 import { recover } from "sluice/client";
 import { io } from "socket.io-client";
+import { chromiumPath, chromiumTest } from "../browser/chromium.ts";
 import { atEnd, connected, until } from "../server/live-server.ts";
 import { kill, Program, project, root } from "./programs.ts";
-
-const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
-const inBrowser = existsSync(chromiumPath) ? test : test.skip;
 
 /** A room that says everything in a version of its own, and a page that shows it. */
 const APP = `
@@ -339,7 +336,7 @@ test("the demo runs by it, with presence and tasks", async () => {
   await until(() => lists.some(({ users }) => users?.length === 1), "one person is here");
 });
 
-inBrowser("a page in Chromium stays as it is over an edit, and hears what the new code says", async () => {
+chromiumTest("a page in Chromium stays as it is over an edit, and hears what the new code says", async () => {
   const shop = await Workshop.open();
   const browser = await chromium.launch({
     executablePath: chromiumPath,

@@ -87,7 +87,10 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/http.md": {},
   "docs/limits.md": {},
   "docs/metrics.md": {},
-  "docs/presence.md": { User: "interface User { readonly name: string }" },
+  "docs/presence.md": {
+    User: "interface User { readonly name: string }",
+    logIn: "declare const logIn: import('sluice').Middleware;",
+  },
   "docs/publishing.md": {},
   "docs/react.md": {},
   "docs/redis.md": {},

@@ -7,6 +7,7 @@ import { expect, test } from "@jest/globals";
 import { Consumer, createApplication, route } from "sluice";
 import { CATALOGUE, metrics } from "sluice/metrics";
 import { MemoryBroker, Tasks, task } from "sluice/tasks";
+import { testWith } from "../deploy/programs.ts";
 import { root } from "../installed-package.ts";
 import { atEnd } from "../server/live-server.ts";
 import { samplesOf } from "./samples.ts";
@@ -101,13 +102,7 @@ test("Prometheus looks for the services of docker-compose.yml, at the ports of t
   expect(compose).toContain(`> ${token} &&`);
 });
 
-const engine = await promisify(execFile)("docker-compose", ["version"]).then(
-  () => true,
-  () => false,
-);
-const composeTest = engine ? test : test.skip;
-
-composeTest("the profile belongs to the composition, which goes on without it", async () => {
+testWith("docker-compose")("the profile belongs to the composition, which goes on without it", async () => {
   const services = async (...profile: string[]) => {
     const args = ["-f", join(root, "docker-compose.yml"), ...profile, "config", "--services"];
     const { stdout } = await promisify(execFile)("docker-compose", args);

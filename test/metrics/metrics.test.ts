@@ -17,6 +17,7 @@ class Room extends Consumer {
   override async receive(event: string, payload: unknown) {
     if (event === "fail") throw new Error("a bug");
     await this.groupEmit("room.secret-name", "said", payload);
+    this.send("heard", payload);
     return "ok";
   }
 }
@@ -52,6 +53,7 @@ async function scraped(url: string, shows: (samples: ReadonlyMap<string, number>
   const givenUpAt = performance.now() + 10_000;
   while (!shows(samplesOf((await get(`${url}/metrics`)).text))) {
     if (performance.now() > givenUpAt) throw new Error("no scrape shows it");
+    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
 
@@ -68,6 +70,7 @@ test("a scrape tells what clients did, in Prometheus' text, with routes by their
   expect(samples.get('sluice_connections_accepted_total{route="/room/:room"}')).toBe(1);
   expect(samples.get("sluice_events_received_total")).toBe(1);
   expect(samples.get("sluice_group_messages_total")).toBe(1);
+  expect(samples.get("sluice_events_sent_total")).toBe(1);
   expect(samples.get('sluice_deliveries_total{to="client"}')).toBe(1);
   expect(samples.get('sluice_limited_total{limit="eventsPerSecond"}')).toBe(0);
   expect(samples.get('sluice_backplane_up{layer="default"}')).toBe(1);
@@ -106,6 +109,7 @@ test("refusals, limits and drops are told by reason", async () => {
   await new TestClient(app, "/nowhere").connect();
   await Promise.all([1, 2, 3].map(() => client.emit("say").catch(() => {})));
   await app.layer.groupSend("room.secret-name", { type: "no.handler" });
+  await app.layer.send(`${app.node}!gone`, { type: "chat.ask" });
   await untilIdle(app);
   const samples = samplesOf(await part.text());
   expect(samples.get('sluice_connections_denied_total{code="4403"}')).toBe(1);
@@ -113,6 +117,8 @@ test("refusals, limits and drops are told by reason", async () => {
   expect(samples.get('sluice_limited_total{limit="eventsPerSecond"}')).toBe(1);
   expect(samples.get('sluice_events_refused_total{code="rate_limited"}')).toBe(1);
   expect(samples.get('sluice_dropped_total{cause="no-handler"}')).toBe(1);
+  expect(samples.get('sluice_dropped_total{cause="no-channel"}')).toBe(1);
+  expect(samples.get("sluice_channel_messages_total")).toBe(1);
 });
 
 test("a slow client that was cut, and a backplane that is down, show", async () => {

@@ -18,6 +18,8 @@ const prometheusTest: typeof test =
     : (((name: string, work: () => void) =>
         test.skip(`${name} [skipped: install ${lacks.join(", ")}]`, work)) as never);
 
+/** Between two questions to Prometheus. */
+const PAUSE_MS = 500;
 const token = "a-token-of-enough-letters";
 
 interface Panel {
@@ -93,6 +95,7 @@ async function eventually<T>(
     const found = await ask();
     if (isFit(found)) return found;
     if (performance.now() > givenUpAt) throw new Error(`waited in vain: ${what()} ${JSON.stringify(found)}`);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }
 

@@ -67,6 +67,52 @@ test("every map has its sources beside it, every built file its own, and each fi
   expect(Object.values(bin).filter((file) => !paths.has(file))).toEqual([]);
 });
 
+test("every source is there as it is built, and none of them is a test", () => {
+  const paths = new Set(packed.files.map(({ path }) => path));
+  const sources = [...paths].filter((path) => path.startsWith("src/"));
+  const built = sources.flatMap((path) => {
+    if (path.startsWith("src/dashboard/page/")) return [`dist/${path}`];
+    const name = `dist/${path.replace(/\.[jt]s$/, "")}`;
+    return [`${name}.js`, `${name}.d.ts`, `${name}.js.map`];
+  });
+  expect(sources.length).toBeGreaterThan(300);
+  expect(built.filter((path) => !paths.has(path))).toEqual([]);
+  expect(sources.filter((path) => /\.test\./.test(path))).toEqual([]);
+});
+
+test("the pages name every entry, and no other", async () => {
+  const named = new Set<string>();
+  for (const { path } of packed.files) {
+    if (!/^(README|docs\/.*)\.md$/.test(path)) continue;
+    const text = await readFile(join(packed.folder, path), "utf8");
+    for (const [, name = ""] of text.matchAll(/["'`](sluice(?:\/[\w./-]+)?)["'`]/g)) named.add(name);
+  }
+  expect([...named].sort()).toEqual([...modules()].sort());
+});
+
+test("the types of every entry are those of the module that runs", () => {
+  const twins = Object.values(packed.manifest.exports).flatMap((targets) =>
+    typeof targets === "string" ? [] : [[targets.types ?? "", targets.default ?? ""] as const],
+  );
+  expect(twins.length).toBe(modules().length);
+  const strange = twins.filter(([types, runs]) => types.replace(/\.d\.ts$/, ".js") !== runs);
+  expect(strange).toEqual([["./dist/src/client/index.d.ts", "./dist/client.min.js"]]);
+});
+
+test("the command line is a program, and says which Node.js it wants", async () => {
+  const { bin, engines, version } = JSON.parse(
+    await readFile(join(packed.folder, "package.json"), "utf8"),
+  ) as {
+    readonly bin: { readonly sluice: string };
+    readonly engines?: { readonly node?: string };
+    readonly version: string;
+  };
+  const file = join(packed.folder, bin.sluice);
+  expect(await readFile(file, "utf8")).toMatch(/^#!\/usr\/bin\/env node\n/);
+  expect(await packed.node(file, "--version")).toEqual({ code: 0, output: `${version}\n` });
+  expect(engines?.node).toBe(">=20");
+});
+
 test("README.md and the pages lead to nothing that is not in the package", async () => {
   const paths = new Set(packed.files.map(({ path }) => path));
   const lost: string[] = [];

@@ -58,3 +58,34 @@ test("with a listener that is not expected all stays as it is", async () => {
   for (const emitter of [conn, conn.transport]) (emitter as unknown as NodeJS.EventEmitter).emit("stranger");
   expect(heard).toHaveLength(2);
 });
+
+test("who stops listening while its end is told does not keep the next from hearing it", async () => {
+  const diary = new Diary();
+  const live = await serve({ routes: [route("/room", diary.Witness)] });
+  const client = await connected(live.client("/room"));
+  const { conn } = ends(live);
+  await until(() => isPacked(conn), "it is packed");
+  const webSocket = conn.transport.socket as unknown as { readonly _socket: NodeJS.EventEmitter };
+  const heard: number[] = [];
+  for (const n of [1, 2, 3]) webSocket._socket.once("close", () => heard.push(n));
+  client.disconnect();
+  await until(() => heard.includes(3), "the last hears it");
+  expect(heard).toEqual([1, 2, 3]);
+});
+
+test("what Node keeps on a list of listeners stays there, and a list that is gone through is left alone", () => {
+  const mark = Symbol("goes through it");
+  const list = (count: number) => Object.assign([() => {}, () => {}], { [mark]: count });
+  const packed = (listeners: object) => {
+    const events = { close: listeners };
+    const transport = { name: "websocket", socket: { _socket: { _events: events } } };
+    packConnection({ transport } as never);
+    return events.close as ReturnType<typeof list>;
+  };
+  const still = list(0);
+  expect(packed(still)).not.toBe(still);
+  expect(packed(still)).toHaveLength(2);
+  expect(packed(still)[mark]).toBe(0);
+  const busy = list(1);
+  expect(packed(busy)).toBe(busy);
+});

@@ -1,10 +1,10 @@
-import { existsSync } from "node:fs";
 import { afterEach, expect, test } from "@jest/globals";
 import { chromium } from "playwright-core";
 import { Consumer, createApplication, route } from "sluice";
 import { createServer, type ServerOptions } from "sluice/server";
 import { LiveServer } from "sluice/testing";
 import { io } from "socket.io-client";
+import { chromiumPath, chromiumTest } from "../browser/chromium.ts";
 import { heard, until } from "../server/live-server.ts";
 
 const ended: string[] = [];
@@ -93,17 +93,14 @@ test("collects what consumers throw", async () => {
   expect(live.errors).toMatchObject([{ message: "a bug" }]);
 });
 
-const executablePath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
-const browserTest = existsSync(executablePath) ? test : test.skip;
-
-browserTest("serves a browser, which is gone before the server", async () => {
+chromiumTest("serves a browser, which is gone before the server", async () => {
   const live = await start();
   live.server.express.get("/", (_request, response) => {
     response.send(`<script src="/socket.io/socket.io.js"></script><script>
       io("/echo").emit("say", "hello", (answer) => { document.title = answer; });
     </script>`);
   });
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
   live.atEnd(() => browser.close());
   const page = await browser.newPage();
   await page.goto(live.url);
