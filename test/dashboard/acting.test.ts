@@ -2,8 +2,10 @@
 import { describe, expect, test } from "@jest/globals";
 import {
   type AuditFact,
+  Consumer,
   createApplication,
   createLogger,
+  InvalidMessage,
   logSignals,
   MemoryBackplane,
   MemoryHub,
@@ -13,7 +15,7 @@ import { observe } from "sluice/dashboard";
 import { RedisBackplane } from "sluice/redis";
 import type { Socket } from "socket.io-client";
 import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
-import { atEnd, heard, type Live, until } from "../server/live-server.ts";
+import { atEnd, connected, heard, type Live, until } from "../server/live-server.ts";
 import { KEYS } from "../some-keys.ts";
 import { enter, identify, login, node, Operator, Room } from "./scene.ts";
 
@@ -106,6 +108,25 @@ describe("The page of one node", () => {
       ({ nodes }) => nodes.some(({ node, state }) => node === "n-hung" && state === "gone"),
       "gone",
     );
+  });
+
+  test("shows what went wrong by cause, the most frequent first", async () => {
+    class Strict extends Consumer {
+      override receive(event: string) {
+        if (event === "break") throw new Error("a bug");
+        throw new InvalidMessage("this is not what was asked for");
+      }
+    }
+    const live = await node({ app: { routes: [route("/strict", Strict)] as never } });
+    const ann = await connected(live.client("/strict"));
+    for (let n = 0; n < 3; n += 1) await ann.emitWithAck("say");
+    ann.emit("break");
+    const operator = await Operator.at(live);
+    const causes = await operator.sees(({ causes }) => causes.length > 1 && causes, "causes");
+    expect(causes).toEqual([
+      ["refused invalid_message", 3],
+      ["failed receive", 1],
+    ]);
   });
 
   test("has its charts again after a reload", async () => {

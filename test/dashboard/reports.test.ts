@@ -1,11 +1,12 @@
 /** Reports: what is believed of them, and what becomes of a node that sends none. */
 import { describe, expect, test } from "@jest/globals";
 import type { Message } from "sluice";
-import { Cluster, Timeline } from "../../src/dashboard/cluster.ts";
+import { Cluster } from "../../src/dashboard/cluster.ts";
 import { shapeOf } from "../../src/dashboard/desk.ts";
 import { lineOf } from "../../src/dashboard/lines.ts";
 import { pictureOf, piecesOf } from "../../src/dashboard/picture.ts";
 import { bounds, COUNTS, type NodeReport, readReport, toMessage } from "../../src/dashboard/report.ts";
+import { pointOf, Timeline } from "../../src/dashboard/timeline.ts";
 
 function report(more: Partial<NodeReport> = {}): NodeReport {
   const zeros = Object.fromEntries(COUNTS.map((name) => [name, 0]));
@@ -120,13 +121,13 @@ describe("A cluster", () => {
     now = 2_000;
     cluster.hear(report({ number: 2, counts: counts(150) }));
     expect(cluster.state.nodes[0]?.rates.received).toBe(25);
-    expect(cluster.point.received).toBe(25);
+    expect(pointOf(cluster.state).received).toBe(25);
     // Twice, or late: nothing new.
     cluster.hear(report({ number: 1, counts: counts(0) }));
     expect(cluster.state.nodes[0]?.counts.received).toBe(150);
     now = 6_000;
     expect(cluster.state.nodes[0]?.rates.received).toBe(0);
-    expect(cluster.point.nodes).toBe(0);
+    expect(pointOf(cluster.state).nodes).toBe(0);
   });
 
   test("adds up a group over nodes, and takes its users once", () => {
@@ -155,7 +156,7 @@ describe("A cluster", () => {
 
   test("keeps so many points and no more", () => {
     const timeline = new Timeline(60_000, 1_000);
-    const { point } = new Cluster();
+    const point = pointOf(new Cluster().state);
     for (let n = 0; n < 500; n += 1) timeline.add({ ...point, at: n });
     expect(timeline.points).toHaveLength(60);
     expect(timeline.points.at(-1)?.at).toBe(499);
@@ -163,7 +164,7 @@ describe("A cluster", () => {
 
   test("goes back as far as it is told, with fewer points where there would be too many", () => {
     const timeline = new Timeline(21_600_000, 2_000);
-    const { point } = new Cluster();
+    const point = pointOf(new Cluster().state);
     for (let at = 0; at < 30_000_000; at += 2_000) timeline.add({ ...point, at });
     const { length, 0: first } = timeline.points;
     expect(length).toBe(1_800);
@@ -193,6 +194,7 @@ describe("A picture of the cluster", () => {
       Array.from({ length: 100 }, (_, n) => {
         return { pattern: `/${first + n}`, kind: "socket", consumer: "Chat", open: 2, accepted: 3 };
       });
+
     cluster.hear(report({ node: "n-stale", routes: routesFrom(0) }));
     now = 3_500;
     for (const [node, first] of [
@@ -203,9 +205,14 @@ describe("A picture of the cluster", () => {
     ] as const) {
       cluster.hear(report({ node, routes: routesFrom(first) }));
     }
+    // A worker has the table, too, but nobody comes there.
+    cluster.hear(report({ node: "n-worker", phase: "works", routes: routesFrom(0) }));
     const { routes } = pictureOf(cluster.state);
     expect(routes).toHaveLength(200);
-    expect(routes[0]).toEqual({ pattern: "/0", kind: "socket", consumer: "Chat", open: 4, accepted: 6 });
+    expect(routes[0]).toEqual({
+      ...{ pattern: "/0", kind: "socket", consumer: "Chat" },
+      ...{ open: 4, accepted: 6, nodes: 2 },
+    });
   });
 });
 

@@ -29,7 +29,7 @@ export class Chart {
   #data;
   #width = 0;
 
-  /** @param series - `[{ label, color: "--accent", read(point) }]` */
+  /** @param series - `[{ label, color: "--accent", read(point) }]`; undefined is a gap */
   constructor({ title, series, format, testId, isWhole = false }) {
     this.#series = series;
     this.#format = format;
@@ -51,10 +51,10 @@ export class Chart {
 
   show(points) {
     const times = points.map(({ at }) => at / 1_000);
-    this.#data = [times, ...this.#series.map(({ read }) => points.map(read))];
+    this.#data = [times, ...this.#series.map(({ read }) => points.map((point) => read(point) ?? null))];
     const last = points.at(-1);
     this.#series.forEach(({ read }, index) => {
-      say(this.#values[index], last ? this.#format(read(last)) : "–");
+      this.#say(index, last && read(last));
     });
     if (this.#plot) this.#plot.setData(this.#data);
     else this.#draw();
@@ -123,9 +123,12 @@ export class Chart {
   #point(index) {
     const at = index ?? this.#data[0].length - 1;
     this.#series.forEach((_, number) => {
-      const value = this.#data[number + 1][at];
-      say(this.#values[number], value === undefined ? "–" : this.#format(value));
+      this.#say(number, this.#data[number + 1][at]);
     });
+  }
+
+  #say(number, value) {
+    say(this.#values[number], (value ?? null) === null ? "–" : this.#format(value));
   }
 }
 

@@ -6,7 +6,8 @@ import { button, create, say, sayOrHide, Table } from "./dom.js";
 import { bytes, clock, duration, moment, number, rate } from "./format.js";
 import { Jobs, STATES } from "./jobs.js";
 
-const MAX_POINTS = 1_800;
+/** A quarter of an hour of them, unless nodes report at a rate of their own. */
+const SHOWN_POINTS = 450;
 /** A worker that has said nothing for so long. */
 const SILENT_MS = 15_000;
 
@@ -25,7 +26,6 @@ export class Tasks {
   #schedules;
   #throughput;
   #depth;
-  #points = [];
   #overview;
 
   constructor(app) {
@@ -135,9 +135,9 @@ export class Tasks {
       isWhole: true,
       format: number,
       series: [
-        { label: "wait", color: "--accent", fill: true, read: (point) => point.waiting },
-        { label: "later", color: "--second", read: (point) => point.delayed },
-        { label: "run", color: "--third", read: (point) => point.active },
+        { label: "wait", color: "--accent", fill: true, read: ({ backlog }) => backlog?.waiting },
+        { label: "later", color: "--second", read: ({ backlog }) => backlog?.delayed },
+        { label: "run", color: "--third", read: ({ backlog }) => backlog?.running },
       ],
     });
     const card = (title, content, note) =>
@@ -176,7 +176,9 @@ export class Tasks {
   }
 
   show({ points }) {
-    this.#throughput.show(points.slice(-450));
+    const shown = points.slice(-SHOWN_POINTS);
+    this.#throughput.show(shown);
+    this.#depth.show(shown);
   }
 
   told(overview) {
@@ -193,17 +195,6 @@ export class Tasks {
     );
     this.#workers.show(workers.map((worker) => ({ ...worker, key: worker.worker })));
     this.#schedules.show(schedules.map((schedule) => ({ ...schedule, key: schedule.id })));
-    const sum = (state) => queues.reduce((all, { counts }) => all + counts[state], 0);
-    if (!trouble) {
-      const point = {
-        at: Date.now(),
-        waiting: sum("waiting"),
-        delayed: sum("delayed"),
-        active: sum("active"),
-      };
-      this.#points = [...this.#points, point].slice(-MAX_POINTS);
-    }
-    this.#depth.show(this.#points);
     const changed = JSON.stringify(queues) !== JSON.stringify(this.#overview?.queues);
     this.#overview = overview;
     this.#jobs.told(queues, changed);
