@@ -14,7 +14,7 @@ const FRESH = 0.8;
 const STALE_PERIODS = 3;
 
 export class BacklogWatch {
-  readonly #desk: Pick<Desk, "overview">;
+  readonly #desk: Pick<Desk, "look">;
   readonly #everyMs: number;
   readonly #say: (message: Message) => void;
   readonly #now: () => number;
@@ -24,7 +24,7 @@ export class BacklogWatch {
 
   /** @param now - milliseconds that never go back; for tests */
   constructor(
-    desk: Pick<Desk, "overview">,
+    desk: Pick<Desk, "look">,
     everyMs: number,
     say: (message: Message) => void,
     now: () => number = () => performance.now(),
@@ -38,7 +38,7 @@ export class BacklogWatch {
   /** Has the broker asked if nobody has told lately; waits for nothing, and what comes of it is in the next point. */
   look(): void {
     if (this.#now() - this.#knownAt < FRESH * this.#everyMs) return;
-    void this.#desk.overview().then((overview) => this.#learn(overview));
+    void this.#desk.look().then((overview) => this.#learn(overview));
   }
 
   /** What another node has found. */

@@ -222,13 +222,13 @@ describe("Tasks at the dashboard", () => {
     const answer = { queues: [{ queue: "a", isPaused: false, counts }], workers: [], schedules: [], at: 0 };
     function place(isShared: boolean) {
       const scene = { asked: 0, said: [] as Message[], trouble: undefined as string | undefined };
-      const overview = async () => {
+      const look = async () => {
         scene.asked += 1;
         const { trouble } = scene;
         return { ...answer, isShared, ...(trouble === undefined ? {} : { trouble }) };
       };
       const say = (message: Message) => void scene.said.push(message);
-      return Object.assign(scene, { watch: new BacklogWatch({ overview }, 1_000, say, () => now) });
+      return Object.assign(scene, { watch: new BacklogWatch({ look }, 1_000, say, () => now) });
     }
     const [first, second, own] = [place(true), place(true), place(false)];
     const all = [first, second, own];
@@ -254,6 +254,17 @@ describe("Tasks at the dashboard", () => {
     for (const scene of all) scene.trouble = "it does not answer";
     for (const end = now + 5_000; now < end; now += 1_000) await round();
     expect(all.map(({ watch }) => watch.current)).toEqual([undefined, undefined, undefined]);
+  });
+
+  test("what a page is told first is of now, not of when the charts were drawn", async () => {
+    const tasks = new Tasks({ tasks: [pay as never], broker: new MemoryBroker(), queues: { default: 2 } });
+    const operator = await Operator.at(await node({ tasks, app: { parts: [tasks] } }));
+    await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
+    await operator.sees(({ point }) => point.backlog?.delayed === 1, "the charts have it");
+    await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
+    const first = new Promise<TaskOverview>((resolve) => operator.socket.once("tasks", resolve));
+    await operator.ask("watch tasks", true);
+    expect((await first).queues[0]?.counts.delayed).toBe(2);
   });
 
   test("a broker that refuses is quoted", async () => {

@@ -1,13 +1,11 @@
 // Tasks: queues, workers, schedules, and how much they do.
 
-import { Chart } from "./charts.js";
+import { Chart, Charts } from "./charts.js";
 import { ask } from "./dialogs.js";
 import { button, create, say, sayOrHide, Table } from "./dom.js";
 import { bytes, clock, duration, moment, number, rate } from "./format.js";
 import { Jobs, STATES } from "./jobs.js";
 
-/** A quarter of an hour of them, unless nodes report at a rate of their own. */
-const SHOWN_POINTS = 450;
 /** A worker that has said nothing for so long. */
 const SILENT_MS = 15_000;
 
@@ -24,8 +22,7 @@ export class Tasks {
   #queues;
   #workers;
   #schedules;
-  #throughput;
-  #depth;
+  #charts;
   #overview;
 
   constructor(app) {
@@ -120,7 +117,7 @@ export class Tasks {
         { label: "Next run", text: ({ nextAt }) => `${moment(nextAt)}, in ${duration(nextAt - Date.now())}` },
       ],
     });
-    this.#throughput = new Chart({
+    const throughput = new Chart({
       title: "Runs per second",
       testId: "chart-runs",
       format: rate,
@@ -129,7 +126,7 @@ export class Tasks {
         { label: "failed", color: "--bad", read: (point) => point.tasksFailed },
       ],
     });
-    this.#depth = new Chart({
+    const depth = new Chart({
       title: "In the queues",
       testId: "chart-queues",
       isWhole: true,
@@ -140,6 +137,7 @@ export class Tasks {
         { label: "run", color: "--third", read: ({ backlog }) => backlog?.running },
       ],
     });
+    this.#charts = new Charts([throughput, depth]);
     const card = (title, content, note) =>
       create(
         "section",
@@ -156,7 +154,8 @@ export class Tasks {
         create("p", { class: "muted" }, "choose a number to see the runs"),
       ),
       this.#jobs.element,
-      create("div", { class: "charts" }, this.#throughput.element, this.#depth.element),
+      create("div", { class: "view-bar" }, this.#charts.element),
+      create("div", { class: "charts" }, throughput.element, depth.element),
       card("Workers", this.#workers.element),
       card("Schedules", this.#schedules.element),
     );
@@ -176,9 +175,7 @@ export class Tasks {
   }
 
   show({ points }) {
-    const shown = points.slice(-SHOWN_POINTS);
-    this.#throughput.show(shown);
-    this.#depth.show(shown);
+    this.#charts.show(points);
   }
 
   told(overview) {
