@@ -127,6 +127,14 @@ describe("The page of one node", () => {
       ["refused invalid_message", 3],
       ["failed receive", 1],
     ]);
+    // So that those that are left where a report is too large are the most frequent of its node.
+    for (let n = 0; n < 4; n += 1) (await connected(live.client("/strict"))).emit("break");
+    await operator.sees(({ causes }) => causes[0]?.[0] === "failed receive", "it is the first");
+    const { nodes } = await observe(live.app.layer, { forMs: 200 });
+    expect(nodes[0]?.causes.slice(0, 2)).toEqual([
+      ["failed receive", 5],
+      ["refused invalid_message", 3],
+    ]);
   });
 
   test("has its charts again after a reload", async () => {
@@ -218,6 +226,20 @@ describe("The tail of signals", () => {
       for (const { lines } of told) expect(lines.length).toBeLessThanOrEqual(40);
     },
   );
+
+  test("is given up on all nodes as soon as its page is closed", async () => {
+    const live = await node();
+    const operator = await Operator.at(live);
+    const wishes: (readonly string[])[] = [];
+    const stop = await live.app.layer.listen("sluice.reports", (message) => {
+      if (message.type === "dashboard.wish") wishes.push(message.signals as readonly string[]);
+    });
+    atEnd(stop);
+    await operator.ask("wish", { signals: ["connected"] });
+    await until(() => wishes.some(([name]) => name === "connected"), "it is wished");
+    operator.socket.disconnect();
+    await until(() => wishes.some(({ length }) => length === 0), "it is given up");
+  });
 
   test("does not bring what it causes itself", async () => {
     const live = await node();

@@ -130,6 +130,30 @@ describe("A cluster", () => {
     expect(pointOf(cluster.state).nodes).toBe(0);
   });
 
+  test("is a point of the charts: sums over fresh nodes, and of delays the worst", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const names = ["denied", "refused", "limited", "failed", "dropped", "lost", "tasksDone", "tasksFailed"];
+    const counts = (factor: number) =>
+      Object.fromEntries(
+        COUNTS.map((name) => [name, factor * 10 ** (names.indexOf(name) + 1)]),
+      ) as NodeReport["counts"];
+    const gauges = (connections: number, loopMs: number) => ({ connections, loopMs }) as NodeReport["gauges"];
+    const hear = (number: number) => {
+      cluster.hear(report({ node: "n-1", number, counts: counts(number), gauges: gauges(2, 7) }));
+      cluster.hear(report({ node: "n-2", number, counts: counts(number), gauges: gauges(3, 5.00049) }));
+    };
+    hear(1);
+    now = 1_000;
+    hear(2);
+    const backlog = { waiting: 1, delayed: 2, running: 3 };
+    expect(pointOf(cluster.state, backlog)).toEqual({
+      ...{ at: expect.any(Number), nodes: 2, connections: 5, loopMs: 7, backlog },
+      ...{ received: 2, sent: 2, delivered: 2, denied: 2_220, trouble: 2_220_000 },
+      ...{ tasksDone: 20_000_000, tasksFailed: 200_000_000 },
+    });
+  });
+
   test("adds up a group over nodes, and takes its users once", () => {
     const cluster = new Cluster(() => 0);
     const group = { layer: "default", group: "chat", members: 3, sent: 10, present: 2 };
@@ -185,6 +209,17 @@ describe("A picture of the cluster", () => {
       [1, true],
     ]);
     expect(piecesOf({ none: [] }, 40)).toEqual([{ none: [], part: 0, isLast: true }]);
+  });
+
+  test("names so many users of a group and no more, though each node names others", () => {
+    const cluster = new Cluster(() => 0);
+    for (const node of ["n-1", "n-2", "n-3"]) {
+      const users = Array.from({ length: bounds.users }, (_, n) => `${node}-${n}`);
+      const group = { layer: "default", group: "chat", members: 12, sent: 0, present: 36, users };
+      cluster.hear(report({ node, groups: [group] }));
+    }
+    const [group] = pictureOf(cluster.state).groups;
+    expect([group?.present, group?.users?.length]).toEqual([36, 12]);
   });
 
   test("has so many routes and no more, and adds up those of nodes that report", () => {

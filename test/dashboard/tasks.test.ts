@@ -262,9 +262,16 @@ describe("Tasks at the dashboard", () => {
     await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
     await operator.sees(({ point }) => point.backlog?.delayed === 1, "the charts have it");
     await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
-    const first = new Promise<TaskOverview>((resolve) => operator.socket.once("tasks", resolve));
-    await operator.ask("watch tasks", true);
-    expect((await first).queues[0]?.counts.delayed).toBe(2);
+    const told = async () => {
+      const next = new Promise<TaskOverview>((resolve) => operator.socket.once("tasks", resolve));
+      await operator.ask("watch tasks", true);
+      return (await next).queues[0];
+    };
+    expect((await told())?.counts.delayed).toBe(2);
+    // And what somebody has done is seen at once.
+    await operator.ask("watch tasks", false);
+    expect(await operator.act("pause queue", "default")).toEqual({});
+    expect((await told())?.isPaused).toBe(true);
   });
 
   test("a broker that refuses is quoted", async () => {

@@ -338,6 +338,19 @@ test("a metric of yours that never says its value, or throws, is told without, a
   await scraped(live.url, (samples) => samples.get("orders_open") === 7);
 });
 
+test("ours have a limit of their own: a slow broker keeps none of them from being told", async () => {
+  class Silent extends MemoryBroker {
+    override queues = () => new Promise<never>(() => {});
+  }
+  const tasks = new Tasks({ tasks: [], broker: new Silent(), path: "" });
+  const limits = { collectTimeoutMs: 20, lookTimeoutMs: 200 };
+  const live = await serve({ routes, parts: [tasks, metrics({ registry: new Registry(), ...limits })] });
+  const failures: unknown[] = [];
+  live.app.signals.failed.connect(({ error }) => void failures.push(error));
+  const { text } = await get(`${live.url}/metrics`);
+  expect([samplesOf(text).get("sluice_events_received_total"), failures]).toEqual([0, []]);
+});
+
 test("what processes tell each other waits for no metric either", async () => {
   const registry = new Registry();
   new Gauge({
