@@ -587,7 +587,10 @@ export class Application {
 
   async #stop(withinMs: number): Promise<void> {
     // A start that failed has said so itself.
-    await this.#started?.catch(() => {});
+    const hasBegun = await this.#started?.then(
+      () => true,
+      () => false,
+    );
     const runners = [...this.#runners];
     for (const runner of runners) runner.end(STOPPING);
     const deadline = setTimeout(() => {
@@ -600,7 +603,7 @@ export class Application {
     await Promise.all([...this.layers.values()].map((layer) => layer.close()));
     await this.seats.close();
     await this.sharedLimits?.close();
-    this.signals.stopped.announce({ node: this.node });
+    if (hasBegun) this.signals.stopped.announce({ node: this.node });
   }
 
   /** One that cannot end in order must not keep the others. */

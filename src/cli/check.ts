@@ -126,7 +126,9 @@ async function checkEachRedis(
     ];
     findings.push(...found.map((finding) => ({ about: "redis" as const, ...finding })));
   } catch (error) {
-    findings.push(...faultsOf("redis", error));
+    // What the application is given says it, too.
+    const told = new Set(findings.map(({ what }) => what));
+    findings.push(...faultsOf("redis", error).filter(({ what }) => !told.has(what)));
   }
   if (environment.REDIS_URL !== undefined) return;
   const what = "REDIS_URL is not set: this machine is alone, and nothing outlives its processes";

@@ -3,19 +3,20 @@ import { availableParallelism } from "node:os";
 import { ConfigurationError } from "../errors.ts";
 import { nearest, printable } from "../names.ts";
 import { serverDefaults } from "../options.ts";
+import { redisUrlFault, URL_FORMS } from "../redis/redis-options.ts";
 
 interface Variable<T> {
   /** As one would write it; empty: not set. */
   readonly default: string;
   readonly meaning: string;
-  /** @throws Error whose message says what it must be */
+  /** @throws Error whose message says what it must be; its cause, if that is text, what is wrong with it */
   read(text: string): T;
 }
 
 const LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 const MAX_PROCESSES = 256;
 /** Names of variables whose values are told to nobody. */
-const SECRET = /TOKEN|PASSWORD|SECRET|KEYS/;
+const SECRET = /TOKEN|PASSWORD|SECRET|KEYS|URL/;
 
 export const VARIABLES = {
   HOST: variable(serverDefaults.host, "the address to listen on; `0.0.0.0` or `::` for all", text),
@@ -57,7 +58,7 @@ export const VARIABLES = {
   REDIS_URL: variable(
     "",
     "the Redis that nodes share: groups, histories, presence, limits, e.g. `redis://127.0.0.1:6379`; without it this machine is alone",
-    text,
+    redisUrl,
   ),
   REDIS_USERNAME: variable("", "who we are to that Redis, if the URL does not say it", text),
   REDIS_PASSWORD: variable("", "the password, with any characters, if the URL does not have it", text),
@@ -75,7 +76,7 @@ export const VARIABLES = {
   TASKS_REDIS_URL: variable(
     "",
     "the Redis that tasks wait in, if it is not that of `REDIS_URL`: a single server, not a Cluster or Sentinel, with its password in the URL",
-    text,
+    redisUrl,
   ),
   QUEUES: variable(
     "default:10",
@@ -166,7 +167,10 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
       found[name] = variable.read(value);
     } catch (error) {
       const shown = SECRET.test(name) ? "what it is" : `"${printable(value)}"`;
-      faults.push(`${name} must be ${(error as Error).message}, not ${shown}`);
+      const { message, cause } = error as Error;
+      faults.push(
+        `${name} must be ${message}, not ${shown}${typeof cause === "string" ? `: it ${cause}` : ""}`,
+      );
     }
   }
   faults.push(...misspelt(env), ...withoutRedis(env));
@@ -258,6 +262,12 @@ function variable<T>(defaultText: string, meaning: string, read: (text: string) 
 
 function text(value: string): string {
   return value;
+}
+
+function redisUrl(value: string): string {
+  const fault = redisUrlFault(value);
+  if (fault === undefined) return value;
+  throw new Error(`like ${URL_FORMS}`, { cause: fault });
 }
 
 function list(value: string): readonly string[] {

@@ -20,7 +20,7 @@ export class HealthDoor {
 
   /** @throws ConfigurationError when the address cannot be listened on */
   async open(host: string, port: number): Promise<Listening> {
-    await bind(this.#http, { host, port });
+    await bind(this.#http, { host, port }, "HEALTH_PORT or --health-port");
     return describe(this.#http);
   }
 }

@@ -1,5 +1,5 @@
 import { createApplication } from "../application.ts";
-import type { ClusterGroup, ClusterNode, ClusterState } from "../dashboard/index.ts";
+import type { ClusterGroup, ClusterNode, ClusterRoute, ClusterState } from "../dashboard/index.ts";
 import { ConfigurationError } from "../errors.ts";
 import { printable } from "../names.ts";
 import { redisBackplane } from "./backplane.ts";
@@ -15,19 +15,7 @@ export interface InspectOptions {
 
 /** What `--json` prints: how the cluster stands, as its nodes have reported it. */
 export interface Inspection extends ClusterState {
-  readonly routes: readonly InspectedRoute[];
   readonly tasks: readonly InspectedTask[];
-}
-
-/** On all nodes that live. */
-export interface InspectedRoute {
-  readonly pattern: string;
-  readonly kind: string;
-  readonly consumer: string;
-  readonly open: number;
-  /** Since its nodes have begun. */
-  readonly accepted: number;
-  readonly nodes: number;
 }
 
 /** On all nodes and workers that live, since they have begun. */
@@ -113,7 +101,7 @@ function write(state: ClusterState, json: boolean): void {
 }
 
 function toJson(state: ClusterState, isLine: boolean): string {
-  const inspection: Inspection = { ...state, routes: routesOf(state), tasks: tasksOf(state) };
+  const inspection: Inspection = { ...state, tasks: tasksOf(state) };
   return JSON.stringify(inspection, undefined, isLine ? undefined : 2);
 }
 
@@ -133,39 +121,16 @@ type Counts = Readonly<Record<string, number>>;
 
 // ---- sums ---------------------------------------------------------------------------------------------
 
-function routesOf({ nodes }: ClusterState): readonly InspectedRoute[] {
-  const entries = nodes.filter(isAlive).flatMap(({ routes }) => routes);
-  const sums = summed(
-    entries,
-    ({ pattern, kind }) => `${kind} ${pattern}`,
-    (sum: InspectedRoute | undefined, { pattern, kind, consumer, open, accepted }) => ({
-      ...{ pattern, kind, consumer, open: open + (sum?.open ?? 0) },
-      ...{ accepted: accepted + (sum?.accepted ?? 0), nodes: 1 + (sum?.nodes ?? 0) },
-    }),
-  );
-  return sums.sort((a, b) => b.open - a.open);
-}
-
 function tasksOf({ nodes }: ClusterState): readonly InspectedTask[] {
-  const entries = nodes.filter(isAlive).flatMap(({ tasks }) => tasks);
-  return summed(
-    entries,
-    ({ task }) => task,
-    (sum: InspectedTask | undefined, { task, done, failed, retried }) => ({
+  const sums = new Map<string, InspectedTask>();
+  for (const { task, done, failed, retried } of nodes.filter(isAlive).flatMap(({ tasks }) => tasks)) {
+    const sum = sums.get(task);
+    sums.set(task, {
       ...{ task, done: done + (sum?.done ?? 0), failed: failed + (sum?.failed ?? 0) },
       ...{ retried: retried + (sum?.retried ?? 0), nodes: 1 + (sum?.nodes ?? 0) },
-    }),
-  ).sort((a, b) => b.done + b.failed - (a.done + a.failed));
-}
-
-function summed<Entry, Sum>(
-  entries: readonly Entry[],
-  nameOf: (entry: Entry) => string,
-  add: (sum: Sum | undefined, entry: Entry) => Sum,
-): Sum[] {
-  const sums = new Map<string, Sum>();
-  for (const entry of entries) sums.set(nameOf(entry), add(sums.get(nameOf(entry)), entry));
-  return [...sums.values()];
+    });
+  }
+  return [...sums.values()].sort((a, b) => b.done + b.failed - (a.done + a.failed));
 }
 
 function isAlive({ state }: ClusterNode): boolean {
@@ -178,7 +143,7 @@ function text(state: ClusterState, heardMs?: number): string {
   const parts = [
     headline(state),
     table(NODE_HEAD, state.nodes.map((node) => nodeCells(node, state.at)).map(fit)),
-    ...section(ROUTE_HEAD, routesOf(state).map(routeCells)),
+    ...section(ROUTE_HEAD, [...state.routes].sort((a, b) => b.open - a.open).map(routeCells)),
     ...section(GROUP_HEAD, state.groups.map(groupCells)),
     ...section(TASK_HEAD, tasksOf(state).map(taskCells)),
     ...(heardMs === undefined ? [] : tooRare(state, heardMs)),
@@ -226,7 +191,7 @@ function nodeCells(node: ClusterNode, at: number): string[] {
   ];
 }
 
-function routeCells({ pattern, kind, consumer, open, accepted, nodes }: InspectedRoute): string[] {
+function routeCells({ pattern, kind, consumer, open, accepted, nodes }: ClusterRoute): string[] {
   return [pattern, kind, consumer, ...[open, accepted, nodes].map(String)];
 }
 

@@ -29,8 +29,9 @@ export async function newProject(name: string): Promise<number> {
   const require = createRequire(import.meta.url);
   const packageFile = require.resolve("sluice/package.json");
   const ours = require(packageFile) as OurPackage;
-  await mkdir(folder, { recursive: true }).catch((error) => {
-    throw unwritable(error);
+  // Where nothing can be made, as in /proc, Node's `recursive` never ends.
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw unwritable(error);
   });
   await cp(join(dirname(packageFile), "templates", "project"), folder, { recursive: true });
   // npm packs no file of the name that git wants.

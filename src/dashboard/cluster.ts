@@ -1,5 +1,13 @@
 /** All nodes, as far as they have reported: nobody is asked. */
-import { COUNTS, type CountName, type NodeReport, type ReportedGroup, rounded, STOPPED } from "./report.ts";
+import {
+  COUNTS,
+  type CountName,
+  type NodeReport,
+  type ReportedGroup,
+  type ReportedRoute,
+  STOPPED,
+  WORKS,
+} from "./report.ts";
 
 /** Nodes that are remembered; of more, newcomers are not shown. */
 const MAX_NODES = 500;
@@ -9,6 +17,7 @@ const GONE_PERIODS = 10;
 /** How long one that is gone is still shown, and one that has stopped as it should. */
 const REMEMBERED_MS = 300_000;
 const STOPPED_MS = 60_000;
+const MAX_ROUTES = 200;
 const MAX_GROUPS = 50;
 const MAX_USERS = 50;
 
@@ -37,30 +46,20 @@ export interface ClusterGroup {
   readonly nodes: number;
 }
 
+/** A route, over all fresh nodes that serve; a worker has the table of routes, too, but nobody comes there. */
+export interface ClusterRoute extends ReportedRoute {
+  /** On how many nodes. */
+  readonly nodes: number;
+}
+
 /** How all nodes stand, by what they reported. */
 export interface ClusterState {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly nodes: readonly ClusterNode[];
   readonly groups: readonly ClusterGroup[];
-}
-
-/** What a chart shows of one moment, of all nodes that are fresh. */
-export interface ClusterPoint {
-  readonly at: number;
-  readonly nodes: number;
-  readonly connections: number;
-  readonly received: number;
-  readonly sent: number;
-  readonly delivered: number;
-  readonly denied: number;
-  readonly trouble: number;
-  readonly cpu: number;
-  readonly rssBytes: number;
-  readonly loopMs: number;
-  readonly tasksDone: number;
-  readonly tasksFailed: number;
-  readonly tasksRunning: number;
+  /** In the order in which they are tried. */
+  readonly routes: readonly ClusterRoute[];
 }
 
 interface Known {
@@ -106,6 +105,7 @@ export class Cluster {
   get state(): ClusterState {
     this.#forgetGone();
     const groups = new Map<string, GroupSum>();
+    const routes = new Map<string, ClusterRoute>();
     const nodes = [...this.#nodes.values()].map((known): ClusterNode => {
       const { groups: own, ...report } = known.report;
       const ageMs = this.#now() - known.heardAt;
@@ -115,6 +115,9 @@ export class Cluster {
       return { ...report, state, ageMs, rates: state === "fresh" ? known.rates : NO_RATES };
     });
     nodes.sort((a, b) => a.startedAt - b.startedAt || (a.node < b.node ? -1 : 1));
+    for (const { state, phase, routes: own } of nodes) {
+      if (state === "fresh" && phase !== WORKS) for (const route of own) addRoute(routes, route);
+    }
     const busiest = [...groups.values()]
       .sort((a, b) => b.sentPerSecond + b.members - (a.sentPerSecond + a.members))
       .slice(0, MAX_GROUPS)
@@ -123,28 +126,7 @@ export class Cluster {
         ...(present === undefined ? {} : { present }),
         ...(users === undefined ? {} : { users: [...users].slice(0, MAX_USERS) }),
       }));
-    return { at: Date.now(), nodes, groups: busiest };
-  }
-
-  get point(): ClusterPoint {
-    const fresh = this.state.nodes.filter(({ state }) => state === "fresh");
-    const sum = (read: (node: ClusterNode) => number) => fresh.reduce((all, node) => all + read(node), 0);
-    return rounded({
-      at: Date.now(),
-      nodes: fresh.length,
-      connections: sum(({ gauges }) => gauges.connections),
-      received: sum(({ rates }) => rates.received),
-      sent: sum(({ rates }) => rates.sent),
-      delivered: sum(({ rates }) => rates.delivered),
-      denied: sum(({ rates }) => rates.denied + rates.refused + rates.limited),
-      trouble: sum(({ rates }) => rates.failed + rates.dropped + rates.lost),
-      cpu: sum(({ gauges }) => gauges.cpu),
-      rssBytes: sum(({ gauges }) => gauges.rssBytes),
-      loopMs: Math.max(0, ...fresh.map(({ gauges }) => gauges.loopMs)),
-      tasksDone: sum(({ rates }) => rates.tasksDone),
-      tasksFailed: sum(({ rates }) => rates.tasksFailed),
-      tasksRunning: sum(({ gauges }) => gauges.tasksRunning),
-    });
+    return { at: Date.now(), nodes, groups: busiest, routes: [...routes.values()] };
   }
 
   #forgetGone(): void {
@@ -193,31 +175,13 @@ function addGroup(
   }
 }
 
-/** Points of the last while: one for each period, or for each few where that would be too many. */
-export class Timeline {
-  readonly #points: ClusterPoint[] = [];
-  readonly #most: number;
-  /** Of so many points the first is kept. */
-  readonly #step: number;
-  #turn = 0;
-
-  constructor(historyMs: number, everyMs: number) {
-    const periods = Math.ceil(historyMs / everyMs);
-    this.#step = Math.ceil(periods / MAX_POINTS);
-    this.#most = Math.ceil(periods / this.#step);
-  }
-
-  add(point: ClusterPoint): void {
-    this.#turn += 1;
-    if ((this.#turn - 1) % this.#step !== 0) return;
-    this.#points.push(point);
-    if (this.#points.length > this.#most) this.#points.shift();
-  }
-
-  get points(): readonly ClusterPoint[] {
-    return this.#points;
-  }
+function addRoute(routes: Map<string, ClusterRoute>, route: ReportedRoute): void {
+  const key = `${route.kind} ${route.pattern}`;
+  const sum = routes.get(key);
+  if (sum === undefined && routes.size >= MAX_ROUTES) return;
+  const { open = 0, accepted = 0, nodes = 0 } = sum ?? {};
+  routes.set(key, {
+    ...(sum ?? route),
+    ...{ open: open + route.open, accepted: accepted + route.accepted, nodes: nodes + 1 },
+  });
 }
-
-/** More than a chart has room for. */
-const MAX_POINTS = 1_800;

@@ -100,14 +100,18 @@ export class Desk {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Never rejects; for all who look together, the broker is asked once. */
-  overview(): Promise<TaskOverview> {
-    if (this.#last !== undefined && performance.now() - this.#lookedAt < FRESH_MS) {
-      return Promise.resolve(this.#last);
-    }
+  /** Never rejects; for all who look together, or one soon after the other, the broker is asked once. */
+  async overview(): Promise<TaskOverview> {
+    if (this.#last !== undefined && performance.now() - this.#lookedAt < FRESH_MS) return this.#last;
+    const overview = await this.look();
+    this.#lookedAt = performance.now();
+    return overview;
+  }
+
+  /** The same as it is now; what somebody opens next shows no earlier moment. */
+  look(): Promise<TaskOverview> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = undefined;
-      this.#lookedAt = performance.now();
     });
     return this.#looking;
   }

@@ -11,13 +11,15 @@ import {
   type Scope,
   thrownText,
 } from "../index.ts";
-import { Cluster, type ClusterPoint, Timeline } from "./cluster.ts";
+import { BACKLOG, BacklogWatch } from "./backlog.ts";
+import { Cluster } from "./cluster.ts";
 import { Desk, type TaskOverview } from "./desk.ts";
 import { Guard, sessionKey, type Visitor } from "./guard.ts";
 import { SIGNALS } from "./lines.ts";
 import type { CheckedOptions } from "./options.ts";
 import { type Picture, type Piece, pictureOf, piecesOf } from "./picture.ts";
 import { count, fieldsOf, REPORT, REPORTS, readReport, text } from "./report.ts";
+import { type ClusterPoint, pointOf, Timeline } from "./timeline.ts";
 import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes.ts";
 
 const NOTICE = "dashboard.notice";
@@ -36,7 +38,7 @@ export interface Looking {
   showTasks(pieces: TaskPieces): void;
 }
 
-export type PicturePieces = readonly Piece<Picture & { readonly at: number }>[];
+export type PicturePieces = readonly Piece<Picture & { readonly at: number; readonly point: ClusterPoint }>[];
 export type PastPieces = readonly Piece<{ readonly points: readonly ClusterPoint[] }>[];
 export type TaskPieces = readonly Piece<TaskOverview>[];
 
@@ -47,10 +49,13 @@ export class Hub {
   readonly #options: CheckedOptions;
   readonly #cluster = new Cluster();
   readonly #timeline: Timeline;
+  readonly #backlog: BacklogWatch | undefined;
   readonly #wishes: Wishes;
   readonly #looking = new Set<Looking>();
   readonly #timers: readonly NodeJS.Timeout[];
   #stopListening: () => void = () => {};
+  /** The latest. */
+  #point: ClusterPoint;
 
   constructor(context: PartContext, options: CheckedOptions) {
     this.#context = context;
@@ -59,6 +64,8 @@ export class Hub {
     this.guard = new Guard(options, context.secrets, context.signals.audited);
     this.desk = tasks && new Desk(tasks, redact, brokerTimeoutMs);
     this.#timeline = new Timeline(historyMs, reportMs);
+    this.#backlog = this.desk && new BacklogWatch(this.desk, reportMs, (message) => this.#say(message));
+    this.#point = pointOf(this.#cluster.state);
     this.#wishes = new Wishes(context, path, tasks?.signals);
     this.#timers = [
       setInterval(() => this.#show(), reportMs),
@@ -95,7 +102,7 @@ export class Hub {
   /** How the cluster stands, as pages are told. */
   get picture(): PicturePieces {
     const { state } = this.#cluster;
-    return this.#pieces(pictureOf(state)).map((piece) => ({ ...piece, at: state.at }));
+    return this.#pieces(pictureOf(state)).map((piece) => ({ ...piece, at: state.at, point: this.#point }));
   }
 
   /** How it stood. */
@@ -227,6 +234,8 @@ export class Hub {
       }
       case WISH:
         return this.#wishes.hear(message);
+      case BACKLOG:
+        return this.#backlog?.hear(message);
       case LOGOUT:
         return this.guard.end({ id: text(message.id), endsAt: count(message.endsAt) });
       case NOTICE: {
@@ -246,7 +255,9 @@ export class Hub {
   }
 
   #show(): void {
-    this.#timeline.add(this.#cluster.point);
+    this.#backlog?.look();
+    this.#point = pointOf(this.#cluster.state, this.#backlog?.current);
+    this.#timeline.add(this.#point);
     if (this.#looking.size === 0) return;
     const { picture } = this;
     for (const page of this.#looking) page.show(picture);

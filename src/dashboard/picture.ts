@@ -1,8 +1,7 @@
 /** What an open page is told: what it draws and no more, in messages of which none is too large. */
-import type { ClusterGroup, ClusterNode, ClusterState } from "./cluster.ts";
-import { type ReportedRoute, rounded } from "./report.ts";
+import type { ClusterGroup, ClusterNode, ClusterRoute, ClusterState } from "./cluster.ts";
+import { rounded } from "./report.ts";
 
-const MAX_ROUTES = 200;
 const MAX_CAUSES = 12;
 const MAX_USERS = 12;
 
@@ -10,8 +9,7 @@ const MAX_USERS = 12;
 export interface Picture {
   readonly nodes: readonly ShownNode[];
   readonly groups: readonly ClusterGroup[];
-  /** Over all fresh nodes. */
-  readonly routes: readonly ReportedRoute[];
+  readonly routes: readonly ClusterRoute[];
   /** The most frequent, over all nodes. */
   readonly causes: readonly (readonly [cause: string, count: number])[];
 }
@@ -21,7 +19,7 @@ export type ShownNode = Omit<ClusterNode, "counts" | "causes" | "routes" | "task
 /** Some entries of each list; those of the next one follow, from part 0 to the last. */
 export type Piece<Lists> = Lists & { readonly part: number; readonly isLast: boolean };
 
-export function pictureOf({ nodes, groups }: ClusterState): Picture {
+export function pictureOf({ nodes, groups, routes }: ClusterState): Picture {
   return {
     nodes: nodes.map(({ counts: _, causes: __, routes: ___, tasks: ____, ...node }) => ({
       ...node,
@@ -32,7 +30,7 @@ export function pictureOf({ nodes, groups }: ClusterState): Picture {
       ...rounded(group),
       ...(users && { users: users.slice(0, MAX_USERS) }),
     })),
-    routes: routesOf(nodes),
+    routes,
     causes: causesOf(nodes),
   };
 }
@@ -64,18 +62,6 @@ export function piecesOf<Lists extends { readonly [Name in keyof Lists]: readonl
   return pieces.map((piece, part) => {
     return { ...(Object.fromEntries(piece) as unknown as Lists), part, isLast: part === pieces.length - 1 };
   });
-}
-
-function routesOf(nodes: readonly ClusterNode[]): readonly ReportedRoute[] {
-  const sums = new Map<string, ReportedRoute>();
-  for (const route of nodes.flatMap(({ state, routes }) => (state === "fresh" ? routes : []))) {
-    const key = `${route.kind} ${route.pattern}`;
-    const sum = sums.get(key);
-    if (sum === undefined && sums.size >= MAX_ROUTES) continue;
-    const [open, accepted] = [route.open + (sum?.open ?? 0), route.accepted + (sum?.accepted ?? 0)];
-    sums.set(key, { ...(sum ?? route), open, accepted });
-  }
-  return [...sums.values()];
 }
 
 function causesOf(nodes: readonly ClusterNode[]): Picture["causes"] {

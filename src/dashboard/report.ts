@@ -6,6 +6,8 @@ export const REPORTS = "sluice.reports";
 export const REPORT = "dashboard.report";
 /** The phase in the last report of a node that ends as it should. */
 export const STOPPED = "stopped";
+/** That of a process that serves nobody. */
+export const WORKS = "works";
 const VERSION = 1;
 
 export const bounds = {
@@ -19,6 +21,9 @@ export const bounds = {
   kinds: 20,
   text: 120,
 } as const;
+
+/** Of all that is told of causes. */
+const MAX_CAUSES = 8 * bounds.kinds;
 
 /** Numbers that only rise while a node lives. */
 export const COUNTS = [
@@ -153,7 +158,7 @@ export function readReport(message: Message): NodeReport | undefined {
     isDegraded: from.isDegraded === true,
     counts: numbers(COUNTS, counts),
     gauges: numbers(GAUGES, gauges),
-    causes: list(from.causes, 4 * bounds.kinds, (entry) =>
+    causes: list(from.causes, MAX_CAUSES, (entry) =>
       Array.isArray(entry) ? ([text(entry[0]), count(entry[1])] as const) : undefined,
     ),
     routes: list(from.routes, bounds.routes, (entry) => {

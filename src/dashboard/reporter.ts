@@ -2,7 +2,16 @@
 import { availableParallelism, hostname } from "node:os";
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import type { PartContext } from "../index.ts";
-import { bounds, type NodeReport, REPORTS, type ReportedGroup, STOPPED, text, toMessage } from "./report.ts";
+import {
+  bounds,
+  type NodeReport,
+  REPORTS,
+  type ReportedGroup,
+  STOPPED,
+  text,
+  toMessage,
+  WORKS,
+} from "./report.ts";
 
 /** In milliseconds: what a loop is measured by that is never late. */
 const RESOLUTION_MS = 20;
@@ -75,7 +84,7 @@ export class Reporter {
       ...{ node, host: text(hostname()), pid: process.pid, version: text(version) },
       ...{ appVersion: text(this.#options.version), runtime: `Node.js ${process.versions.node}`, startedAt },
       ...{ everyMs: this.#options.everyMs, number: this.#number },
-      phase: server?.phase === undefined || server.phase === "starting" ? "works" : server.phase,
+      phase: server?.phase === undefined || server.phase === "starting" ? WORKS : server.phase,
       isDegraded: Object.values(layers).some((layer) => layer.isDegraded),
       counts: {
         accepted: total(counters.accepted),
@@ -111,10 +120,14 @@ export class Reporter {
       },
       causes: [
         ...causes("denied", counters.denied),
-        ...causes("dropped", counters.dropped),
-        ...causes("failed", counters.failed),
+        ...causes("refused", counters.refused),
         ...causes("limited", counters.limited),
-      ],
+        ...causes("failed", counters.failed),
+        ...causes("dropped", counters.dropped),
+        ...causes("unopened", counters.unopened),
+        ...causes("gap", counters.gaps),
+        ...(counters.lost > 0 ? [["lost", counters.lost] as const] : []),
+      ].sort((a, b) => b[1] - a[1]),
       routes: app.router.routes.slice(0, bounds.routes).map((route) => ({
         pattern: text(route.pattern),
         kind: route.kind,

@@ -13,6 +13,7 @@ import {
   resolveOptions,
   within,
 } from "../index.ts";
+import { Asking } from "./asking.ts";
 import { Door, type DoorOptions } from "./door.ts";
 import { draw } from "./drawn.ts";
 import { together, toText } from "./together.ts";
@@ -22,6 +23,11 @@ export const metricsDefaults = {
   path: "/metrics",
   /** How long a broker may take to say how many runs wait; without its answer its last one is told. */
   lookTimeoutMs: 1_000,
+  /**
+   * How long a metric of a `registry` of yours may take to say its value. One that takes longer, or throws, is
+   * told without a value, and announced as `failed`.
+   */
+  collectTimeoutMs: 2_000,
 };
 
 /** Settings of {@link metrics}, with nothing left out. */
@@ -56,7 +62,7 @@ export interface MetricsOptions extends Given<MetricsSettings>, DoorOptions {
   readonly siblings?: Siblings;
 }
 
-/** On top of what the others' brokers may take. */
+/** On top of what the others' brokers and metrics may take. */
 const ASK_MARGIN_MS = 1_000;
 
 /** How long a reading serves all metrics of a scrape. */
@@ -99,9 +105,10 @@ export class Metrics implements ApplicationPart {
   readonly #siblings: Siblings | undefined;
   #stopAnswering: () => void = () => {};
   #context: PartContext | undefined;
-  #names: readonly string[] = [];
+  #names: ReadonlySet<string> = new Set();
   #reading: { readonly at: number; readonly readings: Promise<Readings> } | undefined;
   #text: Promise<string> | undefined;
+  readonly #asking: Asking;
 
   constructor({ registry, process, siblings, allow, token, loopback, ...options }: MetricsOptions) {
     const faults = new Faults();
@@ -131,13 +138,18 @@ export class Metrics implements ApplicationPart {
     this.registry = registry ?? new Registry();
     this.#tellsProcess = process ?? registry === undefined;
     this.#siblings = siblings;
+    this.#asking = new Asking({
+      timeoutMs: settings.collectTimeoutMs,
+      isOurs: (name) => this.#names.has(name),
+      failed: (error) => this.#context?.signals.failed.announce({ hook: "http", error }),
+    });
   }
 
   /** @internal */
   async open(context: PartContext): Promise<void> {
     context.beginTiming();
     try {
-      this.#names = draw(this.registry, () => this.#read());
+      this.#names = new Set(draw(this.registry, () => this.#read()));
     } catch (error) {
       throw new ConfigurationError([
         `metrics.registry has a metric of ours already (${(error as Error).message}); give each application a registry of its own`,
@@ -145,7 +157,7 @@ export class Metrics implements ApplicationPart {
     }
     this.#context = context;
     if (this.#tellsProcess) processMetrics();
-    this.#stopAnswering = this.#siblings?.answer(() => toText(this.#registries)) ?? this.#stopAnswering;
+    this.#stopAnswering = this.#siblings?.answer(() => this.#tell()) ?? this.#stopAnswering;
   }
 
   /** @internal */
@@ -153,7 +165,7 @@ export class Metrics implements ApplicationPart {
     this.#context = undefined;
     this.#stopAnswering();
     for (const name of this.#names) this.registry.removeSingleMetric(name);
-    this.#names = [];
+    this.#names = new Set();
   }
 
   /** All of it, as Prometheus reads it. */
@@ -213,14 +225,21 @@ export class Metrics implements ApplicationPart {
 
   async #write(): Promise<string> {
     if (this.#siblings === undefined) {
-      return (await Promise.all(this.#registries.map((registry) => registry.metrics()))).join("\n");
+      const texts = this.#registries.map((registry) => this.#asking.text(registry));
+      return (await Promise.all(texts)).join("\n");
     }
     const { name } = this.#siblings;
+    const { lookTimeoutMs, collectTimeoutMs } = this.#settings;
     const [own, others] = await Promise.all([
-      toText(this.#registries),
-      this.#siblings.ask(this.#settings.lookTimeoutMs + ASK_MARGIN_MS),
+      this.#tell(),
+      this.#siblings.ask(Math.max(lookTimeoutMs, collectTimeoutMs) + ASK_MARGIN_MS),
     ]);
     return together(new Map([[name, own], ...others]));
+  }
+
+  /** For other processes, and this one among them. */
+  async #tell(): Promise<string> {
+    return toText(await Promise.all(this.#registries.map((registry) => this.#asking.json(registry))));
   }
 
   get #registries(): readonly Registry[] {

@@ -1,5 +1,5 @@
 /** What several processes tell, as one text: each line says of which process it is. */
-import { AggregatorRegistry, type Registry } from "prom-client";
+import { AggregatorRegistry, type MetricObject } from "prom-client";
 
 /** A metric as `Registry.getMetricsAsJSON` gives it. */
 interface Told {
@@ -16,8 +16,7 @@ interface Value {
 }
 
 /** For another process, or for {@link together}. */
-export async function toText(registries: readonly Registry[]): Promise<string> {
-  const told = await Promise.all(registries.map((registry) => registry.getMetricsAsJSON()));
+export function toText(told: readonly (readonly MetricObject[])[]): string {
   // JSON knows no numbers such as NaN.
   return JSON.stringify(told.flat(), (_name, value: unknown) =>
     typeof value === "number" && !Number.isFinite(value) ? String(value) : value,

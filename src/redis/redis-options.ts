@@ -118,6 +118,12 @@ export function redisTarget(options: RedisOptions): RedisTarget {
   return target;
 }
 
+/** What is wrong with a URL, as the end of a sentence without anything of it; undefined: nothing. */
+export function redisUrlFault(url: string): string | undefined {
+  const parsed = parseUrl(url);
+  return typeof parsed === "string" ? parsed : undefined;
+}
+
 /** For people: where it is, and as whom; never the password. */
 export function describeTarget({ username, at }: RedisTarget): string {
   const who = username === undefined ? "" : ` as user "${username}"`;
@@ -160,9 +166,7 @@ class Checks {
     const parsed = typeof url === "string" ? parseUrl(url) : undefined;
     if (typeof parsed === "object") return parsed;
     // Never the URL itself: it may hold a password.
-    this.#faults.push(
-      `the Redis URL ${parsed ?? "must be text"}; it looks like redis://user:password@host:6379, rediss://…, unix:///path, redis+sentinel://host,host/master or redis+cluster://host,host`,
-    );
+    this.#faults.push(`the Redis URL ${parsed ?? "must be text"}; it looks like ${URL_FORMS}`);
     return {};
   }
 
@@ -229,6 +233,9 @@ class Checks {
   }
 }
 
+/** What a URL may look like. */
+export const URL_FORMS =
+  "redis://user:password@host:6379, rediss://…, unix:///path, redis+sentinel://host,host/master or redis+cluster://host,host";
 const URL_PARTS = /^(redis|rediss|unix|(?:rediss?)\+(?:sentinel|cluster)):\/\/(.*)$/s;
 const HOST_AND_PORT = /^(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/;
 
@@ -260,7 +267,9 @@ function parsePlace(scheme: string, text: string): RedisOptions | string {
   const nodes: RedisNode[] = [];
   for (const host of hosts === "" ? [] : hosts.split(",")) {
     const [, ipv6, name = ipv6, port] = HOST_AND_PORT.exec(host) ?? [];
-    if (name === undefined) return "has a host that is none";
+    if (name === undefined)
+      return /:(?:$|\D[^:]*$)/.test(host) ? "has a port that is no number" : "has a host that is none";
+    if (port !== undefined && !isPort(Number(port))) return "has a port that is not from 1 to 65535";
     nodes.push({ host: decoded(name), ...(port === undefined ? {} : { port: Number(port) }) });
   }
   const isSentinel = scheme.endsWith("+sentinel");
@@ -271,6 +280,10 @@ function parsePlace(scheme: string, text: string): RedisOptions | string {
   if (master !== undefined) return { sentinel: { ...master, nodes }, ...number };
   if (scheme.endsWith("+cluster")) return { cluster: { nodes }, ...number };
   return nodes.length > 1 ? "has several hosts but is not of a cluster" : { ...nodes[0], ...number };
+}
+
+function isPort(number: number): boolean {
+  return number >= 1 && number <= 65_535;
 }
 
 /** As it is where it was not encoded: a lone `%` is a character like any other. */

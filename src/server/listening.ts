@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { AddressInfo, Server as NetServer } from "node:net";
+import { type AddressInfo, createServer, type Server as NetServer } from "node:net";
 import { ConfigurationError } from "../errors.ts";
 import type { ServerSettings } from "../options.ts";
 
@@ -19,10 +19,14 @@ type Place = Pick<ServerSettings, "host" | "port"> & Partial<Pick<ServerSettings
  */
 const BACKLOG = 4_096;
 
-/** @throws ConfigurationError when the address cannot be listened on */
+/**
+ * @param chosenBy - where one says which port
+ * @throws ConfigurationError when the address cannot be listened on
+ */
 export async function bind(
   server: NetServer,
   { host, port, socketPath = "", fd = -1 }: Place,
+  chosenBy = "`port`, PORT or --port",
 ): Promise<void> {
   const where = fd >= 0 ? `descriptor ${fd}` : socketPath === "" ? `${host}:${port}` : socketPath;
   try {
@@ -35,10 +39,24 @@ export async function bind(
     const remedy = isPort ? REMEDIES[code] : undefined;
     throw new ConfigurationError([
       code === "EADDRINUSE"
-        ? `${where} is in use already; ${isPort ? "choose another port (0 takes a free one) or " : ""}end what uses it`
+        ? `${where} is in use already; ${isPort ? `choose another port (${chosenBy}; 0 takes a free one) or ` : ""}end what uses it`
         : `cannot listen on ${where}: ${message}${remedy === undefined ? "" : `; ${remedy}`}`,
     ]);
   }
+}
+
+/**
+ * Tries an address and leaves it again, so that nothing is begun in vain where it is taken: no channel layer, and
+ * above all no work on tasks.
+ *
+ * @throws ConfigurationError when the address cannot be listened on
+ */
+export async function tryAddress({ host, port, socketPath = "", fd = -1 }: Place): Promise<void> {
+  if (port === 0 || socketPath !== "" || fd >= 0) return;
+  const server = createServer((socket) => socket.destroy());
+  await bind(server, { host, port });
+  server.close();
+  await once(server, "close");
 }
 
 const OWN_ADDRESS =

@@ -21,7 +21,7 @@ import { clientsOf, cut, type EngineSocket, queryOf } from "./engine-internals.t
 import { Handshakes } from "./handshakes.ts";
 import { Health, type Phase } from "./health.ts";
 import { httpRoutes, lastErrors } from "./http.ts";
-import { bind, describe, type Listening } from "./listening.ts";
+import { bind, describe, type Listening, tryAddress } from "./listening.ts";
 import { refuseNewcomers, refuseTooMany } from "./refusal.ts";
 import { roomlessAdapter } from "./roomless-adapter.ts";
 import { clientAddress } from "./scope.ts";
@@ -197,6 +197,7 @@ export class Server {
 
   async #open(): Promise<Listening> {
     this.#takeRequests();
+    if (this.#ownsHttp && this.#process === undefined) await tryAddress(this.settings);
     await this.app.start();
     this.express.use(lastErrors(this.app, this.settings.trustedProxies));
     this.#io = this.#createIo();

@@ -267,6 +267,13 @@ describeInBrowser("The dashboard in a browser", () => {
     await show(page, "tasks");
     const told = page.getByTestId("queues").locator("tr", { hasText: "archive" }).getByText("no worker");
     await told.waitFor();
+    // The charts go as far back as one wants, each view by itself.
+    const chart = page.getByTestId("chart-queues");
+    await chart.getByText(/^wait1$/).waitFor();
+    await page.getByRole("button", { name: "5 min", exact: true }).click();
+    await page.getByRole("button", { name: "5 min", exact: true, pressed: true }).waitFor();
+    expect(await page.getByRole("button", { name: "15 min", pressed: true }).count()).toBe(0);
+    await chart.locator("canvas").waitFor();
     await page.getByTestId("discard").click();
     await page.getByTestId("confirm").click();
     await told.waitFor({ state: "hidden" });

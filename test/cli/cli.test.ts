@@ -135,9 +135,12 @@ test("a port that is taken is said in one line", async () => {
   atEnd(() => other.close());
   await once(other, "listening");
   const { port } = other.address() as { port: number };
-  const { code, stderr } = await run(["start", demo(), "--port", String(port)]);
-  expect(code).toBe(1);
-  expect(stderr).toMatch(/^sluice: 127\.0\.0\.1:\d+ is in use already[^\n]*\n$/);
+  const { code, stdout, stderr } = await run(["start", demo(), "--port", String(port)]);
+  // Nothing was begun: nothing is logged of it.
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(
+    /^sluice: 127\.0\.0\.1:\d+ is in use already; choose another port \(`port`, PORT or --port; 0 takes a free one\) or end what uses it\n$/,
+  );
 });
 
 test("the demo runs by it, logs what happens, and SIGTERM ends it well", async () => {

@@ -167,7 +167,7 @@ test("a port that is taken is a fault with a remedy; one that a server of ours h
   const { port } = other.address() as { port: number };
   other.on("connection", (socket) => socket.destroy());
   expect(faultsIn(await check({ cwd, env: { PORT: String(port) } }))).toEqual([
-    `port: 127.0.0.1:${port} is in use already; choose another port (0 takes a free one) or end what uses it`,
+    `port: 127.0.0.1:${port} is in use already; choose another port (\`port\`, PORT or --port; 0 takes a free one) or end what uses it`,
   ]);
   const ours = start("app.js", [], { cwd });
   const { port: taken } = new URL(await ours.url());

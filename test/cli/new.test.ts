@@ -1,6 +1,7 @@
 /** `sluice new`: a stranger's first minutes, with the package as npm packs it. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -97,6 +98,11 @@ test("it writes into no folder that has something in it, and over no file; an em
   expect(await readdir(join(cwd, "full"))).toEqual(["mine.txt"]);
   await mkdir(join(cwd, "empty"));
   expect((await run(["new", "empty"], { cwd })).code).toBe(0);
+});
+
+(existsSync("/proc/self") ? test : test.skip)("where nothing can be written it says so", async () => {
+  const { code, stderr } = await run(["new", "my-chat"], { cwd: "/proc/self" });
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^sluice: nothing is written: [^\n]+\n$/)]);
 });
 
 test(

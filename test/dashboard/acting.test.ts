@@ -2,8 +2,10 @@
 import { describe, expect, test } from "@jest/globals";
 import {
   type AuditFact,
+  Consumer,
   createApplication,
   createLogger,
+  InvalidMessage,
   logSignals,
   MemoryBackplane,
   MemoryHub,
@@ -13,7 +15,7 @@ import { observe } from "sluice/dashboard";
 import { RedisBackplane } from "sluice/redis";
 import type { Socket } from "socket.io-client";
 import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
-import { atEnd, heard, type Live, until } from "../server/live-server.ts";
+import { atEnd, connected, heard, type Live, until } from "../server/live-server.ts";
 import { KEYS } from "../some-keys.ts";
 import { enter, identify, login, node, Operator, Room } from "./scene.ts";
 
@@ -108,6 +110,33 @@ describe("The page of one node", () => {
     );
   });
 
+  test("shows what went wrong by cause, the most frequent first", async () => {
+    class Strict extends Consumer {
+      override receive(event: string) {
+        if (event === "break") throw new Error("a bug");
+        throw new InvalidMessage("this is not what was asked for");
+      }
+    }
+    const live = await node({ app: { routes: [route("/strict", Strict)] as never } });
+    const ann = await connected(live.client("/strict"));
+    for (let n = 0; n < 3; n += 1) await ann.emitWithAck("say");
+    ann.emit("break");
+    const operator = await Operator.at(live);
+    const causes = await operator.sees(({ causes }) => causes.length > 1 && causes, "causes");
+    expect(causes).toEqual([
+      ["refused invalid_message", 3],
+      ["failed receive", 1],
+    ]);
+    // So that those that are left where a report is too large are the most frequent of its node.
+    for (let n = 0; n < 4; n += 1) (await connected(live.client("/strict"))).emit("break");
+    await operator.sees(({ causes }) => causes[0]?.[0] === "failed receive", "it is the first");
+    const { nodes } = await observe(live.app.layer, { forMs: 200 });
+    expect(nodes[0]?.causes.slice(0, 2)).toEqual([
+      ["failed receive", 5],
+      ["refused invalid_message", 3],
+    ]);
+  });
+
   test("has its charts again after a reload", async () => {
     const live = await node({ historyMs: 60_000 });
     const first = await Operator.at(live);
@@ -197,6 +226,20 @@ describe("The tail of signals", () => {
       for (const { lines } of told) expect(lines.length).toBeLessThanOrEqual(40);
     },
   );
+
+  test("is given up on all nodes as soon as its page is closed", async () => {
+    const live = await node();
+    const operator = await Operator.at(live);
+    const wishes: (readonly string[])[] = [];
+    const stop = await live.app.layer.listen("sluice.reports", (message) => {
+      if (message.type === "dashboard.wish") wishes.push(message.signals as readonly string[]);
+    });
+    atEnd(stop);
+    await operator.ask("wish", { signals: ["connected"] });
+    await until(() => wishes.some(([name]) => name === "connected"), "it is wished");
+    operator.socket.disconnect();
+    await until(() => wishes.some(({ length }) => length === 0), "it is given up");
+  });
 
   test("does not bring what it causes itself", async () => {
     const live = await node();

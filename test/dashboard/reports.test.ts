@@ -1,11 +1,12 @@
 /** Reports: what is believed of them, and what becomes of a node that sends none. */
 import { describe, expect, test } from "@jest/globals";
 import type { Message } from "sluice";
-import { Cluster, Timeline } from "../../src/dashboard/cluster.ts";
+import { Cluster } from "../../src/dashboard/cluster.ts";
 import { shapeOf } from "../../src/dashboard/desk.ts";
 import { lineOf } from "../../src/dashboard/lines.ts";
 import { pictureOf, piecesOf } from "../../src/dashboard/picture.ts";
 import { bounds, COUNTS, type NodeReport, readReport, toMessage } from "../../src/dashboard/report.ts";
+import { pointOf, Timeline } from "../../src/dashboard/timeline.ts";
 
 function report(more: Partial<NodeReport> = {}): NodeReport {
   const zeros = Object.fromEntries(COUNTS.map((name) => [name, 0]));
@@ -120,13 +121,37 @@ describe("A cluster", () => {
     now = 2_000;
     cluster.hear(report({ number: 2, counts: counts(150) }));
     expect(cluster.state.nodes[0]?.rates.received).toBe(25);
-    expect(cluster.point.received).toBe(25);
+    expect(pointOf(cluster.state).received).toBe(25);
     // Twice, or late: nothing new.
     cluster.hear(report({ number: 1, counts: counts(0) }));
     expect(cluster.state.nodes[0]?.counts.received).toBe(150);
     now = 6_000;
     expect(cluster.state.nodes[0]?.rates.received).toBe(0);
-    expect(cluster.point.nodes).toBe(0);
+    expect(pointOf(cluster.state).nodes).toBe(0);
+  });
+
+  test("is a point of the charts: sums over fresh nodes, and of delays the worst", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const names = ["denied", "refused", "limited", "failed", "dropped", "lost", "tasksDone", "tasksFailed"];
+    const counts = (factor: number) =>
+      Object.fromEntries(
+        COUNTS.map((name) => [name, factor * 10 ** (names.indexOf(name) + 1)]),
+      ) as NodeReport["counts"];
+    const gauges = (connections: number, loopMs: number) => ({ connections, loopMs }) as NodeReport["gauges"];
+    const hear = (number: number) => {
+      cluster.hear(report({ node: "n-1", number, counts: counts(number), gauges: gauges(2, 7) }));
+      cluster.hear(report({ node: "n-2", number, counts: counts(number), gauges: gauges(3, 5.00049) }));
+    };
+    hear(1);
+    now = 1_000;
+    hear(2);
+    const backlog = { waiting: 1, delayed: 2, running: 3 };
+    expect(pointOf(cluster.state, backlog)).toEqual({
+      ...{ at: expect.any(Number), nodes: 2, connections: 5, loopMs: 7, backlog },
+      ...{ received: 2, sent: 2, delivered: 2, denied: 2_220, trouble: 2_220_000 },
+      ...{ tasksDone: 20_000_000, tasksFailed: 200_000_000 },
+    });
   });
 
   test("adds up a group over nodes, and takes its users once", () => {
@@ -155,7 +180,7 @@ describe("A cluster", () => {
 
   test("keeps so many points and no more", () => {
     const timeline = new Timeline(60_000, 1_000);
-    const { point } = new Cluster();
+    const point = pointOf(new Cluster().state);
     for (let n = 0; n < 500; n += 1) timeline.add({ ...point, at: n });
     expect(timeline.points).toHaveLength(60);
     expect(timeline.points.at(-1)?.at).toBe(499);
@@ -163,7 +188,7 @@ describe("A cluster", () => {
 
   test("goes back as far as it is told, with fewer points where there would be too many", () => {
     const timeline = new Timeline(21_600_000, 2_000);
-    const { point } = new Cluster();
+    const point = pointOf(new Cluster().state);
     for (let at = 0; at < 30_000_000; at += 2_000) timeline.add({ ...point, at });
     const { length, 0: first } = timeline.points;
     expect(length).toBe(1_800);
@@ -186,6 +211,17 @@ describe("A picture of the cluster", () => {
     expect(piecesOf({ none: [] }, 40)).toEqual([{ none: [], part: 0, isLast: true }]);
   });
 
+  test("names so many users of a group and no more, though each node names others", () => {
+    const cluster = new Cluster(() => 0);
+    for (const node of ["n-1", "n-2", "n-3"]) {
+      const users = Array.from({ length: bounds.users }, (_, n) => `${node}-${n}`);
+      const group = { layer: "default", group: "chat", members: 12, sent: 0, present: 36, users };
+      cluster.hear(report({ node, groups: [group] }));
+    }
+    const [group] = pictureOf(cluster.state).groups;
+    expect([group?.present, group?.users?.length]).toEqual([36, 12]);
+  });
+
   test("has so many routes and no more, and adds up those of nodes that report", () => {
     let now = 0;
     const cluster = new Cluster(() => now);
@@ -193,6 +229,7 @@ describe("A picture of the cluster", () => {
       Array.from({ length: 100 }, (_, n) => {
         return { pattern: `/${first + n}`, kind: "socket", consumer: "Chat", open: 2, accepted: 3 };
       });
+
     cluster.hear(report({ node: "n-stale", routes: routesFrom(0) }));
     now = 3_500;
     for (const [node, first] of [
@@ -203,9 +240,14 @@ describe("A picture of the cluster", () => {
     ] as const) {
       cluster.hear(report({ node, routes: routesFrom(first) }));
     }
+    // A worker has the table, too, but nobody comes there.
+    cluster.hear(report({ node: "n-worker", phase: "works", routes: routesFrom(0) }));
     const { routes } = pictureOf(cluster.state);
     expect(routes).toHaveLength(200);
-    expect(routes[0]).toEqual({ pattern: "/0", kind: "socket", consumer: "Chat", open: 4, accepted: 6 });
+    expect(routes[0]).toEqual({
+      ...{ pattern: "/0", kind: "socket", consumer: "Chat" },
+      ...{ open: 4, accepted: 6, nodes: 2 },
+    });
   });
 });
 

@@ -14,8 +14,8 @@ import {
 import { type DashboardOptions, dashboard } from "sluice/dashboard";
 import type { ServerOptions } from "sluice/server";
 import type { ManagerOptions, Socket, SocketOptions } from "socket.io-client";
-import type { ClusterPoint } from "../../src/dashboard/cluster.ts";
 import type { PicturePieces } from "../../src/dashboard/hub.ts";
+import { type ClusterPoint, pointOf } from "../../src/dashboard/timeline.ts";
 import { connected, type Live, serve, until } from "../server/live-server.ts";
 
 export const PASSWORD = "open, sesame!";
@@ -127,7 +127,10 @@ export class Operator {
   hello: Hello = { who: "", hasTasks: false };
   readonly points: ClusterPoint[] = [];
   /** The latest. */
-  cluster: Cluster = { at: 0, nodes: [], groups: [], routes: [], causes: [] };
+  cluster: Cluster = {
+    ...{ at: 0, nodes: [], groups: [], routes: [], causes: [] },
+    point: pointOf({ at: 0, nodes: [], groups: [], routes: [] }),
+  };
   #coming = this.cluster;
 
   private constructor(live: Live, cookie: string, token: string) {
@@ -146,6 +149,7 @@ export class Operator {
     const before = this.#coming;
     const whole = {
       at: piece.at,
+      point: piece.point,
       nodes: [...before.nodes, ...piece.nodes],
       groups: [...before.groups, ...piece.groups],
       routes: [...before.routes, ...piece.routes],

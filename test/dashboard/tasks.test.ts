@@ -1,10 +1,12 @@
 /** Tasks at the dashboard: seen, retried, cancelled, discarded, and never waited for without end. */
 import { describe, expect, test } from "@jest/globals";
-import { LayerUnavailable, type TaskBroker } from "sluice";
+import { LayerUnavailable, type Message, type TaskBroker } from "sluice";
 import type { DashboardOptions } from "sluice/dashboard";
 import { crontab, MemoryBroker, schedule, Tasks, task } from "sluice/tasks";
 import { RedisBroker } from "sluice/tasks/redis";
+import { BacklogWatch } from "../../src/dashboard/backlog.ts";
 import type { ShownJob, TaskOverview } from "../../src/dashboard/desk.ts";
+import type { ClusterPoint } from "../../src/dashboard/timeline.ts";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, gate, type Live, until } from "../server/live-server.ts";
 import { KEYS } from "../some-keys.ts";
@@ -198,6 +200,78 @@ describe("Tasks at the dashboard", () => {
     expect(await seen.operator.act("disconnect user", "x")).toEqual({});
     expect(await listing).toMatchObject({ error: { code: "layer_unavailable" } });
     expect(asked).toBe(1);
+  });
+
+  test("what waited before anybody looked is in the charts", async () => {
+    const { live, operator, tasks } = await work({ more: { historyMs: 60_000 } });
+    await operator.act("pause queue", "default");
+    await tasks.enqueue(pay, { card: "1" });
+    await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
+    const isThere = ({ backlog }: ClusterPoint) => backlog?.waiting === 1 && backlog.delayed === 1;
+    await operator.sees(({ point }) => isThere(point), "it is in the latest point");
+    operator.socket.disconnect();
+    // Another one, who has not asked for tasks.
+    const late = await Operator.at(live, operator.cookie);
+    expect(late.points.filter(isThere).length).toBeGreaterThan(0);
+    expect(late.points.at(-1)?.at).toBeLessThanOrEqual(late.cluster.point.at);
+  });
+
+  test("nodes that share a broker ask it for that in turn, and one whose broker is its own heeds no other", async () => {
+    let now = 0;
+    const counts = { waiting: 2, delayed: 1, blocked: 9, active: 3, done: 9, failed: 9 };
+    const answer = { queues: [{ queue: "a", isPaused: false, counts }], workers: [], schedules: [], at: 0 };
+    function place(isShared: boolean) {
+      const scene = { asked: 0, said: [] as Message[], trouble: undefined as string | undefined };
+      const look = async () => {
+        scene.asked += 1;
+        const { trouble } = scene;
+        return { ...answer, isShared, ...(trouble === undefined ? {} : { trouble }) };
+      };
+      const say = (message: Message) => void scene.said.push(message);
+      return Object.assign(scene, { watch: new BacklogWatch({ look }, 1_000, say, () => now) });
+    }
+    const [first, second, own] = [place(true), place(true), place(false)];
+    const all = [first, second, own];
+    const round = async () => {
+      for (const { watch } of all) {
+        watch.look();
+        await new Promise(setImmediate);
+        for (const { said } of all)
+          for (const message of said.splice(0)) for (const { watch } of all) watch.hear(message);
+      }
+    };
+    for (const { watch } of all) expect(watch.current).toBeUndefined();
+    await round();
+    const backlog = { waiting: 2, delayed: 1, running: 3 };
+    expect(all.map(({ watch }) => watch.current)).toEqual([backlog, backlog, backlog]);
+    for (; now < 10_000; now += 1_000) await round();
+    // The second one once: it did not know that the broker is shared.
+    expect(all.map(({ asked }) => asked)).toEqual([10, 1, 10]);
+    own.watch.hear({ type: "dashboard.backlog", waiting: 99, delayed: 99, running: 99 });
+    first.watch.hear({ type: "dashboard.backlog", waiting: -1, delayed: "9", running: {} });
+    expect(own.watch.current).toEqual(backlog);
+    expect(first.watch.current).toEqual({ waiting: 0, delayed: 0, running: 0 });
+    for (const scene of all) scene.trouble = "it does not answer";
+    for (const end = now + 5_000; now < end; now += 1_000) await round();
+    expect(all.map(({ watch }) => watch.current)).toEqual([undefined, undefined, undefined]);
+  });
+
+  test("what a page is told first is of now, not of when the charts were drawn", async () => {
+    const tasks = new Tasks({ tasks: [pay as never], broker: new MemoryBroker(), queues: { default: 2 } });
+    const operator = await Operator.at(await node({ tasks, app: { parts: [tasks] } }));
+    await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
+    await operator.sees(({ point }) => point.backlog?.delayed === 1, "the charts have it");
+    await tasks.enqueue(pay, { card: "later" }, { delayMs: 3_600_000 });
+    const told = async () => {
+      const next = new Promise<TaskOverview>((resolve) => operator.socket.once("tasks", resolve));
+      await operator.ask("watch tasks", true);
+      return (await next).queues[0];
+    };
+    expect((await told())?.counts.delayed).toBe(2);
+    // And what somebody has done is seen at once.
+    await operator.ask("watch tasks", false);
+    expect(await operator.act("pause queue", "default")).toEqual({});
+    expect((await told())?.isPaused).toBe(true);
   });
 
   test("a broker that refuses is quoted", async () => {

@@ -1,12 +1,12 @@
 import { request as ask } from "node:http";
 import { expect, test } from "@jest/globals";
-import { Counter, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import { ConfigurationError, Consumer, createApplication, MemoryBackplane, route } from "sluice";
 import { CATALOGUE, type MetricsOptions, metrics } from "sluice/metrics";
 import type { ServerOptions } from "sluice/server";
 import { MemoryBroker, Tasks, task } from "sluice/tasks";
 import { TestClient, untilIdle } from "sluice/testing";
-import { atEnd, connected, Echo, serve, until } from "../server/live-server.ts";
+import { atEnd, connected, Echo, gate, serve, until } from "../server/live-server.ts";
 import { samplesOf } from "./samples.ts";
 
 class Room extends Consumer {
@@ -306,6 +306,78 @@ test("a registry of yours tells yours and ours, and is yours again afterwards", 
   const third = createApplication({ routes, parts: [metrics({ registry })] });
   await third.start();
   await third.stop();
+});
+
+test("a metric of yours that never says its value, or throws, is told without, and all others are told", async () => {
+  const registry = new Registry();
+  const answer = gate();
+  let asked = 0;
+  new Gauge({
+    ...{ name: "orders_open", help: "Orders\nthat are open", registers: [registry] },
+    collect() {
+      asked += 1;
+      return answer.passed.then(() => this.set(7));
+    },
+  });
+  new Gauge({
+    ...{ name: "orders_late", help: "Late orders", registers: [registry] },
+    collect: () => Promise.reject(new Error("the table is locked")),
+  });
+  new Counter({ name: "orders_total", help: "Orders", registers: [registry] }).inc(3);
+  const live = await node({ registry, collectTimeoutMs: 50 });
+  const failures: string[] = [];
+  live.app.signals.failed.connect(({ error }) => void failures.push((error as Error).message));
+  const { status, text } = await get(`${live.url}/metrics`);
+  expect(status).toBe(200);
+  expect(samplesOf(text).get("orders_total")).toBe(3);
+  expect(samplesOf(text).get("sluice_events_received_total")).toBe(0);
+  expect(text).toContain("# HELP orders_open Orders\\nthat are open\n# TYPE orders_open gauge\n");
+  expect(text).not.toMatch(/^orders_(open|late)/m);
+  expect(failures.sort()).toEqual([
+    "the metric orders_late cannot say its value: the table is locked",
+    "the metric orders_open has not said its value within 50 ms, and is told without until it has",
+  ]);
+  // It is not asked, waited for or complained of again before it has answered.
+  await get(`${live.url}/metrics`);
+  expect([asked, failures.filter((words) => words.includes("orders_open")).length]).toEqual([1, 1]);
+  answer.open();
+  await scraped(live.url, (samples) => samples.get("orders_open") === 7);
+});
+
+test("ours have a limit of their own: a slow broker keeps none of them from being told", async () => {
+  class Silent extends MemoryBroker {
+    override queues = () => new Promise<never>(() => {});
+  }
+  const tasks = new Tasks({ tasks: [], broker: new Silent(), path: "" });
+  const limits = { collectTimeoutMs: 20, lookTimeoutMs: 200 };
+  const live = await serve({ routes, parts: [tasks, metrics({ registry: new Registry(), ...limits })] });
+  const failures: unknown[] = [];
+  live.app.signals.failed.connect(({ error }) => void failures.push(error));
+  const { text } = await get(`${live.url}/metrics`);
+  expect([samplesOf(text).get("sluice_events_received_total"), failures]).toEqual([0, []]);
+});
+
+test("what processes tell each other waits for no metric either", async () => {
+  const registry = new Registry();
+  new Gauge({
+    ...{ name: "orders_open", help: "Orders", registers: [registry] },
+    collect: () => new Promise<void>(() => {}),
+  });
+  new Counter({ name: "orders_total", help: "Orders", registers: [registry] }).inc(3);
+  let tell = async () => "";
+  const siblings = {
+    name: "1",
+    answer(told: () => Promise<string>) {
+      tell = told;
+      return () => {};
+    },
+    ask: async () => new Map([["2", await tell()]]),
+  };
+  const live = await node({ registry, siblings, collectTimeoutMs: 50 });
+  const samples = samplesOf((await get(`${live.url}/metrics`)).text);
+  expect([samples.get('orders_total{process="1"}'), samples.get('orders_total{process="2"}')]).toEqual([
+    3, 3,
+  ]);
 });
 
 test("faults of the options are listed, all at once", () => {

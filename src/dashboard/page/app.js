@@ -109,8 +109,8 @@ class App {
     main.setAttribute("aria-busy", "false");
     this.#heardAt = Date.now();
     const last = this.#state.points.at(-1)?.at ?? 0;
-    // The node adds one as it tells us.
-    if (cluster.at > last) this.#state.points = [...this.#state.points, pointOf(cluster)].slice(-MAX_POINTS);
+    if (cluster.point.at > last)
+      this.#state.points = [...this.#state.points, cluster.point].slice(-MAX_POINTS);
     this.#state.cluster = cluster;
     if (!this.#shown) this.#open(location.hash.slice(1));
     for (const view of this.#views.values()) view.show?.(this.#state);
@@ -228,24 +228,6 @@ class Pieces {
     }
     if (piece.isLast) whole({ ...piece, ...this.#lists });
   }
-}
-
-/** What the charts show of a moment; the node that serves this page makes the same. */
-function pointOf({ at, nodes }) {
-  const fresh = nodes.filter(({ state }) => state === "fresh");
-  const sum = (read) => fresh.reduce((all, node) => all + read(node), 0);
-  return {
-    at,
-    connections: sum(({ gauges }) => gauges.connections),
-    received: sum(({ rates }) => rates.received),
-    sent: sum(({ rates }) => rates.sent),
-    delivered: sum(({ rates }) => rates.delivered),
-    denied: sum(({ rates }) => rates.denied + rates.refused + rates.limited),
-    trouble: sum(({ rates }) => rates.failed + rates.dropped + rates.lost),
-    loopMs: Math.max(0, ...fresh.map(({ gauges }) => gauges.loopMs)),
-    tasksDone: sum(({ rates }) => rates.tasksDone),
-    tasksFailed: sum(({ rates }) => rates.tasksFailed),
-  };
 }
 
 await new App().begin();

@@ -1,6 +1,6 @@
 // Charts over time, by uPlot; their colours are the page's.
 
-import { create, say } from "./dom.js";
+import { button, create, say } from "./dom.js";
 import uPlot from "./uPlot.esm.js";
 
 const HEIGHT = 180;
@@ -29,7 +29,7 @@ export class Chart {
   #data;
   #width = 0;
 
-  /** @param series - `[{ label, color: "--accent", read(point) }]` */
+  /** @param series - `[{ label, color: "--accent", read(point) }]`; undefined is a gap */
   constructor({ title, series, format, testId, isWhole = false }) {
     this.#series = series;
     this.#format = format;
@@ -51,10 +51,10 @@ export class Chart {
 
   show(points) {
     const times = points.map(({ at }) => at / 1_000);
-    this.#data = [times, ...this.#series.map(({ read }) => points.map(read))];
+    this.#data = [times, ...this.#series.map(({ read }) => points.map((point) => read(point) ?? null))];
     const last = points.at(-1);
     this.#series.forEach(({ read }, index) => {
-      say(this.#values[index], last ? this.#format(read(last)) : "–");
+      this.#say(index, last && read(last));
     });
     if (this.#plot) this.#plot.setData(this.#data);
     else this.#draw();
@@ -96,7 +96,9 @@ export class Chart {
           { ...axis, space: 70, size: 28, incrs: SECONDS, values: (_plot, times) => times.map(shortTime) },
           {
             ...axis,
-            size: 52,
+            // As wide as its longest label.
+            size: (_plot, labels) =>
+              Math.max(52, 18 + 6.5 * Math.max(0, ...(labels ?? []).map(({ length }) => length))),
             space: 36,
             incrs: this.#isWhole ? WHOLE : STEPS,
             values: (_plot, values) => values.map((value) => format(value)),
@@ -123,9 +125,50 @@ export class Chart {
   #point(index) {
     const at = index ?? this.#data[0].length - 1;
     this.#series.forEach((_, number) => {
-      const value = this.#data[number + 1][at];
-      say(this.#values[number], value === undefined ? "–" : this.#format(value));
+      this.#say(number, this.#data[number + 1][at]);
     });
+  }
+
+  #say(number, value) {
+    say(this.#values[number], (value ?? null) === null ? "–" : this.#format(value));
+  }
+}
+
+const RANGES = [
+  ["5 min", 300_000],
+  ["15 min", 900_000],
+  ["all", Number.POSITIVE_INFINITY],
+];
+
+/** Charts that show the same while; how long that is can be chosen. */
+export class Charts {
+  /** The choice. */
+  element = create("div", { class: "segments", role: "group", "aria-label": "How far back" });
+  #charts;
+  #rangeMs = RANGES[1][1];
+  #points = [];
+
+  constructor(charts) {
+    this.#charts = charts;
+    for (const [label, ms] of RANGES) {
+      const choose = button(label, () => this.#choose(ms, choose), {
+        "aria-pressed": String(ms === this.#rangeMs),
+      });
+      this.element.append(choose);
+    }
+  }
+
+  show(points) {
+    this.#points = points;
+    const end = points.at(-1)?.at ?? 0;
+    const shown = points.filter(({ at }) => at >= end - this.#rangeMs);
+    for (const chart of this.#charts) chart.show(shown);
+  }
+
+  #choose(ms, chosen) {
+    this.#rangeMs = ms;
+    for (const one of this.element.children) one.setAttribute("aria-pressed", String(one === chosen));
+    this.show(this.#points);
   }
 }
 
@@ -141,6 +184,7 @@ const SPARKS = 60;
 export class Spark {
   element = document.createElementNS(SVG, "svg");
   #path = document.createElementNS(SVG, "path");
+  #area = document.createElementNS(SVG, "path");
   #values = [];
 
   constructor() {
@@ -149,7 +193,8 @@ export class Spark {
     this.element.setAttribute("preserveAspectRatio", "none");
     this.element.setAttribute("aria-hidden", "true");
     this.#path.setAttribute("vector-effect", "non-scaling-stroke");
-    this.element.append(this.#path);
+    this.#area.setAttribute("class", "spark-area");
+    this.element.append(this.#area, this.#path);
   }
 
   add(value) {
@@ -159,6 +204,8 @@ export class Spark {
     const points = this.#values.map(
       (one, i) => `${(i * step).toFixed(2)} ${(19 - (one / most) * 18).toFixed(1)}`,
     );
-    if (points.length > 1) this.#path.setAttribute("d", `M${points.join("L")}`);
+    if (points.length < 2) return;
+    this.#path.setAttribute("d", `M${points.join("L")}`);
+    this.#area.setAttribute("d", `M0 20L${points.join("L")}L${SPARKS} 20Z`);
   }
 }

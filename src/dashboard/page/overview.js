@@ -1,21 +1,13 @@
 // The whole at a glance: what there is, how much goes through, what goes wrong.
 
-import { Chart } from "./charts.js";
-import { button, create, say } from "./dom.js";
+import { Chart, Charts } from "./charts.js";
+import { create, say } from "./dom.js";
 import { bytes, number, rate } from "./format.js";
-
-const RANGES = [
-  ["5 min", 300_000],
-  ["15 min", 900_000],
-  ["all", Number.POSITIVE_INFINITY],
-];
 
 export class Overview {
   element = create("div", { class: "view" });
   #tiles = new Map();
   #charts;
-  #rangeMs = RANGES[1][1];
-  #points = [];
   #causes = create("ul", { class: "causes" });
   #causesCard;
 
@@ -35,7 +27,7 @@ export class Overview {
       this.#tiles.set(id, { tile, value, note });
       tiles.append(tile);
     }
-    this.#charts = [
+    const charts = [
       new Chart({
         title: "Connections",
         testId: "chart-connections",
@@ -70,13 +62,7 @@ export class Overview {
         series: [{ label: "99 of 100 below", color: "--second", fill: true, read: (point) => point.loopMs }],
       }),
     ];
-    const ranges = create("div", { class: "segments", role: "group", "aria-label": "How far back" });
-    for (const [label, ms] of RANGES) {
-      const choose = button(label, () => this.#range(ms, ranges, choose), {
-        "aria-pressed": String(ms === this.#rangeMs),
-      });
-      ranges.append(choose);
-    }
+    this.#charts = new Charts(charts);
     this.#causesCard = create(
       "section",
       { class: "card", hidden: "" },
@@ -90,14 +76,18 @@ export class Overview {
     );
     this.element.append(
       tiles,
-      create("div", { class: "view-bar" }, create("h1", { class: "hidden-text" }, "Overview"), ranges),
-      create("div", { class: "charts" }, ...this.#charts.map(({ element }) => element)),
+      create(
+        "div",
+        { class: "view-bar" },
+        create("h1", { class: "hidden-text" }, "Overview"),
+        this.#charts.element,
+      ),
+      create("div", { class: "charts" }, ...charts.map(({ element }) => element)),
       this.#causesCard,
     );
   }
 
   show({ cluster, points }) {
-    this.#points = points;
     const fresh = cluster.nodes.filter(({ state }) => state === "fresh");
     const sum = (read) => fresh.reduce((all, node) => all + read(node), 0);
     const stale = cluster.nodes.filter(({ state }) => state === "stale" || state === "gone").length;
@@ -125,7 +115,7 @@ export class Overview {
     this.#tile("trouble", rate(trouble), `${rate(refused)} refused`, trouble > 0 ? "bad" : "");
     const cores = sum(({ gauges }) => gauges.cpu);
     this.#tile("rss", bytes(sum(({ gauges }) => gauges.rssBytes)), `${cores.toFixed(1)} cores in use`);
-    this.#draw();
+    this.#charts.show(points);
     this.#showCauses(cluster.causes);
   }
 
@@ -134,18 +124,6 @@ export class Overview {
     say(tile.value, words);
     say(tile.note, note);
     tile.tile.dataset.tone = tone;
-  }
-
-  #draw() {
-    const end = this.#points.at(-1)?.at ?? 0;
-    const shown = this.#points.filter(({ at }) => at >= end - this.#rangeMs);
-    for (const chart of this.#charts) chart.show(shown);
-  }
-
-  #range(ms, ranges, chosen) {
-    this.#rangeMs = ms;
-    for (const one of ranges.children) one.setAttribute("aria-pressed", String(one === chosen));
-    this.#draw();
   }
 
   #showCauses(causes) {

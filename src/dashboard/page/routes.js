@@ -21,6 +21,7 @@ export class Routes {
         class: "figure",
         text: ({ kind, accepted }) => (kind === "http" ? "–" : number(accepted)),
       },
+      { label: "Nodes", class: "figure", text: ({ nodes }) => number(nodes) },
     ],
   });
 

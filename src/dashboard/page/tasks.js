@@ -1,12 +1,11 @@
 // Tasks: queues, workers, schedules, and how much they do.
 
-import { Chart } from "./charts.js";
+import { Chart, Charts } from "./charts.js";
 import { ask } from "./dialogs.js";
 import { button, create, say, sayOrHide, Table } from "./dom.js";
 import { bytes, clock, duration, moment, number, rate } from "./format.js";
 import { Jobs, STATES } from "./jobs.js";
 
-const MAX_POINTS = 1_800;
 /** A worker that has said nothing for so long. */
 const SILENT_MS = 15_000;
 
@@ -23,9 +22,7 @@ export class Tasks {
   #queues;
   #workers;
   #schedules;
-  #throughput;
-  #depth;
-  #points = [];
+  #charts;
   #overview;
 
   constructor(app) {
@@ -120,7 +117,7 @@ export class Tasks {
         { label: "Next run", text: ({ nextAt }) => `${moment(nextAt)}, in ${duration(nextAt - Date.now())}` },
       ],
     });
-    this.#throughput = new Chart({
+    const throughput = new Chart({
       title: "Runs per second",
       testId: "chart-runs",
       format: rate,
@@ -129,17 +126,18 @@ export class Tasks {
         { label: "failed", color: "--bad", read: (point) => point.tasksFailed },
       ],
     });
-    this.#depth = new Chart({
+    const depth = new Chart({
       title: "In the queues",
       testId: "chart-queues",
       isWhole: true,
       format: number,
       series: [
-        { label: "wait", color: "--accent", fill: true, read: (point) => point.waiting },
-        { label: "later", color: "--second", read: (point) => point.delayed },
-        { label: "run", color: "--third", read: (point) => point.active },
+        { label: "wait", color: "--accent", fill: true, read: ({ backlog }) => backlog?.waiting },
+        { label: "later", color: "--second", read: ({ backlog }) => backlog?.delayed },
+        { label: "run", color: "--third", read: ({ backlog }) => backlog?.running },
       ],
     });
+    this.#charts = new Charts([throughput, depth]);
     const card = (title, content, note) =>
       create(
         "section",
@@ -156,7 +154,8 @@ export class Tasks {
         create("p", { class: "muted" }, "choose a number to see the runs"),
       ),
       this.#jobs.element,
-      create("div", { class: "charts" }, this.#throughput.element, this.#depth.element),
+      create("div", { class: "view-bar" }, this.#charts.element),
+      create("div", { class: "charts" }, throughput.element, depth.element),
       card("Workers", this.#workers.element),
       card("Schedules", this.#schedules.element),
     );
@@ -176,7 +175,7 @@ export class Tasks {
   }
 
   show({ points }) {
-    this.#throughput.show(points.slice(-450));
+    this.#charts.show(points);
   }
 
   told(overview) {
@@ -193,17 +192,6 @@ export class Tasks {
     );
     this.#workers.show(workers.map((worker) => ({ ...worker, key: worker.worker })));
     this.#schedules.show(schedules.map((schedule) => ({ ...schedule, key: schedule.id })));
-    const sum = (state) => queues.reduce((all, { counts }) => all + counts[state], 0);
-    if (!trouble) {
-      const point = {
-        at: Date.now(),
-        waiting: sum("waiting"),
-        delayed: sum("delayed"),
-        active: sum("active"),
-      };
-      this.#points = [...this.#points, point].slice(-MAX_POINTS);
-    }
-    this.#depth.show(this.#points);
     const changed = JSON.stringify(queues) !== JSON.stringify(this.#overview?.queues);
     this.#overview = overview;
     this.#jobs.told(queues, changed);
