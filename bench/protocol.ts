@@ -81,6 +81,11 @@ export interface LoadVerbs extends ProcessVerbs {
     /** How many at the same time; all, if not said. */
     readonly atOnce?: number;
   }): Promise<number>;
+  /**
+   * From now on, or not any more, the clients look once a millisecond for what has come, instead of being woken
+   * by it.
+   */
+  nap(isOn: boolean): Promise<void>;
   /** All clients go without a word. */
   leave(): Promise<void>;
   /** All clients lose their connection and come back at the same time; answered as `connect` is. */

@@ -27,9 +27,9 @@ export const SCALES = {
   full: {
     name: "full",
     rounds: 9,
-    warmUps: 2,
+    warmUps: 1,
     repeats: 2,
-    limitMs: 150_000,
+    limitMs: 180_000,
     crowd: 1_000,
     largeCrowd: 5_000,
     crowdPerNode: 500,

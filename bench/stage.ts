@@ -46,6 +46,12 @@ export interface Published extends Window {
   readonly there?: Latency;
 }
 
+export interface StageOptions {
+  readonly profiles?: Profiles | undefined;
+  /** See `LoadVerbs.nap`; while something is measured. */
+  readonly clientsNap?: boolean | undefined;
+}
+
 interface Process {
   readonly name: string;
   call(verb: "usage"): ReturnType<ProcessVerbs["usage"]>;
@@ -59,11 +65,11 @@ export class Stage {
   readonly #nodes: readonly Child<ServerVerbs>[];
   readonly #redis: Child<RedisVerbs> | undefined;
   readonly #load: Child<LoadVerbs>;
-  readonly #profiles: Profiles | undefined;
+  readonly #options: StageOptions;
   #ports: readonly number[] = [];
 
-  private constructor(peer: Peer, crowd: Crowd, profiles: Profiles | undefined) {
-    this.#profiles = profiles;
+  private constructor(peer: Peer, crowd: Crowd, options: StageOptions) {
+    this.#options = options;
     this.peer = peer;
     this.crowd = crowd;
     const program = peer.program();
@@ -78,8 +84,8 @@ export class Stage {
   }
 
   /** Everybody is in when it resolves. */
-  static async start(peer: Peer, crowd: Crowd, profiles?: Profiles): Promise<Stage> {
-    const stage = new Stage(peer, crowd, profiles);
+  static async start(peer: Peer, crowd: Crowd, options: StageOptions = {}): Promise<Stage> {
+    const stage = new Stage(peer, crowd, options);
     try {
       await stage.#start();
       return stage;
@@ -111,6 +117,7 @@ export class Stage {
   async measure(work: () => Promise<void>): Promise<Window> {
     await untilQuiet(this.processes);
     const endProfiles = await this.#profile();
+    if (this.#options.clientsNap) await this.#load.call("nap", true);
     const slower = slowdown();
     const machineBefore = machineCpuUs();
     const startedAt = performance.now();
@@ -119,6 +126,7 @@ export class Stage {
     const after = await this.#usage();
     const tookMs = performance.now() - startedAt;
     const machineUs = machineCpuUs() - machineBefore;
+    if (this.#options.clientsNap) await this.#load.call("nap", false);
     await endProfiles();
     const spent = after.map((us, i) => us - (before[i] ?? 0));
     const nodesUs = spent.slice(0, this.#nodes.length);
@@ -223,7 +231,7 @@ export class Stage {
 
   /** Samples the nodes, if that is wanted; those that can. */
   async #profile(): Promise<() => Promise<void>> {
-    const profiles = this.#profiles;
+    const { profiles } = this.#options;
     if (profiles === undefined) return async () => {};
     const begun = await Promise.allSettled(this.#nodes.map((node) => node.call("beginProfile")));
     const sampled = this.#nodes.filter((_, i) => begun[i]?.status === "fulfilled");

@@ -33,6 +33,7 @@ interface Options {
   /** All, if nobody is asked for. */
   readonly peers: readonly PeerKey[] | undefined;
   readonly profiles: Profiles | undefined;
+  readonly clientsNap: boolean;
   readonly writesPage: boolean;
   /** Where results are kept. */
   readonly keep: string;
@@ -49,6 +50,7 @@ function readOptions(): Options {
       peers: { type: "string" },
       rounds: { type: "string" },
       profile: { type: "boolean", default: false },
+      naps: { type: "boolean", default: false },
       page: { type: "boolean", default: false },
       from: { type: "string" },
       keep: { type: "string", default: RESULTS },
@@ -56,11 +58,13 @@ function readOptions(): Options {
   });
   const ids = SCENARIOS.map(({ id }) => id);
   const scale = SCALES[values.tiny ? "tiny" : values.quick ? "quick" : "full"];
+  if (values.naps && values.page) throw new Error("--page is for clients that are woken, without --naps");
   const rounds = values.rounds === undefined ? scale.rounds : atLeastOne("--rounds", values.rounds);
   return {
     scale: { ...scale, rounds },
     only: values.only === undefined ? undefined : eachOneOf("--only", values.only, ids),
     peers: values.peers === undefined ? undefined : eachOneOf("--peers", values.peers, PEER_KEYS),
+    clientsNap: values.naps,
     profiles: values.profile ? new Profiles(values.keep) : undefined,
     writesPage: values.page,
     from: values.from?.split(","),
@@ -75,12 +79,12 @@ interface Measured extends Pick<Report, "results" | "skipped"> {
 
 /** @param keep - called after each scenario, so that a run that is ended was not in vain */
 async function measure(
-  { scale, only, peers, profiles }: Options,
+  { scale, only, peers, profiles, clientsNap }: Options,
   keep: (measured: Measured) => void,
 ): Promise<Measured> {
   const { here, skipped } = await present(peers ?? PEER_KEYS);
   const gone: Skipped[] = [...skipped];
-  const stages = new Stages(profiles);
+  const stages = new Stages({ profiles, clientsNap });
   const run: Run = {
     scale,
     peers: here,

@@ -12,7 +12,14 @@ import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { LimitStore } from "./layer/limit-store.ts";
 import { Seats } from "./layer/seats.ts";
 import { SharedBucket } from "./layer/shared-bucket.ts";
-import { createLayers, DEFAULT_LAYER, type LayerOptions, planLayers, samePlaces } from "./layers.ts";
+import {
+  createLayers,
+  DEFAULT_LAYER,
+  type LayerOptions,
+  leaveProcess,
+  planLayers,
+  samePlaces,
+} from "./layers.ts";
 import type { AddedBy, Complete } from "./marks.ts";
 import { nearest, printable, ReservedEvent } from "./names.ts";
 import { type ApplicationSettings, applicationDefaults, type Given, resolveOptions } from "./options.ts";
@@ -201,6 +208,8 @@ export class Application {
   readonly #ownSeats = new WeakMap<Middleware, Seats>();
   readonly #users: Users;
   readonly #partContext: PartContext;
+  /** Whether what is sent leaves this process as well. @internal */
+  readonly hasBackplane: boolean;
   /** @internal */
   readonly tally = new Tally();
   readonly #startedAt = Date.now();
@@ -267,6 +276,7 @@ export class Application {
       hasKeys: sealer.hasKeys,
     });
     this.layer = this.layers.get(DEFAULT_LAYER) as ChannelLayer;
+    this.hasBackplane = leaveProcess(plans);
     this.parts = parts;
     this.sharedLimits = sharedLimits;
     this.seats = new Seats(node, sharedLimits);

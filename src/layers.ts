@@ -77,6 +77,11 @@ export function planLayers(
   return plans;
 }
 
+/** Whether any of them has nodes in other processes. */
+export function leaveProcess(plans: ReadonlyMap<string, { readonly backplane: Backplane }>): boolean {
+  return [...plans.values()].some(({ backplane }) => !(backplane instanceof MemoryBackplane));
+}
+
 /**
  * What is encrypted is bound to its prefix, not to the server that it lies on: with one prefix, whoever can write to
  * both could take it from one layer to the other.

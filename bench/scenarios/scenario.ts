@@ -1,8 +1,7 @@
 import { isOurs, PEERS, type Peer, type PeerKey } from "../peers.ts";
-import type { Profiles } from "../profile.ts";
 import { interleave, type Plan } from "../rounds.ts";
 import type { Scale } from "../scale.ts";
-import { type Crowd, Stage } from "../stage.ts";
+import { type Crowd, Stage, type StageOptions } from "../stage.ts";
 
 /** Something that is measured in each round. */
 export interface Figure {
@@ -98,18 +97,42 @@ export function staged(options: StagedOptions): Scenario {
       const plan = { ...scale, ...options.rounds?.(scale) };
       const measure = async (entry: Entry): Promise<Round> => {
         if (!isFresh) return options.measure(stages.get(entry), scale, entry);
-        const stage = await Stage.start(PEERS[entry.peer], entry.crowd, stages.profiles);
+        const stage = await Stage.start(PEERS[entry.peer], entry.crowd, stages.options);
         try {
           return await options.measure(stage, scale, entry);
         } finally {
           await stage.stop();
         }
       };
-      const results = await interleave(subjects, plan, measure, (round) => round[DISTURBED] ?? 0);
-      const entrants = [...results].map(([{ key, name }, rounds]) => ({ key, name, rounds }));
+      const fallen = new Set<Entry>();
+      /** Undefined for a contender that has failed: it is left out, and the others go on. */
+      const attempt = async (entry: Entry): Promise<Round | undefined> => {
+        if (fallen.has(entry)) return undefined;
+        try {
+          return await measure(entry);
+        } catch (error) {
+          if (isIndispensable(entry.peer)) throw error;
+          fallen.add(entry);
+          run.skip(entry.peer, `${id}: ${error instanceof Error ? error.message : String(error)}`);
+          return undefined;
+        }
+      };
+      const results = await interleave(subjects, plan, attempt, (round) => round?.[DISTURBED] ?? 0);
+      const entrants = [...results]
+        .filter(([entry]) => !fallen.has(entry))
+        .map(([{ key, name }, rounds]) => ({ key, name, rounds: rounds.filter(isMeasured) }));
       return { id, title, unit, figures, ...(chart === undefined ? {} : { chart }), entrants };
     },
   };
+}
+
+/** Ours, and what we are compared with: without them there is no result. */
+function isIndispensable(peer: PeerKey): boolean {
+  return isOurs(peer) || peer === "socket.io";
+}
+
+function isMeasured(round: Round | undefined): round is Round {
+  return round !== undefined;
 }
 
 /** One entry for a contender, with the crowd that is known by that key. */
@@ -127,11 +150,11 @@ const AT_ONCE = 2;
 
 /** The stages that are open; scenarios after one another may share them. */
 export class Stages {
-  readonly profiles: Profiles | undefined;
+  readonly options: StageOptions;
   readonly #open = new Map<string, Stage>();
 
-  constructor(profiles?: Profiles) {
-    this.profiles = profiles;
+  constructor(options: StageOptions = {}) {
+    this.options = options;
   }
 
   /**
@@ -154,9 +177,9 @@ export class Stages {
 
   async #start(run: Run, entry: Entry): Promise<void> {
     try {
-      this.#open.set(place(entry), await Stage.start(PEERS[entry.peer], entry.crowd, this.profiles));
+      this.#open.set(place(entry), await Stage.start(PEERS[entry.peer], entry.crowd, this.options));
     } catch (error) {
-      if (isOurs(entry.peer) || entry.peer === "socket.io") throw error;
+      if (isIndispensable(entry.peer)) throw error;
       run.skip(entry.peer, String(error));
     }
   }

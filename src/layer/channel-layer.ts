@@ -259,8 +259,8 @@ export class ChannelLayer {
     if (this.#logged?.keepsHistory(group)) {
       await this.#logged.publish(group, encodeEnvelope(this.node, header, payload), options.idempotencyKey);
     } else {
-      if (this.#fanOut.count(group) > 0) this.#fanOut.send(group, toMessage(payload));
       this.#publish(groupTopic(group), header, payload);
+      if (this.#fanOut.count(group) > 0) this.#fanOut.send(group, toMessage(payload));
     }
     this.#announceSent(group, message.type);
   }
@@ -293,8 +293,9 @@ export class ChannelLayer {
     if (this.#logged?.keepsHistory(group)) {
       await this.#logged.publish(group, encodeEnvelope(this.node, header, encoded), options.idempotencyKey);
     } else {
-      this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
+      // First: see `Turn`.
       this.#publish(groupTopic(group), header, encoded);
+      this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
     }
     this.#announceSent(group, event);
   }

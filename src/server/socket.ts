@@ -149,7 +149,7 @@ export class SocketCarrier implements Carrier, ConnectionOwner {
       pollTimeoutMs: Math.min(settings.pingTimeoutMs, MAX_POLL_TIMEOUT_MS),
       maxAgeMs: settings.maxAgeMs,
     };
-    this.turn = new Turn(app.tally);
+    this.turn = new Turn(app.tally, app.hasBackplane);
     const dynamic = io.of((name, _auth, next) => next(null, this.#isRouted(name)));
     for (const namespace of [io.of("/"), dynamic]) {
       namespace.use((socket, next) => {

@@ -52,14 +52,23 @@ export class Sequence {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Those who have something to write at the end of the turn. */
+/**
+ * Those who have something to write at the end of the turn. Where it published something to other nodes as well,
+ * they write a turn later: a backplane needs that time to hand it on, and then the other nodes write to their
+ * clients while this one does, instead of after it.
+ */
 export class Turn {
   readonly tally: Tally;
+  readonly #hasBackplane: boolean;
+  /** Of the texts published, those that sockets have waited for. */
+  #waitedFor = 0;
   #waiting: { flush(): void }[] = [];
   #empty = new Sequence();
 
-  constructor(tally = new Tally()) {
+  /** @param hasBackplane - whether what is published leaves this process */
+  constructor(tally = new Tally(), hasBackplane = false) {
     this.tally = tally;
+    this.#hasBackplane = hasBackplane;
   }
 
   /** Where everybody begins. `flush` is called once, at the end of the turn; it must not throw. */
@@ -70,6 +79,13 @@ export class Turn {
   }
 
   readonly #end = (): void => {
+    const { published } = this.tally;
+    if (this.#hasBackplane && published !== this.#waitedFor) setImmediate(this.#flush);
+    else this.#flush();
+    this.#waitedFor = published;
+  };
+
+  readonly #flush = (): void => {
     const waiting = this.#waiting;
     this.#waiting = [];
     // Or it would keep the last frame.

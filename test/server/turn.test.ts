@@ -1,8 +1,10 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "@jest/globals";
-import { Consumer, type ConsumerContext, route } from "sluice";
+import { type Backplane, Consumer, type ConsumerContext, MemoryBackplane, type Message, route } from "sluice";
 import { clientsOf } from "../../src/server/engine-internals.ts";
 import { SocketCodec } from "../../src/server/frames.ts";
 import { Sequence, Turn } from "../../src/server/turn.ts";
+import { Tally } from "../../src/tally.ts";
 import { seeded } from "../seeded.ts";
 import { type Live, type RawClient, serve, until } from "./live-server.ts";
 
@@ -55,6 +57,55 @@ describe("a sequence of frames", () => {
   });
 });
 
+describe("where messages leave for other nodes as well", () => {
+  test("clients are written to a turn later, if something has left", async () => {
+    const tally = new Tally();
+    const turn = new Turn(tally, true);
+    const flushed: string[] = [];
+    const writer = (name: string) => ({ flush: () => flushed.push(name) });
+    turn.begin(writer("an answer"));
+    await nextTurn();
+    expect(flushed).toEqual(["an answer"]);
+    turn.begin(writer("a member"));
+    tally.published += 1;
+    await nextTurn();
+    turn.begin(writer("who comes to it"));
+    expect(flushed).toEqual(["an answer"]);
+    await nextTurn();
+    expect(flushed).toEqual(["an answer", "a member", "who comes to it"]);
+    turn.begin(writer("another answer"));
+    await nextTurn();
+    expect(flushed).toHaveLength(4);
+  });
+
+  test.each(["groupEmit", "groupSend"] as const)("the others hear a %s first", async (verb) => {
+    const order: string[] = [];
+    const inner = new MemoryBackplane();
+    const backplane: Backplane = {
+      open: (listener) => inner.open(listener),
+      subscribe: (topic) => inner.subscribe(topic),
+      unsubscribe: (topic) => inner.unsubscribe(topic),
+      // As that of Redis does: a turn for what goes together, another in the client of Redis.
+      publish: (topic) => {
+        if (topic.includes("room")) setImmediate(() => setImmediate(() => order.push("the others")));
+      },
+      flush: () => inner.flush(),
+      close: () => inner.close(),
+    };
+    const live = await serve({ routes: [route("/room", Room)], backplane });
+    const ann = await member(live, false);
+    const push = ann.writes.push.bind(ann.writes);
+    ann.writes.push = (...written) => {
+      order.push("its own");
+      return push(...written);
+    };
+    if (verb === "groupEmit") await live.app.layer.groupEmit("room", "n", 1);
+    else await live.app.layer.groupSend("room", { type: "room.told", n: 1 });
+    await ann.raw.hears('42/room,["n",1]');
+    expect(order).toEqual(["the others", "its own"]);
+  });
+});
+
 /** A room whose members are told what to do by name, and what went to one member as bytes on the wire. */
 class Room extends Consumer {
   static override readonly groups = ["room"];
@@ -62,6 +113,9 @@ class Room extends Consumer {
   constructor(context: ConsumerContext) {
     super(context);
     Room.all.set(this.channel, this);
+  }
+  roomTold({ n }: Message): void {
+    this.send("n", n);
   }
   override receive(_event: string, payload: unknown): unknown {
     this.send("direct", payload);
