@@ -78,7 +78,7 @@ export function planLayers(
 }
 
 /** Whether any of them has nodes in other processes. */
-export function leaveProcess(plans: ReadonlyMap<string, { readonly backplane: Backplane }>): boolean {
+export function leaveProcess(plans: ReadonlyMap<string, Plan>): boolean {
   return [...plans.values()].some(({ backplane }) => !(backplane instanceof MemoryBackplane));
 }
 

@@ -12,7 +12,7 @@ import {
   thrownText,
 } from "../index.ts";
 import { BACKLOG, BacklogWatch } from "./backlog.ts";
-import { Cluster } from "./cluster.ts";
+import { Cluster, type ClusterState } from "./cluster.ts";
 import { Desk, type TaskOverview } from "./desk.ts";
 import { Guard, sessionKey, type Visitor } from "./guard.ts";
 import { SIGNALS } from "./lines.ts";
@@ -101,7 +101,10 @@ export class Hub {
 
   /** How the cluster stands, as pages are told. */
   get picture(): PicturePieces {
-    const { state } = this.#cluster;
+    return this.#pictureOf(this.#cluster.state);
+  }
+
+  #pictureOf(state: ClusterState): PicturePieces {
     return this.#pieces(pictureOf(state)).map((piece) => ({ ...piece, at: state.at, point: this.#point }));
   }
 
@@ -256,10 +259,11 @@ export class Hub {
 
   #show(): void {
     this.#backlog?.look();
-    this.#point = pointOf(this.#cluster.state, this.#backlog?.current);
+    const { state } = this.#cluster;
+    this.#point = pointOf(state, this.#backlog?.current);
     this.#timeline.add(this.#point);
     if (this.#looking.size === 0) return;
-    const { picture } = this;
+    const picture = this.#pictureOf(state);
     for (const page of this.#looking) page.show(picture);
     const pages = [...this.#looking].filter(({ wantsTasks }) => wantsTasks);
     if (pages.length === 0) return;

@@ -82,7 +82,8 @@ interface EmitOptions extends SendOptions {
 /**
  * Channels and groups as this node sees them.
  *
- * Members on this node get what is sent at once, within the call; the backplane carries it to the others.
+ * Handlers of members on this node get what is sent at once, within the call, and clients soon after, when the
+ * backplane has it: that carries it to the others.
  * Delivery is at most once and, per sender and group, in order. `groupSend` and `groupEmit` resolve when
  * the message is handed over here; that says nothing about remote members. A group that keeps history is
  * another matter: its messages are appended to a log first, and lossless in one order for all members.
@@ -293,7 +294,6 @@ export class ChannelLayer {
     if (this.#logged?.keepsHistory(group)) {
       await this.#logged.publish(group, encodeEnvelope(this.node, header, encoded), options.idempotencyKey);
     } else {
-      // First: see `Turn`.
       this.#publish(groupTopic(group), header, encoded);
       this.#fanOut.emit(group, { event, ...encoded }, except && new Set(except));
     }
@@ -604,6 +604,7 @@ export class ChannelLayer {
     throw new NoHandler(`the group "${group}" keeps no presence; give it a policy (option groups)`);
   }
 
+  /** To other nodes; before anything is written to clients here, which waits for that (see the server's `Turn`). */
   #publish(topic: string, header: Header, payload: EncodedPayload): void {
     this.#tally.published += 1;
     this.#backplane.publish(topic, () => encodeEnvelope(this.node, header, payload));

@@ -62,21 +62,19 @@ export class Asking {
     if (isOurs(metric.name)) return ask();
     if (this.#late.has(metric)) return none(metric);
     const answer = ask();
+    let isLate = false;
     try {
       return await within(timeoutMs, answer, () => {
+        isLate = true;
         this.#late.add(metric);
         const settled = () => void this.#late.delete(metric);
         answer.then(settled, settled);
         return new Error(`has not said its value within ${timeoutMs} ms, and is told without until it has`);
       });
     } catch (error) {
-      failed(new Error(`the metric ${metric.name} ${wordsOf(error)}`, { cause: error }));
+      const words = `${isLate ? "" : "cannot say its value: "}${thrownText(error)}`;
+      failed(new Error(`the metric ${metric.name} ${words}`, { cause: error }));
       return none(metric);
     }
   }
-}
-
-function wordsOf(error: unknown): string {
-  const words = thrownText(error);
-  return words.startsWith("has not said") ? words : `cannot say its value: ${words}`;
 }

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "@jest/globals";
+import { testNeeding } from "../needing.ts";
 import { freePort, until } from "../redis/redis-server.ts";
 import { Door } from "./door.ts";
 
@@ -15,9 +15,7 @@ export const hasActivemq =
   existsSync(join(HOME, "lib/activemq-stomp.jar")) && spawnSync("java", ["-version"]).status === 0;
 
 /** A test that is skipped, by name, where there is no ActiveMQ. */
-export const activemqTest: typeof test = hasActivemq
-  ? test
-  : (((name: string, run: () => void) => test.skip(`${name} [skipped: install activemq]`, run)) as never);
+export const activemqTest = testNeeding(hasActivemq, "install activemq");
 
 export class ActivemqServer {
   readonly port: number;

@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { test } from "@jest/globals";
+import { testNeeding } from "../needing.ts";
 import { freePort, until } from "../redis/redis-server.ts";
 import { Door } from "./door.ts";
 
@@ -18,13 +18,7 @@ const isNewEnough = "withResolvers" in Promise;
 export const hasKafka = isNewEnough && existsSync(LIBS);
 
 /** A test that is skipped, by name, where there is no Kafka. */
-export const kafkaTest: typeof test = hasKafka
-  ? test
-  : (((name: string, run: () => void) =>
-      test.skip(
-        `${name} [skipped: wants Node.js 22, and Kafka's jars in the folder KAFKA_LIBS]`,
-        run,
-      )) as never);
+export const kafkaTest = testNeeding(hasKafka, "wants Node.js 22, and Kafka's jars in the folder KAFKA_LIBS");
 
 export class KafkaServer {
   /** Everybody comes through it: Kafka tells its clients where it is. */

@@ -5,8 +5,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "@jest/globals";
 import type { Channel } from "amqplib";
+import { testNeeding } from "../needing.ts";
 import { freePort, until } from "../redis/redis-server.ts";
 import { Door } from "./door.ts";
 
@@ -19,14 +19,10 @@ function scriptIn(folder: string): string | undefined {
   return found.find((path) => existsSync(path));
 }
 
-/** A test that is skipped, by name, where there is no RabbitMQ. */
-export const rabbitTest: typeof test =
-  SCRIPT === undefined
-    ? (((name: string, run: () => void) =>
-        test.skip(`${name} [skipped: install rabbitmq-server]`, run)) as never)
-    : test;
-
 export const hasRabbit = SCRIPT !== undefined;
+
+/** A test that is skipped, by name, where there is no RabbitMQ. */
+export const rabbitTest = testNeeding(hasRabbit, "install rabbitmq-server");
 
 export class RabbitmqServer {
   readonly port: number;

@@ -1,16 +1,15 @@
 /** A real Chromium for tests. */
 import { existsSync } from "node:fs";
-import { afterAll, beforeAll, describe, test } from "@jest/globals";
+import { afterAll, beforeAll, describe } from "@jest/globals";
 import { type Browser, chromium } from "playwright-core";
+import { testNeeding } from "../needing.ts";
 
 export const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
 const isThere = existsSync(chromiumPath);
 const remedy = `there is no ${chromiumPath}; install Chromium or set CHROMIUM_PATH`;
 
 /** A test that starts a browser of its own, and is skipped, by name, where there is none. */
-export const chromiumTest: typeof test = isThere
-  ? test
-  : (((name: string, run: () => void) => test.skip(`${name} [skipped: ${remedy}]`, run)) as never);
+export const chromiumTest = testNeeding(isThere, remedy);
 
 const ARGS = [
   "--no-sandbox",

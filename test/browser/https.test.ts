@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "@jest/globals";
+import { expect } from "@jest/globals";
+import { testNeeding } from "../needing.ts";
 import { describeInBrowser, eventually, startChat } from "./chat-in-browser.ts";
 
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
@@ -41,9 +42,8 @@ async function secureServer(): Promise<Server> {
 }
 
 describeInBrowser("The chat over https, seen in a browser", () => {
-  const testWithOpenssl = hasOpenssl ? test : test.skip;
-  const title = "on a server with a certificate the chat is live over wss:";
-  testWithOpenssl(hasOpenssl ? title : `${title} [skipped: install openssl]`, async () => {
+  const testWithOpenssl = testNeeding(hasOpenssl, "install openssl");
+  testWithOpenssl("on a server with a certificate the chat is live over wss:", async () => {
     const https = await secureServer();
     try {
       const chat = await startChat({ https });

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
+import { testNeeding } from "../needing.ts";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, until } from "../server/live-server.ts";
 import { Program, project, run } from "./programs.ts";
@@ -24,8 +25,8 @@ const typedFiles = { "app.ts": typedApp, "name.ts": "export const name: string =
 const named = (file: string) => ({ type: "module", sluice: { app: file } });
 
 const runsTypeScript = Boolean((process.features as { readonly typescript?: unknown }).typescript);
-const without = runsTypeScript ? test.skip : test;
-const natively = runsTypeScript ? test : test.skip;
+const without = testNeeding(!runsTypeScript, "this Node runs TypeScript by itself");
+const natively = testNeeding(runsTypeScript, "wants a Node that runs TypeScript by itself");
 
 async function pageOf(cwd: string, args: readonly string[] = []): Promise<string> {
   const program = new Program(["start", ...args, "--port", "0"], { cwd });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { io } from "socket.io-client";
+import { testNeeding } from "../needing.ts";
 import { packPackage } from "../packed-package.ts";
 import { atEnd, connected, heard, until } from "../server/live-server.ts";
 import { folder, project, root, run } from "./programs.ts";
@@ -100,7 +101,7 @@ test("it writes into no folder that has something in it, and over no file; an em
   expect((await run(["new", "empty"], { cwd })).code).toBe(0);
 });
 
-(existsSync("/proc/self") ? test : test.skip)("where nothing can be written it says so", async () => {
+testNeeding(existsSync("/proc/self"), "wants /proc")("where nothing can be written it says so", async () => {
   const { code, stderr } = await run(["new", "my-chat"], { cwd: "/proc/self" });
   expect([code, stderr]).toEqual([1, expect.stringMatching(/^sluice: nothing is written: [^\n]+\n$/)]);
 });

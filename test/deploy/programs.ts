@@ -4,13 +4,13 @@ import { accessSync, constants, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { test } from "@jest/globals";
+import type { test } from "@jest/globals";
+import { testNeeding } from "../needing.ts";
 import { atEnd, until } from "../server/live-server.ts";
 
 /** `test` if the program is installed; otherwise a test that is skipped and says so. */
 export function testWith(program: string): typeof test {
-  const skipped = (name: string) => test.skip(`${name} (${program} is not installed)`, () => {});
-  return hasProgram(program) ? test : (skipped as unknown as typeof test);
+  return testNeeding(hasProgram(program), `install ${program}`);
 }
 
 export function hasProgram(program: string): boolean {

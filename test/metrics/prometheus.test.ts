@@ -2,21 +2,18 @@
 import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, jest, test } from "@jest/globals";
+import { expect, jest } from "@jest/globals";
 import { demo, Program, start } from "../cli/programs.ts";
 import { configured, folder, freePort, hasProgram, started } from "../deploy/programs.ts";
 import { root } from "../installed-package.ts";
+import { testNeeding } from "../needing.ts";
 import { hasRedis, RedisServer } from "../redis/redis-server.ts";
 import { atEnd, connected, stock, until } from "../server/live-server.ts";
 
 jest.setTimeout(120_000);
 
 const lacks = [...(hasProgram("prometheus") ? [] : ["prometheus"]), ...(hasRedis ? [] : ["redis-server"])];
-const prometheusTest: typeof test =
-  lacks.length === 0
-    ? test
-    : (((name: string, work: () => void) =>
-        test.skip(`${name} [skipped: install ${lacks.join(", ")}]`, work)) as never);
+const prometheusTest = testNeeding(lacks.length === 0, `install ${lacks.join(", ")}`);
 
 /** Between two questions to Prometheus. */
 const PAUSE_MS = 500;

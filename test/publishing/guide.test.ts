@@ -5,6 +5,7 @@ import { expect, jest, test } from "@jest/globals";
 import { LayerUnavailable } from "sluice";
 import { publishingDefaults } from "../../src/publishing/publishing.ts";
 import { blockOf } from "../guides.ts";
+import { testNeeding } from "../needing.ts";
 import { FakeLayer, scene } from "./scene.ts";
 
 jest.setTimeout(60_000);
@@ -14,9 +15,7 @@ const guide = new URL("../../docs/publishing.md", import.meta.url);
 const PAID = ["order.paid", { order: 42 }];
 
 function testWith(program: string, name: string, body: () => Promise<void>): void {
-  const isThere = spawnSync(program, ["--version"]).status === 0;
-  if (isThere) test(name, body);
-  else test.skip(`${name} (there is no ${program} here)`, () => {});
+  testNeeding(spawnSync(program, ["--version"]).status === 0, `install ${program}`)(name, body);
 }
 
 const example = (language: string, word: string) => blockOf("docs/publishing.md", language, word);

@@ -5,18 +5,13 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { test as jestTest } from "@jest/globals";
 import { createClient } from "redis";
+import { testNeeding } from "../needing.ts";
 
 export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0;
 
-/** Jest's own; programs use these servers, too, and have none. */
-const { test } = globalThis as unknown as { readonly test: typeof jestTest };
-
 /** A test that is skipped, by name, where there is no redis-server. */
-export const redisTest: typeof test = hasRedis
-  ? test
-  : (((name: string, run: () => void) => test.skip(`${name} [skipped: install redis-server]`, run)) as never);
+export const redisTest = testNeeding(hasRedis, "install redis-server");
 
 export class RedisServer {
   readonly port: number;
