@@ -219,6 +219,20 @@ describe("groups on several nodes", () => {
     expect(ann.events).toEqual(bob.events);
   });
 
+  test("other nodes hear a message before what a member here answers to it at once", async () => {
+    const hub = new MemoryHub();
+    const [one, two] = [await node("n1", hub), await node("n2", hub)];
+    const [echo, far] = [one.join("echo"), two.join("far")];
+    await one.layer.groupAdd("g", echo.channel);
+    await two.layer.groupAdd("g", far.channel);
+    echo.deliver = ({ type }) => {
+      if (type === "was.asked") void one.layer.groupSend("g", { type: "was.answered" });
+    };
+    await one.layer.groupSend("g", { type: "was.asked" });
+    await until(() => far.messages.length === 2);
+    expect(far.messages.map(({ type }) => type)).toEqual(["was.asked", "was.answered"]);
+  });
+
   test("binary parts and exceptions cross nodes", async () => {
     const hub = new MemoryHub();
     const [one, two] = [await node("n1", hub), await node("n2", hub)];
