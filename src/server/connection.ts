@@ -8,6 +8,7 @@ import {
   cut,
   type EngineSocket,
   endClosing,
+  endClosingAtUpgrade,
   isFlowing,
   onNextPoll,
   onUpgradeFailed,
@@ -93,6 +94,7 @@ export class Connection {
     this.allowances = allowances;
     this.#place = place;
     onUpgradeFailed(conn, () => this.#expectPoll());
+    endClosingAtUpgrade(conn);
     this.#idle();
     this.#forgetAge = atAge(owner.limits.maxAgeMs, () => this.close(AGED));
   }

@@ -21,7 +21,7 @@ interface Internals {
       terminate?(): void;
     };
     /** While a polling transport waits for one more poll, to say in its answer that it closes. */
-    readonly shouldClose?: (() => void) | null;
+    shouldClose?: (() => void) | null;
   };
 }
 
@@ -159,7 +159,16 @@ export function cut(conn: EngineSocket): void {
  * wait for its last poll for half a minute more, and keep the process alive.
  */
 export function endClosing(conn: EngineSocket): void {
-  const { transport } = conn as unknown as { readonly transport?: { shouldClose?: (() => void) | null } };
+  endClosingOf((conn as unknown as Internals).transport);
+}
+
+/** The same for one that goes over to a WebSocket while it is being closed: nobody will poll any more. */
+export function endClosingAtUpgrade(conn: EngineSocket): void {
+  const { transport } = conn as unknown as Internals;
+  if (conn.transport.name !== "websocket") conn.once("upgrade", () => endClosingOf(transport));
+}
+
+function endClosingOf(transport: Internals["transport"]): void {
   const end = transport?.shouldClose;
   if (transport === undefined || typeof end !== "function") return;
   transport.shouldClose = null;

@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
-import { expect, test } from "@jest/globals";
+import { expect, jest, test } from "@jest/globals";
 import { route } from "sluice";
 import { WebSocket } from "ws";
+import { clientsOf } from "../../src/server/engine-internals.ts";
 import { atEnd, Diary, type Live, serve, until } from "./live-server.ts";
 
 /** A polling client that has entered `/echo`, has probed a WebSocket, and whose poll that ended. */
@@ -52,6 +54,22 @@ test("a client whose upgrade fails and that goes on polling stays", async () => 
   expect(await answer).toContain('43/echo,7[{"event":"say","payload":1}]');
   expect(diary.reasons).toEqual([]);
   await live.server.stop();
+});
+
+test("a client that completes its upgrade while it is being closed leaves no timer behind", async () => {
+  const { diary, live, client } = await scene();
+  const [conn] = clientsOf(live.io.engine);
+  const set = jest.spyOn(globalThis, "setTimeout");
+  conn?.close();
+  const waiting = set.mock.results.map(({ value }) => value as { readonly _destroyed?: boolean });
+  set.mockRestore();
+  expect(waiting).toHaveLength(1);
+  const closed = once(client.socket, "close");
+  client.socket.send("5");
+  await closed;
+  await diary.reason();
+  expect(waiting[0]?._destroyed).toBe(true);
+  await live.empty();
 });
 
 test("the answer to a WebSocket and its first packet are one write", async () => {
