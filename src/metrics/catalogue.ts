@@ -1,12 +1,13 @@
 /** All metrics of our own: what each is called, what it means, and where in the readings it stands. */
-import type {
-  Counts,
-  DropCause,
-  GapReason,
-  LimitName,
-  Readings,
-  SpreadReading,
-  UnopenedFact,
+import {
+  CloseCode,
+  type Counts,
+  type DropCause,
+  type GapReason,
+  type LimitName,
+  type Readings,
+  type SpreadReading,
+  type UnopenedFact,
 } from "../index.ts";
 
 /** One line: its labels in the order of the metric's, and its value. */
@@ -50,6 +51,7 @@ const LIMITS: Readonly<Record<LimitName, 0>> = {
   maxWaitingBytes: 0,
   maxPayloadBytes: 0,
 };
+const DENIALS: Counts = Object.fromEntries(Object.values(CloseCode).map((code) => [code, 0]));
 const CAUSES: Readonly<Record<DropCause, 0>> = {
   "mailbox-full": 0,
   "no-handler": 0,
@@ -129,7 +131,7 @@ const CONNECTIONS: readonly Metric[] = [
     rows(r.counters.ended, ENDS),
   ),
   counter("connections_denied", "Clients that were refused, by close code", ["code"], (r) =>
-    rows(r.counters.denied),
+    rows(r.counters.denied, DENIALS),
   ),
   counter("limited", "How often clients came to a limit, by the option that sets it", ["limit"], (r) =>
     rows(r.counters.limited, LIMITS),

@@ -6,6 +6,7 @@ import {
   type AskingClient,
   CloseCode,
   ConfigurationError,
+  type Counts,
   Faults,
   type Given,
   type PartContext,
@@ -65,6 +66,9 @@ export interface MetricsOptions extends Given<MetricsSettings>, DoorOptions {
 /** On top of what the others' brokers and metrics may take. */
 const ASK_MARGIN_MS = 1_000;
 
+/** Of larger tables only what was used is told: beyond so many, whichever comes late is counted as `other`. */
+const MAX_ROUTES = 100;
+
 /** How long a reading serves all metrics of a scrape. */
 const FRESH_MS = 100;
 
@@ -106,6 +110,7 @@ export class Metrics implements ApplicationPart {
   #stopAnswering: () => void = () => {};
   #context: PartContext | undefined;
   #names: ReadonlySet<string> = new Set();
+  #routes: Counts = {};
   #reading: { readonly at: number; readonly readings: Promise<Readings> } | undefined;
   #text: Promise<string> | undefined;
   readonly #asking: Asking;
@@ -148,6 +153,7 @@ export class Metrics implements ApplicationPart {
   /** @internal */
   async open(context: PartContext): Promise<void> {
     context.beginTiming();
+    this.#routes = routesOf(context);
     try {
       this.#names = new Set(draw(this.registry, () => this.#read()));
     } catch (error) {
@@ -260,8 +266,23 @@ export class Metrics implements ApplicationPart {
   async #look(context: PartContext): Promise<Readings> {
     const { lookTimeoutMs } = this.#settings;
     await within(lookTimeoutMs, context.look(), () => new Error("late")).catch(() => {});
-    return context.readings();
+    return this.#withRoutes(context.readings());
   }
+
+  /** All routes from the start on, so that `rate` sees who comes first. */
+  #withRoutes(readings: Readings): Readings {
+    if (readings.server === undefined) return readings;
+    const { counters, gauges } = readings;
+    const accepted = { ...this.#routes, ...counters.accepted };
+    const open = { ...this.#routes, ...gauges.open };
+    return { ...readings, counters: { ...counters, accepted }, gauges: { ...gauges, open } };
+  }
+}
+
+/** What clients connect to, each with 0. */
+function routesOf({ app }: PartContext): Counts {
+  const served = app.router.routes.filter(({ kind }) => kind !== "http").map(({ pattern }) => pattern);
+  return served.length > MAX_ROUTES ? {} : Object.fromEntries(served.map((pattern) => [pattern, 0]));
 }
 
 function refuse(response: ServerResponse, status: number, code: string, message: string): void {

@@ -1,7 +1,7 @@
 import { request as ask } from "node:http";
 import { expect, test } from "@jest/globals";
 import { Counter, Gauge, Registry } from "prom-client";
-import { ConfigurationError, Consumer, createApplication, MemoryBackplane, route } from "sluice";
+import { CloseCode, ConfigurationError, Consumer, createApplication, MemoryBackplane, route } from "sluice";
 import { CATALOGUE, type MetricsOptions, metrics } from "sluice/metrics";
 import type { ServerOptions } from "sluice/server";
 import { MemoryBroker, Tasks, task } from "sluice/tasks";
@@ -84,6 +84,18 @@ test("a scrape tells what clients did, in Prometheus' text, with routes by their
   expect(text).not.toMatch(/hidden|secret-name/);
   // There are no tasks, so nothing is said of them.
   expect([...samples.keys()].filter((name) => name.startsWith("sluice_tasks"))).toEqual([]);
+});
+
+test("routes and close codes are told from the start on, so that a rate misses nobody who comes first", async () => {
+  const live = await node();
+  const samples = samplesOf((await get(`${live.url}/metrics`)).text);
+  for (const name of ["sluice_connections", "sluice_connections_accepted_total"]) {
+    const told = [...samples].filter(([line]) => line.startsWith(`${name}{`));
+    expect(told).toEqual(["/room/:room", "/echo"].map((pattern) => [`${name}{route="${pattern}"}`, 0]));
+  }
+  for (const code of Object.values(CloseCode)) {
+    expect(samples.get(`sluice_connections_denied_total{code="${code}"}`)).toBe(0);
+  }
 });
 
 test("the buckets of a histogram add up, in seconds", async () => {
