@@ -357,8 +357,9 @@ test("a metric of yours that never says its value, or throws, is told without, a
 });
 
 test("ours have a limit of their own: a slow broker keeps none of them from being told", async () => {
+  const asked = gate();
   class Silent extends MemoryBroker {
-    override queues = () => new Promise<never>(() => {});
+    override queues = () => asked.passed.then(() => []);
   }
   const tasks = new Tasks({ tasks: [], broker: new Silent(), path: "" });
   const limits = { collectTimeoutMs: 20, lookTimeoutMs: 200 };
@@ -367,6 +368,7 @@ test("ours have a limit of their own: a slow broker keeps none of them from bein
   live.app.signals.failed.connect(({ error }) => void failures.push(error));
   const { text } = await get(`${live.url}/metrics`);
   expect([samplesOf(text).get("sluice_events_received_total"), failures]).toEqual([0, []]);
+  asked.open();
 });
 
 test("what processes tell each other waits for no metric either", async () => {
