@@ -14,122 +14,60 @@ import {
   checkCloseCode,
   isForClient,
   JoinRefused,
-  NoHandler,
   RateLimited,
 } from "../errors.ts";
-import type { ConnectionFact, Facts, Hook, LimitName } from "../facts.ts";
-import type { ChannelLayer } from "../layer/channel-layer.ts";
+import type { ConnectionFact, Hook, LimitName } from "../facts.ts";
 import type { Claim, Claims } from "../layer/claims.ts";
-import type { Member, PositionEvent } from "../layer/fan-out.ts";
-import type { MayJoin, PolicyTable } from "../layer/group-policy.ts";
-import type { History, HistoryOptions } from "../layer/history-reading.ts";
+import type { PositionEvent } from "../layer/fan-out.ts";
+import type { MayJoin } from "../layer/group-policy.ts";
 import type { Position } from "../layer/history-store.ts";
-import type { PresentUser } from "../layer/presence.ts";
-import { channelName, checkEventName, checkGroupName, ReservedEvent } from "../names.ts";
+import { channelName } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import { ConnectionScope, ScopeSource } from "../scope.ts";
-import type { Signal } from "../signals.ts";
 import type { Soon } from "../soon.ts";
-import type { Tally } from "../tally.ts";
 import type { Handling, Tracer } from "../tracer.ts";
 import type {
   Acknowledge,
   Allowances,
-  Around,
   AroundHook,
   ClientLink,
   DisconnectReason,
   EventPosition,
   Frame,
   FrameCodec,
-  Handshake,
   Message,
-  Middleware,
   OutgoingEvent,
-  Refresh,
   Scope,
-  ScopeChanges,
   ScopeConnection,
 } from "../types.ts";
-import type {
-  AskOptions,
-  Consumer,
-  ConsumerClass,
-  ConsumerVerbs,
-  EmitOptions,
-  GroupSendOptions,
-} from "./consumer.ts";
+import type { ConnectionContext, RunnerClient, RunnerRoute } from "./connection-context.ts";
+import type { Consumer } from "./consumer.ts";
+import { disconnect, Patience } from "./ending.ts";
 import { EventBudget } from "./event-budget.ts";
-import { type HandlerTable, isThenable } from "./handlers.ts";
-import { Intake, type IntakeHost, type IntakeLimits } from "./intake.ts";
+import { isThenable, type PayloadCodec } from "./handlers.ts";
+import { Intake, type IntakeHost } from "./intake.ts";
 import { Outbox } from "./outbox.ts";
+import { type Host, Staying } from "./staying.ts";
 import type { UserPlace, Users } from "./users.ts";
+import { type Speaker, Verbs } from "./verbs.ts";
 
-/** What all connections of an application share. */
-export interface RunnerContext {
-  readonly layer: ChannelLayer;
-  readonly facts: Facts;
-  readonly tally: Tally;
-  readonly tracer: Tracer | undefined;
-  readonly userId: (user: unknown) => string | undefined;
-  readonly userInfo: (user: unknown) => unknown;
-  readonly policies: PolicyTable;
-  /** Ends all connections with that key, on all layers. */
-  readonly closeKeyed: (key: string, code: number, reason: string) => Promise<void>;
-  /** See `ScopeConnection.sit`. */
-  readonly sit: (
-    of: Middleware | string,
-    room: string,
-    seats: number,
-    until: AbortSignal,
-  ) => Promise<boolean>;
+export interface RunnerContext extends ConnectionContext {
   /** It is closed, and nothing of it is left. */
   readonly finished: (runner: Runner) => void;
-  readonly users: Users;
-  /** As in `options.ts`. */
-  readonly limits: IntakeLimits & {
-    readonly groupsPerConnection: number;
-    readonly maxMessageBytes: number;
-    readonly maxWaitingBytes: number;
-    readonly connectTimeoutMs: number;
-    readonly closeTimeoutMs: number;
-  };
-}
-
-/** The route as a runner needs it. */
-export interface RunnerRoute {
-  readonly pattern: string;
-  readonly consumer: ConsumerClass;
-  readonly handlers: HandlerTable;
-  readonly options: unknown;
-  /** All middleware of the route, made one. */
-  admit(scope: ConnectionScope, inner: (scope: ConnectionScope) => Promise<void>): Promise<void>;
-}
-
-/** A connection as its carrier knows it. */
-export interface RunnerClient {
-  readonly handshake: Handshake;
-  /** What the client sent, without the framework's part of it. */
-  readonly auth: Scope["auth"];
-  readonly params: object;
-  readonly link: ClientLink;
-  /** What a client that carries positions hands over; undefined for a stock client. */
-  readonly claims: Claims | undefined;
-  /** Shared by all clients of its address. */
-  readonly allowances: Allowances;
 }
 
 const NONE: readonly never[] = [];
 
-export class Runner implements Member, ConsumerVerbs, IntakeHost {
+export class Runner implements Speaker, Host, IntakeHost {
   readonly channel: string;
   readonly codec: FrameCodec;
+  readonly link: ClientLink;
+  readonly allowances: Allowances;
   readonly #context: RunnerContext;
   readonly #route: RunnerRoute;
-  readonly #link: ClientLink;
   readonly #claims: Claims | undefined;
-  readonly #allowances: Allowances;
   readonly #intake: Intake;
+  readonly #verbs: Verbs;
   /** Of what is sent before its client is let in. */
   #outbox: Outbox | undefined;
   readonly #events: EventBudget;
@@ -139,19 +77,14 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #state: "connecting" | "open" | "closing" | "closed" = "connecting";
   readonly #source: ScopeSource;
   #scope: ConnectionScope;
-  #face: ScopeConnection | undefined;
   #user: string | undefined;
   #info = "";
   #consumer: Consumer | undefined;
   #reason: DisconnectReason | undefined;
   /** The constructor and `connect`, while they run; `disconnect` waits for them. */
   #connecting: Promise<void> | undefined;
-  /** Of the middleware that stays with the connection. */
-  #arounds: readonly Around[] = NONE;
-  #refreshes: readonly Refresh[] = NONE;
+  #staying: Staying | undefined;
   #keys: readonly string[] = NONE;
-  /** What ends the hearing of signals. */
-  #ears: Set<() => void> | undefined;
   /** The message of a group's history whose handler runs, and how many events it has sent. */
   #handling: { readonly position: Position; readonly group: string; parts: number } | undefined;
   /** What waits for it to open, to be admitted, to end, or to be given up; made when somebody waits. */
@@ -160,20 +93,20 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   #endAdmission: (() => void) | undefined;
   #finished: Promise<void> | undefined;
   #finish: (() => void) | undefined;
-  #isGivenUp = false;
-  #giveUp: (() => void) | undefined;
+  #patience: Patience | undefined;
 
   constructor(context: RunnerContext, route: RunnerRoute, client: RunnerClient) {
     this.#context = context;
     this.#route = route;
-    this.#link = client.link;
+    this.link = client.link;
     this.#claims = client.claims;
-    this.#allowances = client.allowances;
+    this.allowances = client.allowances;
     this.#source = new ScopeSource(client.handshake, client.auth, client.params, this);
     this.#scope = new ConnectionScope(this.#source);
     this.channel = channelName(context.layer.node, this.#source.id);
     this.#events = new EventBudget(client.link.events);
     this.#events.add("eventsPerSecondPerAddress", client.allowances.events);
+    this.#verbs = new Verbs(context, this);
     const timings = context.tally.timingsOf(route.pattern);
     this.#intake = new Intake(this, route.handlers, this.#events, context, timings);
     this.codec = (client.claims && client.link.positionedCodec) ?? client.link.codec;
@@ -197,7 +130,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     return this.#whenOpen;
   }
 
-  get scope(): Scope {
+  get scope(): ConnectionScope {
     return this.#scope;
   }
 
@@ -300,14 +233,14 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     const wasOpen = this.#state === "open";
     // First the reason, or what closing the link brings about would pass for it.
     this.#end(reason);
-    if (wasOpen) this.#link.close(reason.code, reason.message);
+    if (wasOpen) this.link.close(reason.code, reason.message);
   }
 
   /** Waits no longer for hooks and handlers that still run. The connection must have been ended. */
   abandon(): void {
-    this.#isGivenUp = true;
     this.#endAdmission?.();
-    this.#giveUp?.();
+    this.#patience ??= new Patience();
+    this.#patience.giveUp();
   }
 
   /** As if its process had been killed: nothing runs any more, and nobody is told. For the test kit. */
@@ -317,7 +250,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#state = "closed";
     this.#outbox = Outbox.closed;
     this.#settleOpen?.(false);
-    for (const end of this.#ears ?? NONE) end();
+    this.#verbs.endListening();
     this.abandon();
     this.#over();
     // After whoever carries it has learnt that nobody answers any more.
@@ -328,9 +261,9 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   write(frame: Frame): void {
     if (this.#state === "connecting") {
-      this.#outbox ??= new Outbox(this.#link, this.#context.limits.maxWaitingBytes);
+      this.#outbox ??= new Outbox(this.link, this.#context.limits.maxWaitingBytes);
     }
-    if (this.#outbox === undefined) return this.#link.write(frame);
+    if (this.#outbox === undefined) return this.link.write(frame);
     if (this.#outbox.write(frame) || this.#state !== "connecting") return;
     const message = "too much to send before the client was let in";
     this.#end({ kind: "limit", code: CloseCode.tooSlow, message });
@@ -370,12 +303,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   mayBeGiven(messages: number): boolean {
-    return this.#allowances.replayed.take(messages);
+    return this.allowances.replayed.take(messages);
   }
 
   get backlog(): { readonly bytes: number; readonly messages: number } {
     const { waiting, waitingBytes } = this.#intake;
-    return { bytes: this.#link.waitingBytes + waitingBytes, messages: waiting };
+    return { bytes: this.link.waitingBytes + waitingBytes, messages: waiting };
   }
 
   get route(): string {
@@ -384,12 +317,12 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   /** What its client's connection is known by: the same for all routes open on it. */
   get connection(): unknown {
-    return this.#link.events;
+    return this.link.events;
   }
 
   /** Written to its client, by any route of the connection, and not gone yet. */
   get waitingBytes(): number {
-    return this.#link.waitingBytes;
+    return this.link.waitingBytes;
   }
 
   /** In its mailbox. */
@@ -415,221 +348,42 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   // ---- what middleware that stays calls, and what calls it ----------------------------------------
 
   get face(): ScopeConnection {
-    this.#face ??= this.#connectionFace();
-    return this.#face;
+    return this.#stays.face;
   }
 
-  #connectionFace(): ScopeConnection {
-    const { closeKeyed, sit, userId } = this.#context;
-    const runner = this;
-    return {
-      get scope() {
-        return runner.#scope;
-      },
-      close: (code, reason) => this.close(code, reason),
-      change: (changes) => this.#change(changes),
-      tell: (event, payload) => this.tell(event, payload),
-      around: (around) => {
-        this.#arounds = this.#arounds.concat(around);
-      },
-      onRefresh: (refresh) => {
-        this.#refreshes = this.#refreshes.concat(refresh);
-      },
-      key: (key, instead) => this.#changeKeys(key, instead),
-      unkey: (key) => this.#changeKeys(undefined, key),
-      closeKeyed,
-      sit: (of, room, seats) => sit(of, room, seats, this.#source.closed),
-      userId,
-      failed: (error) => this.#announceFailure("middleware", error),
-    };
+  get #stays(): Staying {
+    this.#staying ??= new Staying(this.#context, this);
+    return this.#staying;
   }
 
-  #changeKeys(added: string | undefined, dropped: string | undefined): void {
-    this.#context.layer.changeKeys(this, () => {
-      const kept = this.#keys.filter((key) => key !== dropped && key !== added);
-      this.#keys = added === undefined ? kept : kept.concat(added);
-    });
+  become(scope: ConnectionScope, user: string | undefined, info: string): void {
+    [this.#scope, this.#user, this.#info] = [scope, user, info];
   }
 
-  async #change(changes: ScopeChanges): Promise<void> {
-    if (this.#consumer === undefined) {
-      throw new Error("the connection is being admitted: hand the changes to next()");
-    }
-    if (this.#reason !== undefined) throw new ConnectionClosed("the connection has ended");
-    const { layer, userId, userInfo } = this.#context;
-    const scope = this.#scope.with(changes);
-    const user = userId(scope.user);
-    if (user === this.#user) {
-      this.#scope = scope;
-    } else {
-      const info = user === undefined ? "" : layer.encodeInfo(() => userInfo(scope.user));
-      layer.changeUser(this, () => {
-        [this.#scope, this.#user, this.#info] = [scope, user, info];
-      });
-    }
-    if ("user" in changes) await this.#leaveForbidden();
+  answerTo(keys: readonly string[]): void {
+    this.#keys = keys;
   }
 
-  /** What the user of now may not join is left. */
-  async #leaveForbidden(): Promise<void> {
-    const { layer } = this.#context;
-    const asked = layer.groupsOf(this.channel).map(async (group) => {
-      try {
-        await this.mayJoin(group);
-      } catch (error) {
-        await layer.groupDiscard(group, this.channel);
-        if (!isForClient(error)) this.#announceFailure("middleware", error);
-      }
-    });
-    await Promise.all(asked);
-  }
-
-  async refresh(auth: Readonly<Record<string, unknown>>): Promise<unknown> {
-    if (this.#refreshes.length === 0) throw new NoHandler("nothing here takes new credentials");
-    let answer: unknown;
-    for (const refresh of this.#refreshes) answer = (await refresh(auth)) ?? answer;
-    return answer;
+  refresh(auth: Readonly<Record<string, unknown>>): Promise<unknown> {
+    return this.#stays.refresh(auth);
   }
 
   around<T>(hook: AroundHook, run: () => T | Promise<T>): T | Promise<T> {
-    return this.#arounds.length === 0 ? run() : this.#within(hook, run);
+    return this.#staying?.isAround ? this.#staying.around(hook, run) : run();
   }
 
-  async #within<T>(hook: AroundHook, run: () => T | Promise<T>): Promise<T> {
-    let result: { readonly value: T } | undefined;
-    const core = async () => {
-      result = { value: await run() };
-    };
-    await this.#arounds.reduceRight<() => Promise<void>>(
-      (inner, around) => () => around(inner, hook),
-      core,
-    )();
-    if (result === undefined) throw new Error(`a middleware around "${hook}" neither ran it nor refused it`);
-    return (result as { readonly value: T }).value;
+  // ---- what the consumer's verbs need -------------------------------------------------------------
+
+  get payloadCodec(): PayloadCodec | undefined {
+    return this.#route.handlers.codec;
   }
 
-  // ---- the consumer's verbs ---------------------------------------------------------------------
-
-  send(event: string, payload: unknown): void {
-    this.tell(checkEventName(event), this.#encoded(payload));
-    if (this.#reason === undefined) this.#context.tally.sentToClients += 1;
-  }
-
-  /** As the class' codec has it, if there is one. */
-  #encoded(payload: unknown): unknown {
-    const { codec } = this.#route.handlers;
-    return codec === undefined ? payload : codec.encode(payload);
-  }
-
-  async ask(event: string, payload: unknown, { timeoutMs = 10_000 }: AskOptions = {}): Promise<unknown> {
-    checkEventName(event);
-    const encoded = this.#encoded(payload);
-    encodePayload(encoded, this.#context.limits.maxMessageBytes);
-    if (this.#state !== "open") {
-      throw new ConnectionClosed(
-        this.#state === "connecting"
-          ? "ask() works once the client is let in: not in connect()"
-          : "the client cannot be asked: the connection has ended",
-      );
-    }
-    this.#context.tally.sentToClients += 1;
-    const answer = await this.#link.ask(event, encoded, timeoutMs);
-    const { codec } = this.#route.handlers;
-    return codec === undefined ? answer : codec.decode(answer);
+  hear(what: string, run: () => unknown): void {
+    this.#intake.hear(what, run);
   }
 
   close(code: number, reason: string): void {
     this.end({ kind: "closed", code: checkCloseCode(code), message: reason });
-  }
-
-  async groupAdd(group: string): Promise<void> {
-    checkGroupName(group);
-    if (this.#reason !== undefined) {
-      throw new ConnectionClosed(`cannot join the group "${group}": the connection has ended`);
-    }
-    const { layer, limits } = this.#context;
-    if (!layer.isIn(group, this.channel)) {
-      if (layer.groupCount(this.channel) >= limits.groupsPerConnection) {
-        this.limited("groupsPerConnection");
-        throw new RateLimited(
-          `a connection may be in ${limits.groupsPerConnection} groups at once`,
-          "groupsPerConnection",
-        );
-      }
-      if (!layer.isUsed(group) && !this.#allowances.newGroups.take()) {
-        this.limited("newGroupsPerSecond");
-        throw new RateLimited(
-          "too many new groups in too little time; try again in a second",
-          "newGroupsPerSecond",
-        );
-      }
-    }
-    return layer.join(group, this.channel);
-  }
-
-  get signals(): Facts {
-    return this.#context.facts;
-  }
-
-  listen<Fact>(signal: Signal<Fact>, receiver: (fact: Fact) => unknown): () => void {
-    if (this.#reason !== undefined) throw new ConnectionClosed("cannot listen: the connection has ended");
-    const disconnect = signal.connect((fact) => {
-      this.#intake.hear(signal.name, () => receiver.call(this.#consumer, fact));
-    });
-    const end = () => {
-      disconnect();
-      this.#ears?.delete(end);
-    };
-    this.#ears ??= new Set();
-    this.#ears.add(end);
-    return end;
-  }
-
-  groupDiscard(group: string): Promise<void> {
-    return this.#context.layer.groupDiscard(group, this.channel);
-  }
-
-  groupSend(group: string, message: Message, options?: GroupSendOptions): Promise<void> {
-    return this.#context.layer.groupSend(group, message, options);
-  }
-
-  channelSend(channel: string, message: Message): Promise<void> {
-    return this.#context.layer.send(channel, message);
-  }
-
-  history(group: string, options?: HistoryOptions): Promise<History> {
-    return this.#context.layer.history(group, options);
-  }
-
-  groupEmit(group: string, event: string, payload: unknown, options?: EmitOptions): Promise<void> {
-    const { layer } = this.#context;
-    const { codec } = this.#route.handlers;
-    if (codec === undefined) return layer.groupEmit(group, event, payload, options);
-    // What the codec throws rejects, as all that this verb throws.
-    return new Promise((resolve) => {
-      resolve(layer.groupEmit(group, event, codec.encode(payload), options));
-    });
-  }
-
-  presence(group: string): Promise<readonly PresentUser[]> {
-    return this.#context.layer.presence(group);
-  }
-
-  presenceCount(group: string): Promise<number> {
-    return this.#context.layer.presenceCount(group);
-  }
-
-  sendPresence(group: string): Promise<void> {
-    return this.#context.layer.sendPresence(group, this.channel, (users, isInTurn) => {
-      const list = { type: "list", group, users };
-      if (!isInTurn) return this.tell(ReservedEvent.presence, list);
-      const encoded = encodePayload(list, this.#context.limits.maxMessageBytes);
-      this.writeInTurn(this.codec.encode({ event: ReservedEvent.presence, ...encoded }));
-    });
-  }
-
-  updatePresence(group: string, info: unknown): Promise<void> {
-    return this.#context.layer.updatePresence(group, this, info);
   }
 
   // ---- connecting -------------------------------------------------------------------------------
@@ -694,7 +448,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
       throw this.#reported("constructor", error);
     }
     try {
-      for (const group of this.#route.handlers.groupsOf(scope)) await this.groupAdd(group);
+      for (const group of this.#route.handlers.groupsOf(scope)) await this.#verbs.groupAdd(group);
       this.#checkConnecting();
       const consumer = this.#consumer;
       const connected = this.around("connect", () => consumer.connect());
@@ -708,7 +462,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   async #enter(users: Users, user: string): Promise<void> {
     try {
       // One for all routes of a connection, as it is its allowance.
-      this.#place = await users.enter(user, this.#link.events);
+      this.#place = await users.enter(user, this.link.events);
     } catch (error) {
       if (error instanceof RateLimited) this.limited("connectionsPerUser");
       throw error;
@@ -720,7 +474,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   #construct(scope: Scope): Consumer {
     const { consumer: Class, options } = this.#route;
-    return new Class({ scope, options, verbs: this });
+    return new Class({ scope, options, verbs: this.#verbs });
   }
 
   #checkConnecting(): void {
@@ -779,7 +533,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
 
   fail(hook: Hook, error: unknown): void {
     if (this.#isAftermath(error)) return;
-    this.#announceFailure(hook, error);
+    this.announceFailure(hook, error);
     this.end(failure(error));
   }
 
@@ -796,11 +550,11 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   /** Reports what `connect` threw, once, and returns it so marked. Refusals pass as they are. */
   #reported(hook: Hook, error: unknown): unknown {
     if (isForClient(error) || this.#isAftermath(error)) return error;
-    this.#announceFailure(hook, error);
+    this.announceFailure(hook, error);
     return new Reported(error);
   }
 
-  #announceFailure(hook: Hook, error: unknown): void {
+  announceFailure(hook: Hook, error: unknown): void {
     this.#context.facts.failed.announce({ ...this.fact, hook, error }, this.sender);
   }
 
@@ -818,7 +572,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     this.#state = "closing";
     if (!wasOpen) this.#outbox = Outbox.closed;
     this.#settleOpen?.(false);
-    for (const end of this.#ears ?? NONE) end();
+    this.#verbs.endListening();
     this.#context.layer.detach(this.channel, reason.kind === "stopping");
     this.#place?.leave();
     if (reason.kind === "limit") {
@@ -839,7 +593,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
     if (this.#connecting !== undefined || !this.#intake.isIdle) {
       const running = Promise.all([this.#connecting?.catch(() => {}), this.#intake.idle()]);
       if (!(await this.#inTime(running))) {
-        this.#announceFailure("receive", new Error("a handler still ran and was given up"));
+        this.announceFailure("receive", new Error("a handler still ran and was given up"));
       }
     }
     this.#intake.end(false);
@@ -850,7 +604,7 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
         ? this.#disconnect(reason)
         : tracer.handles(this.#hookOf("disconnect"), undefined, () => this.#disconnect(reason));
     if (disconnecting instanceof Promise && !(await this.#inTime(disconnecting))) {
-      this.#announceFailure("disconnect", new Error("disconnect still ran and was given up"));
+      this.announceFailure("disconnect", new Error("disconnect still ran and was given up"));
     }
     this.#state = "closed";
     if (wasOpen) tally.ended.add(reason.kind);
@@ -867,60 +621,23 @@ export class Runner implements Member, ConsumerVerbs, IntakeHost {
   }
 
   /** Waits for what runs still, `closeTimeoutMs` at most, and says whether it ended. */
-  async #inTime(work: Promise<unknown>): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined;
-    const isGivenUp = new Promise<boolean>((resolve) => {
-      this.#giveUp = () => resolve(false);
-      timer = setTimeout(this.#giveUp, this.#context.limits.closeTimeoutMs);
-    });
-    if (this.#isGivenUp) this.#giveUp?.();
-    const isDone = await Promise.race([work.then(() => true), isGivenUp]);
-    clearTimeout(timer);
-    return isDone;
+  #inTime(work: Promise<unknown>): Promise<boolean> {
+    this.#patience ??= new Patience();
+    return this.#patience.with(work, this.#context.limits.closeTimeoutMs);
   }
 
   /** Never rejects. */
   #disconnect(reason: DisconnectReason): Soon<void> {
-    const consumer = this.#consumer;
-    if (consumer === undefined) return undefined;
-    if (this.#arounds.length > 0) return this.#disconnectWithin(consumer, reason);
-    try {
-      const work = consumer.disconnect(reason);
-      if (!isThenable(work)) return undefined;
-      return Promise.resolve(work).then(nothing, (error) => this.#disconnectFailed(error));
-    } catch (error) {
-      return this.#disconnectFailed(error);
-    }
-  }
-
-  async #disconnectWithin(consumer: Consumer, reason: DisconnectReason): Promise<void> {
-    let hasRun = false;
-    const run = () => {
-      hasRun = true;
-      return consumer.disconnect(reason);
-    };
-    try {
-      await this.around("disconnect", run);
-    } catch (error) {
-      this.#disconnectFailed(error);
-    }
-    // It always runs, whatever happens around it.
-    if (hasRun) return;
-    try {
-      await run();
-    } catch (error) {
-      this.#disconnectFailed(error);
-    }
+    if (this.#consumer === undefined) return undefined;
+    return disconnect(this.#consumer, reason, this.#staying, (error) => this.#disconnectFailed(error));
   }
 
   #disconnectFailed(error: unknown): void {
     if (this.#isAftermath(error)) return;
     this.#context.tracer?.failed(error);
-    this.#announceFailure("disconnect", error);
+    this.announceFailure("disconnect", error);
   }
 }
-
-function nothing(): void {}
 
 /** An error that `failed` has been announced for. */
 class Reported extends Error {
