@@ -90,7 +90,6 @@ export { type Delay, MemoryBackplane, MemoryHub } from "./layer/memory-backplane
 export { MemoryHistory, MemoryLogs, type MemoryLogsOptions } from "./layer/memory-history.ts";
 export { MemoryLimits, MemoryLimitsHub } from "./layer/memory-limits.ts";
 export { MemoryPresence, MemoryPresenceHub } from "./layer/memory-presence.ts";
-export type { PresentUser } from "./layer/presence.ts";
 export type {
   PresenceChange,
   PresenceList,
@@ -100,6 +99,7 @@ export type {
   PresentUser as StoredUser,
   Statement,
 } from "./layer/presence-store.ts";
+export type { PresentUser } from "./layer/presence-words.ts";
 export type {
   Added,
   BrokerListener,

@@ -5,7 +5,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { ConnectionDenied } from "../errors.ts";
 import type { Facts } from "../facts.ts";
 import type { History, HistoryOptions } from "../layer/history-reading.ts";
-import type { PresentUser } from "../layer/presence.ts";
+import type { PresentUser } from "../layer/presence-words.ts";
 import type { Signal } from "../signals.ts";
 import type { DisconnectReason, Message, Scope } from "../types.ts";
 import { type PayloadCodec, validateNow } from "./handlers.ts";

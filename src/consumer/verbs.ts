@@ -3,7 +3,7 @@ import { ConnectionClosed, RateLimited } from "../errors.ts";
 import type { Facts, LimitName } from "../facts.ts";
 import type { Member } from "../layer/fan-out.ts";
 import type { History, HistoryOptions } from "../layer/history-reading.ts";
-import type { PresentUser } from "../layer/presence.ts";
+import type { PresentUser } from "../layer/presence-words.ts";
 import { checkEventName, checkGroupName, ReservedEvent } from "../names.ts";
 import { encodePayload } from "../payload.ts";
 import type { Signal } from "../signals.ts";

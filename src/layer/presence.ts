@@ -3,29 +3,23 @@
  * told who comes and goes, wherever that is.
  */
 import type { Clock } from "../clock.ts";
-import {
-  ConfigurationError,
-  InvalidMessage,
-  LayerUnavailable,
-  MessageTooLarge,
-  NoHandler,
-} from "../errors.ts";
+import { ConfigurationError, InvalidMessage, LayerUnavailable, NoHandler } from "../errors.ts";
 import type { Facts } from "../facts.ts";
-import { ReservedEvent } from "../names.ts";
-import { deepFreeze, encodePayload } from "../payload.ts";
-import type { Message } from "../types.ts";
 import { FanOut, type Member, type Tidings } from "./fan-out.ts";
 import type { Announced } from "./group-log.ts";
 import type { PolicyTable } from "./group-policy.ts";
 import type { Position } from "./history-store.ts";
 import { OwnUsers, type OwnUsersHost } from "./own-users.ts";
-import type {
-  PresenceChange,
-  PresenceListener,
-  PresenceLog,
-  PresenceStore,
-  PresentUser as StoredUser,
-} from "./presence-store.ts";
+import type { PresenceChange, PresenceListener, PresenceLog, PresenceStore } from "./presence-store.ts";
+import {
+  changeIn,
+  changesIn,
+  encodeInfo,
+  faultOfUser,
+  type PresentUser,
+  tidingsOf,
+  toPresentUser,
+} from "./presence-words.ts";
 import { Roster, type Told } from "./roster.ts";
 
 /** The logs of groups that keep history, as this node follows them. */
@@ -42,15 +36,6 @@ export interface FollowedLogs {
   heal(group: string): Promise<void>;
   /** Runs it when the member has heard as much as the others: at once, or after what it is given first. */
   whenHeld(group: string, channel: string, run: () => void): void;
-}
-
-/** A user in a group. */
-export interface PresentUser {
-  readonly user: string;
-  /** What the application's `userInfo` said, or `updatePresence`. */
-  readonly info: unknown;
-  /** On all nodes; 0 for one whose last connection ended and who is held for a while. */
-  readonly connections: number;
 }
 
 export interface PresenceOptions {
@@ -98,7 +83,6 @@ const HOLE_MS = 250;
 const RETRY_MS = 1_000;
 /** Lists that are read at once. */
 const AT_ONCE = 32;
-const MAX_USER_BYTES = 256;
 const MAX_UNTOLD = 10_000;
 
 export class Presence implements PresenceListener, OwnUsersHost {
@@ -167,13 +151,7 @@ export class Presence implements PresenceListener, OwnUsersHost {
    */
   encodeInfo(info: unknown): string {
     const { presenceInfoBytes } = this.#options.limits;
-    const { json, attachments } = encodePayload(info, Number.POSITIVE_INFINITY);
-    if (attachments.length > 0) throw new InvalidMessage("the info of a user must be JSON, without binary");
-    const bytes = Buffer.byteLength(json);
-    if (bytes <= presenceInfoBytes) return json;
-    throw new MessageTooLarge(
-      `the info of a user may have ${presenceInfoBytes} bytes as JSON (limits.presenceInfoBytes), this has ${bytes}; keep it to what everybody in a group must see`,
-    );
+    return encodeInfo(info, presenceInfoBytes);
   }
 
   // ---- members of this node ---------------------------------------------------------------------
@@ -184,10 +162,9 @@ export class Presence implements PresenceListener, OwnUsersHost {
     if (!this.#watched.has(group)) this.#watch(group);
     const { user, channel } = member;
     if (user === undefined) return;
-    if (isUserName(user)) return this.#own.joined(group, user, channel, member.info);
-    this.failed(
-      new InvalidMessage(`a user who is counted has a name of 1 to ${MAX_USER_BYTES} bytes of Unicode`),
-    );
+    const fault = faultOfUser(user);
+    if (fault === undefined) this.#own.joined(group, user, channel, member.info);
+    else this.failed(fault);
   }
 
   /** @param isMoving - the server has sent its client to another node */
@@ -290,8 +267,7 @@ export class Presence implements PresenceListener, OwnUsersHost {
 
   /** What another node has announced. Throws if it cannot be read. */
   hear(group: string, json: string): void {
-    const changes: unknown = JSON.parse(json);
-    if (!Array.isArray(changes) || !changes.every(isChange)) throw new Error("no changes of presence");
+    const changes = changesIn(json);
     if (changes.length === 0) this.#suspect(group);
     else this.#take(group, changes);
   }
@@ -619,56 +595,10 @@ export class Presence implements PresenceListener, OwnUsersHost {
   }
 }
 
-function tidingsOf(group: string, [type, { user, info: json }]: Told): Tidings {
-  const info = infoOf(json);
-  const payload = encodePayload({ type, group, user, info }, MAX_TOLD);
-  const message = deepFreeze({ type: `presence.${type}`, group, user, info }) as Message;
-  return { event: { event: ReservedEvent.presence, ...payload }, message };
-}
-
 /** Whether a log that was heard up to there has no such place any more, or something else there. */
 function isSetBack(before: Position | undefined, top: Position | undefined): boolean {
   if (before === undefined || before.epoch === "") return false;
   if (top === undefined) return true;
   if (before.epoch !== top.epoch || top.offset > before.offset) return false;
   return top.offset < before.offset || (before.id !== "" && before.id !== top.id);
-}
-
-/** The one change that an entry of a log is. */
-function changeIn(json: string): PresenceChange {
-  const [change]: readonly unknown[] = JSON.parse(json);
-  if (!isChange(change)) throw new Error("no change of presence");
-  return change;
-}
-
-/** Never reached: names, users and infos are bounded each. */
-const MAX_TOLD = Number.POSITIVE_INFINITY;
-
-function isUserName(user: string): boolean {
-  // Half a character is stored as another; so would be another half.
-  return user !== "" && !/\p{Cs}/u.test(user) && Buffer.byteLength(user) <= MAX_USER_BYTES;
-}
-
-function infoOf(json: string): unknown {
-  try {
-    return json === "" ? null : JSON.parse(json);
-  } catch {
-    return null;
-  }
-}
-
-function toPresentUser({ user, info, connections }: StoredUser): PresentUser {
-  return { user, info: infoOf(info), connections };
-}
-
-const KINDS: readonly unknown[] = ["join", "leave", "update", "count"];
-
-function isChange(value: unknown): value is PresenceChange {
-  const { kind, user, info, connections, before, version } = (value ?? {}) as Record<string, unknown>;
-  return (
-    KINDS.includes(kind) &&
-    typeof user === "string" &&
-    typeof info === "string" &&
-    [connections, before, version].every((number) => typeof number === "number")
-  );
 }
