@@ -88,7 +88,7 @@ export function crontab(expression: string): Timing {
 /** Every so many milliseconds, counted from 1970: all workers agree on the moments. From 100. */
 export function every(ms: number): Timing {
   return {
-    text: `every ${ms} ms`,
+    text: `every ${inWords(ms)}`,
     after: (at) => (Math.floor(at / ms) + 1) * ms,
     before: (at) => Math.floor(at / ms) * ms,
     check: () => {
@@ -150,6 +150,18 @@ export function nextTimes({ timing, tz }: Schedule, after: number, count: number
     times.push(at);
   }
   return times;
+}
+
+/** `90 s`, `5 min`, `1500 ms`: in the largest unit that has it whole. */
+function inWords(ms: number): string {
+  const units = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["min", 60_000],
+    ["s", 1_000],
+  ] as const;
+  const [unit, size] = units.find(([, size]) => ms % size === 0) ?? ["ms", 1];
+  return `${ms / size} ${unit}`;
 }
 
 function isTimeZone(tz: unknown): tz is string {

@@ -18,6 +18,8 @@ const LATE_MS = 60_000;
 /** A schedule that is not declared here may be one that newer workers declare: only an old one is forgotten. */
 const FORGOTTEN_MS = 604_800_000;
 const SHOWN = 3;
+/** Node's timers know no longer time: one that is longer ends at once. */
+const MAX_WAIT_MS = 2_147_483_647;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
@@ -91,7 +93,7 @@ export class Scheduler {
 
   #wait({ id }: Schedule, ms: number, then: () => void): void {
     if (!this.#isOpen) return;
-    this.#timers.set(id, this.#options.clock.setTimeout(then, ms));
+    this.#timers.set(id, this.#options.clock.setTimeout(then, Math.min(ms, MAX_WAIT_MS)));
   }
 
   /** Never rejects. */

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
+import { ManualClock } from "sluice";
+import { createTaskFacts } from "../../src/tasks/facts.ts";
+import { MemoryBroker } from "../../src/tasks/memory-broker.ts";
 import { crontab, every, nextTimes, schedule } from "../../src/tasks/schedule.ts";
+import { Scheduler } from "../../src/tasks/scheduler.ts";
 import { task } from "../../src/tasks/task.ts";
+import { job } from "./some-job.ts";
 
 const work = task("work", () => {});
 const times = (expression: string, tz: string, from: string, count: number) =>
@@ -96,4 +101,37 @@ test("all that is wrong with a schedule is told together", () => {
   expect(declare).toThrow(/notify must be/);
   expect(declare).toThrow(/no option "timezone"/);
   expect(() => schedule("s", every(3), work, undefined)).toThrow(/from 100 to a year, not 3/);
+});
+
+test("a moment further away than Node's timers reach is waited for in pieces, and kept", async () => {
+  const DAY_MS = 86_400_000;
+  const waits: number[] = [];
+  class AskedClock extends ManualClock {
+    override setTimeout(run: () => void, ms: number) {
+      waits.push(ms);
+      return super.setTimeout(run, ms);
+    }
+  }
+  const clock = new AskedClock(0);
+  const [broker, facts] = [new MemoryBroker(), createTaskFacts()];
+  await broker.open({ down() {}, up() {}, failed() {}, stalled() {} });
+  const kept = new Promise((resolve) => facts.queued.connect(({ id }) => resolve(id)));
+  const schedules = [schedule("rare", every(60 * DAY_MS), work, undefined)];
+  const scheduler = new Scheduler({ broker, clock, facts, schedules, jobOf: async () => job() });
+  await scheduler.start();
+  while (clock.step(60 * DAY_MS));
+  expect(await kept).toBe(`q.rare-${60 * DAY_MS}`);
+  scheduler.stop();
+  // More would end at once, and again and again.
+  expect(Math.max(...waits)).toBeLessThanOrEqual(2 ** 31 - 1);
+});
+
+test.each([
+  [90_000, "every 90 s"],
+  [300_000, "every 5 min"],
+  [7_200_000, "every 2 h"],
+  [86_400_000, "every 1 d"],
+  [1_500, "every 1500 ms"],
+])("every %i ms is told as people say it", (ms, words) => {
+  expect(every(ms).text).toBe(words);
 });
