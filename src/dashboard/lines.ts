@@ -25,9 +25,13 @@ const WORDS: ReadonlyMap<string, (fact: Fact) => Words> = new Map<string, (fact:
   ["connected", ({ scope, tookMs }) => [namespaceOf(scope), `in ${rounded(tookMs)} ms`, "good"]],
   [
     "disconnected",
-    ({ scope, reason, lastedMs }) => [namespaceOf(scope), `${ended(reason)}, after ${seconds(lastedMs)}`],
+    ({ scope, reason, lastedMs }) => [
+      namespaceOf(scope),
+      `${ended(reason)}, after ${seconds(lastedMs)}`,
+      isBadEnd(reason) ? "bad" : "plain",
+    ],
   ],
-  ["denied", ({ namespace, code, reason }) => [namespace, `${code} ${reason}`, "bad"]],
+  ["denied", ({ namespace, code, reason }) => [namespace, `${reason} (${code})`, "bad"]],
   ["received", ({ scope, event }) => [namespaceOf(scope), event]],
   ["handled", ({ scope, what, tookMs }) => [namespaceOf(scope), `${what} in ${rounded(tookMs)} ms`]],
   ["refused", ({ scope, event, code }) => [namespaceOf(scope), `${event}: ${code}`, "bad"]],
@@ -118,9 +122,26 @@ function errorText(error: unknown): string {
     : `thrown: ${words}`;
 }
 
+/** As Socket.IO says why a connection was lost. */
+const LOSSES: ReadonlyMap<unknown, string> = new Map([
+  ["transport close", "its connection closed"],
+  ["transport error", "its connection broke"],
+  ["ping timeout", "it answered no more"],
+  ["parse error", "it sent what cannot be read"],
+]);
+
+/** In words; the code, and what the machinery calls it, beside. */
 function ended(reason: unknown): string {
   const { kind, code, message } = (reason ?? {}) as Fact;
-  return `${kind} ${code}: ${message}`;
+  const loss = kind === "transport" ? LOSSES.get(message) : undefined;
+  if (loss !== undefined) return `${loss} (${code}, ${message})`;
+  const isSaid = kind === "client" || kind === "stopping" || kind === "transport";
+  return `${isSaid ? "" : `${kind}: `}${message} (${code})`;
+}
+
+function isBadEnd(reason: unknown): boolean {
+  const { kind } = (reason ?? {}) as Fact;
+  return kind === "failed" || kind === "limit";
 }
 
 function rounded(ms: unknown): string {

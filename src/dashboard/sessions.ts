@@ -69,10 +69,12 @@ export class DashboardSessions {
   end({ id, endsAt }: DashboardSession, now = Date.now()): void {
     // Another node's clock may be ahead of ours, so it may well end later than one that begins here now.
     if (!(endsAt > now) || this.#ended.has(id)) return;
-    for (const [other, until] of this.#ended) if (until <= now) this.#ended.delete(other);
-    for (const oldest of this.#ended.keys()) {
-      if (this.#ended.size < MAX_ENDED) break;
+    // They are over in about the order in which they were told: two go for one that comes, so that none stays long.
+    let gone = 0;
+    for (const [oldest, until] of this.#ended) {
+      if (gone === 2 || (until > now && this.#ended.size < MAX_ENDED)) break;
       this.#ended.delete(oldest);
+      gone += 1;
     }
     this.#ended.set(id, endsAt);
   }

@@ -1,14 +1,14 @@
 /** The dashboard's page in a real Chromium: what somebody sees of it, and does at it. */
-import { existsSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { createServer, connect as dial, type Socket as TcpSocket } from "node:net";
+import { afterEach, beforeAll, expect, jest, test } from "@jest/globals";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { MemoryBroker, Tasks, task } from "sluice/tasks";
 import { enter, node, PASSWORD, type SceneOptions, type Watched } from "../dashboard/scene.ts";
-import { heard } from "../server/live-server.ts";
+import { atEnd, heard, refusalOf } from "../server/live-server.ts";
+import { describeWithChromium } from "./chromium.ts";
 
 jest.setTimeout(60_000);
 
-const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
 const VIEWS = ["overview", "nodes", "connections", "groups", "tasks", "signals", "routes"];
 /** If it ever runs, the test's page knows. */
 const MARKUP = "<img src=x onerror=window.broken=1>";
@@ -16,13 +16,6 @@ const MARKUP = "<img src=x onerror=window.broken=1>";
 let browser: Browser;
 const contexts: BrowserContext[] = [];
 let complaints: string[] = [];
-
-function describeInBrowser(title: string, body: () => void): void {
-  if (existsSync(chromiumPath)) return describe(title, body);
-  const remedy = `there is no ${chromiumPath}; install Chromium or set CHROMIUM_PATH`;
-  process.stderr.write(`Skipped: ${title} (${remedy})\n`);
-  describe.skip(`${title} [skipped: ${remedy}]`, body);
-}
 
 async function look(live: Pick<Watched, "url">, width = 1280, query = ""): Promise<Page> {
   const viewport = { width, height: 844 };
@@ -78,18 +71,43 @@ function permit(complaint: RegExp): void {
   complaints = complaints.filter((text) => !complaint.test(text));
 }
 
-describeInBrowser("The dashboard in a browser", () => {
-  beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: chromiumPath,
-      args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
-    });
+/** A cable to a server that can stop carrying anything without being cut, as one to a node that hangs. */
+async function cableTo(port: number) {
+  const ends = new Set<TcpSocket>();
+  let isStill = false;
+  const server = createServer((near) => {
+    const far = dial(port, "127.0.0.1");
+    for (const end of [near, far]) {
+      ends.add(end);
+      end.on("error", () => {});
+      end.on("close", () => ends.delete(end));
+      if (isStill) end.pause();
+    }
+    near.pipe(far).pipe(near);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  atEnd(async () => {
+    server.close();
+    for (const end of ends) end.destroy();
+  });
+  const { port: own } = server.address() as { port: number };
+  return {
+    url: `http://127.0.0.1:${own}`,
+    hold(still: boolean) {
+      isStill = still;
+      for (const end of ends) still ? end.pause() : end.resume();
+    },
+  };
+}
+
+describeWithChromium("The dashboard in a browser", (running) => {
+  beforeAll(() => {
+    browser = running();
   });
   afterEach(async () => {
     await Promise.all(contexts.splice(0).map((context) => context.close()));
     expect(complaints.splice(0)).toEqual([]);
   });
-  afterAll(() => browser.close());
 
   test("a wrong password is told, too many are made to wait, and the right one lets in", async () => {
     const live = await node();
@@ -105,7 +123,8 @@ describeInBrowser("The dashboard in a browser", () => {
     permit(/status of (401|429)/);
     const other = await node();
     const second = await watch(other);
-    expect(await second.title()).toBe("Sluice dashboard");
+    await second.getByTestId("tile-nodes").getByText("1", { exact: true }).waitFor();
+    expect(await second.title()).toBe("Overview · Sluice dashboard");
     await second.getByTestId("logout").click();
     await second.getByTestId("password").waitFor();
   });
@@ -195,6 +214,81 @@ describeInBrowser("The dashboard in a browser", () => {
     permit(/net::ERR_|WebSocket connection to|status of (400|503)/);
   });
 
+  test("a server that hangs, or a cable that carries nothing, is told within seconds, and so is its return", async () => {
+    const live = await node({ reportMs: 200 });
+    const cable = await cableTo(live.port);
+    const page = await watch(cable);
+    await page.getByTestId("tile-nodes").getByText("1", { exact: true }).waitFor();
+    cable.hold(true);
+    await page
+      .getByTestId("banner")
+      .getByText(/^The node that serves this page says nothing any more\. What you see was true at/)
+      .waitFor();
+    await page.getByTestId("state").getByText("No answer").waitFor();
+    cable.hold(false);
+    await is(page, "live");
+    await page.getByTestId("banner").waitFor({ state: "hidden" });
+  });
+
+  test("what went wrong is told in words, with the code beside; two versions at once are told, too", async () => {
+    const live = await node();
+    const page = await watch(live);
+    await refusalOf(live.client("/nowhere"));
+    const cause = page.getByRole("listitem").filter({ hasText: "4404" });
+    await cause.getByText("Connection refused: no such route").waitFor();
+    live.app.layer.tellListeners("sluice.reports", {
+      ...{ type: "dashboard.report", v: 1, node: "n-new", host: "web", pid: 9, everyMs: 60_000, number: 1 },
+      ...{ phase: "serving", startedAt: 1, version: "9.9.9" },
+      causes: [
+        ["denied 4477", 9],
+        ["gap __proto__", 8],
+      ],
+    });
+    await page.getByText("all report, 2 versions").waitFor();
+    await page.getByText("Connection refused: for a reason of the application").waitFor();
+    await page.getByText(/^Client told of a gap __proto__$/).waitFor();
+  });
+
+  test("a worker tells what it does instead of connections that it cannot have", async () => {
+    const live = await node();
+    const page = await watch(live);
+    live.app.layer.tellListeners("sluice.reports", {
+      ...{ type: "dashboard.report", v: 1, node: "n-work", host: "w", pid: 9, everyMs: 60_000, number: 1 },
+      ...{ phase: "works", startedAt: 1, gauges: { tasksRunning: 3 } },
+    });
+    await show(page, "nodes");
+    const worker = page.getByTestId("node").filter({ hasText: "9@w" });
+    await worker.getByText(/^Runs now3$/).waitFor();
+    expect(await worker.getByText("Connections").count()).toBe(0);
+  });
+
+  test("all of it is there for the keyboard and for those who listen", async () => {
+    const live = await node();
+    const page = await watch(live);
+    await enter(live, "den", "ann");
+    await page.getByTestId("tile-connections").getByText("2", { exact: true }).waitFor();
+    // From the start of the page: past the head and the tabs at once.
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate("document.activeElement.id")).toBe("main");
+    await show(page, "connections");
+    expect(await page.title()).toBe("Connections · Sluice dashboard");
+    const row = page.getByRole("table", { name: "Connections" }).getByRole("row").filter({ hasText: "ann" });
+    const leave = row.getByRole("button", { name: "Disconnect ann at /room/den" });
+    await leave.focus();
+    await page.keyboard.press("Enter");
+    const dialog = page.getByRole("dialog", { name: "Disconnect this connection?" });
+    await dialog.waitFor();
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    expect(await page.locator(":focus").getAttribute("aria-label")).toBe("Disconnect ann at /room/den");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page
+      .getByRole("table", { name: "Connections" })
+      .getByRole("cell", { name: "Namespace /room/den" })
+      .waitFor();
+  });
+
   test("names and errors that are markup are text, wherever they come from", async () => {
     const { live, tasks, fail } = await withTasks();
     const page = await watch(live);
@@ -269,7 +363,7 @@ describeInBrowser("The dashboard in a browser", () => {
     await told.waitFor();
     // The charts go as far back as one wants, each view by itself.
     const chart = page.getByTestId("chart-queues");
-    await chart.getByText(/^wait1$/).waitFor();
+    await chart.getByText(/^waiting1$/).waitFor();
     await page.getByRole("button", { name: "5 min", exact: true }).click();
     await page.getByRole("button", { name: "5 min", exact: true, pressed: true }).waitFor();
     expect(await page.getByRole("button", { name: "15 min", pressed: true }).count()).toBe(0);

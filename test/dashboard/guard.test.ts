@@ -379,4 +379,15 @@ describe("A session", () => {
     // Beyond the bound the one that was told first is forgotten; it is over within its time all the same.
     expect(sessions.check(cookie, now)).toEqual(session);
   });
+
+  test("that was ended is not forgotten for others that are over anyway", () => {
+    const sessions = new DashboardSessions(PASSWORD, [SECRET], 60_000);
+    const now = Date.now();
+    for (let n = 0; n < 10_000; n += 1) sessions.end({ id: `over-${n}`, endsAt: now + 1_000 }, now);
+    const later = now + 2_000;
+    const { cookie, session } = sessions.issue(later);
+    sessions.end(session, later);
+    for (let n = 0; n < 9_999; n += 1) sessions.end({ id: `s-${n}`, endsAt: later + 50_000 }, later);
+    expect(sessions.check(cookie, later)).toBeUndefined();
+  });
 });

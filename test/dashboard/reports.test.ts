@@ -1,9 +1,10 @@
 /** Reports: what is believed of them, and what becomes of a node that sends none. */
 import { describe, expect, test } from "@jest/globals";
-import type { Message } from "sluice";
+import { CloseCode, type Message } from "sluice";
 import { Cluster } from "../../src/dashboard/cluster.ts";
 import { shapeOf } from "../../src/dashboard/desk.ts";
 import { lineOf } from "../../src/dashboard/lines.ts";
+import { inWords } from "../../src/dashboard/page/causes.js";
 import { pictureOf, piecesOf } from "../../src/dashboard/picture.ts";
 import { bounds, COUNTS, type NodeReport, readReport, toMessage } from "../../src/dashboard/report.ts";
 import { pointOf, Timeline } from "../../src/dashboard/timeline.ts";
@@ -264,6 +265,37 @@ test("a line of a signal is cut, printable, and has neither headers nor what was
   expect(line.detail.length).toBeLessThan(320);
   expect(line.detail).not.toContain("\n");
   expect(JSON.stringify(line)).not.toContain("secret");
+});
+
+test.each([
+  ["client", 4000, "the client left", "the client left (4000), after 3 s", "plain"],
+  ["transport", 4001, "ping timeout", "it answered no more (4001, ping timeout), after 3 s", "plain"],
+  ["transport", 4001, "the stream broke", "the stream broke (4001), after 3 s", "plain"],
+  ["closed", 4403, "no more", "closed: no more (4403), after 3 s", "plain"],
+  ["limit", 4513, "too slow", "limit: too slow (4513), after 3 s", "bad"],
+])(
+  "a connection that ended by %s %i is told in words, with the code beside",
+  (kind, code, message, detail, tone) => {
+    const fact = { scope: { namespace: "/chat" }, reason: { kind, code, message }, lastedMs: 3_000 };
+    expect(lineOf("disconnected", fact, String)).toMatchObject({ subject: "/chat", detail, tone });
+  },
+);
+
+test.each(Object.entries(CloseCode))("the page has words of its own for the close code %s", (_name, code) => {
+  const { words, code: shown } = inWords(`denied ${code}`);
+  expect(words).toMatch(/^Connection refused: (?!for )/);
+  expect(shown).toBe(String(code));
+});
+
+test.each([
+  ["denied 4499", "Connection refused: for a reason of the application", "4499"],
+  ["refused room_full", "Event refused", "room_full"],
+  ["dropped mailbox-full", "Dropped: the consumer's mailbox was full", "mailbox-full"],
+  ["lost", "Messages of other nodes lost", ""],
+  ["limited constructor", "Limit met", "constructor"],
+  ["of a newer node", "of a newer node", ""],
+])("the cause %j is %j in words", (cause, words, code) => {
+  expect(inWords(cause)).toEqual({ words, code });
 });
 
 test.each([

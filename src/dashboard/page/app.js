@@ -16,11 +16,15 @@ import { Tasks } from "./tasks.js";
 const LABELS = {
   connecting: "Connecting…",
   live: "Live",
+  silent: "No answer",
   reconnecting: "Reconnecting…",
   out: "Logged out",
   refused: "Refused",
 };
 const MAX_POINTS = 3_600;
+/** Periods without a word after which the node that serves this page is taken for hung; how long at least. */
+const SILENT_PERIODS = 3;
+const SILENT_MS = 5_000;
 
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
@@ -31,8 +35,10 @@ class App {
   #shown = "";
   #state = { cluster: undefined, points: [] };
   #isOld = false;
+  #isSilent = false;
   #heardAt = 0;
   #hello = {};
+  #watch = 0;
   #cluster = new Pieces(["nodes", "groups", "routes", "causes"]);
   #tasks = new Pieces(["queues", "workers", "schedules"]);
 
@@ -49,6 +55,10 @@ class App {
     addEventListener("hashchange", () => this.#open(location.hash.slice(1)));
     // What is not seen need not be told of.
     document.addEventListener("visibilitychange", () => this.wish());
+    document.getElementById("skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      main.focus();
+    });
     document.getElementById("notice-open").addEventListener("click", () => this.#askForNotice());
   }
 
@@ -94,8 +104,19 @@ class App {
 
   #begin(hello) {
     this.#hello = hello;
+    this.#expect();
     document.querySelector('[data-view="tasks"]').hidden = !hello.hasTasks;
     this.#views.get("signals").begin(hello.signals);
+  }
+
+  /** A node that hangs does not say that it hangs; nor does a network that has swallowed a connection. */
+  #expect() {
+    clearInterval(this.#watch);
+    const most = Math.max(SILENT_PERIODS * this.#hello.reportMs, SILENT_MS);
+    this.#watch = setInterval(() => {
+      if (this.#connection.isLive && !this.#isSilent && Date.now() - this.#heardAt > most && this.#heardAt)
+        this.#stateIs({ state: "silent" });
+    }, SILENT_MS / 5);
   }
 
   /** A reload, or another node: what each of them knows of the past is put together. */
@@ -108,6 +129,7 @@ class App {
     document.getElementById("waiting")?.remove();
     main.setAttribute("aria-busy", "false");
     this.#heardAt = Date.now();
+    if (this.#isSilent) this.#stateIs({ state: "live" });
     const last = this.#state.points.at(-1)?.at ?? 0;
     if (cluster.point.at > last)
       this.#state.points = [...this.#state.points, cluster.point].slice(-MAX_POINTS);
@@ -128,6 +150,7 @@ class App {
     for (const tab of document.querySelectorAll(".tabs a")) {
       if (tab.dataset.view === wanted) {
         tab.setAttribute("aria-current", "page");
+        document.title = `${tab.textContent} · Sluice dashboard`;
         tab.scrollIntoView({ block: "nearest", inline: "center" });
       } else tab.removeAttribute("aria-current");
     }
@@ -141,10 +164,12 @@ class App {
     const element = document.getElementById("state");
     element.dataset.state = state;
     say(element, LABELS[state]);
+    const wasSilent = this.#isSilent;
+    this.#isSilent = state === "silent";
     this.#isOld = state !== "live";
     main.classList.toggle("old", this.#isOld && this.#heardAt > 0);
     if (state === "out") return location.reload();
-    if (state === "live") {
+    if (state === "live" && !wasSilent) {
       this.#views.get(this.#shown)?.opened?.();
       this.wish();
     }
@@ -158,7 +183,11 @@ class App {
     const names = (list) =>
       list.slice(0, 3).map(nodeName).join(", ") + (list.length > 3 ? ` and ${list.length - 3} more` : "");
     const words = [];
-    if (this.#isOld && this.#heardAt) {
+    if (this.#isSilent) {
+      words.push(
+        `The node that serves this page says nothing any more. What you see was true at ${clock(this.#heardAt)}.`,
+      );
+    } else if (this.#isOld && this.#heardAt) {
       words.push(
         `The connection is lost${reason ? ` (${reason})` : ""}. What you see was true at ${clock(this.#heardAt)}.`,
       );

@@ -1,7 +1,7 @@
 // Connections: the newest of each node, or those with certain words; only while this view is open.
 
 import { ask } from "./dialogs.js";
-import { button, create, lineForm, say, Table } from "./dom.js";
+import { button, create, lineForm, name, say, Table } from "./dom.js";
 import { duration, number } from "./format.js";
 import { disconnectUser } from "./groups.js";
 
@@ -56,11 +56,13 @@ export class Connections {
               }),
               button("Disconnect user", () => disconnectUser(app, row().user), {
                 class: "small-button",
-                title: "Disconnect the user",
               }),
             ),
-          fill: (element, { user }) => {
-            element.lastChild.hidden = !user;
+          fill: (element, { user, namespace }) => {
+            const [one, all] = element.children;
+            name(one, `Disconnect ${user || "nobody"} at ${namespace}`);
+            name(all, `Disconnect user ${user}`);
+            all.hidden = !user;
           },
         },
       ],
@@ -143,7 +145,10 @@ export class Connections {
     const mayReturn = create("input", { type: "checkbox" });
     ask({
       title: "Disconnect this connection?",
-      words: `${user || "Somebody without a name"} at ${namespace}`,
+      words: [
+        `${user || "Somebody without a name"} at ${namespace}`,
+        "Its client is told not to come back by itself, unless you let it.",
+      ],
       fields: [create("label", { class: "check" }, mayReturn, "Its client may come back at once")],
       yes: "Disconnect",
       act: () => this.#app.act("disconnect connection", channel, { mayReturn: mayReturn.checked }),

@@ -64,7 +64,9 @@ export function ask({ title, words, fields = [], yes, tone = "danger", act, done
 
 /** Something larger to read. */
 export function show(content, name = "sheet") {
-  const dialog = create("dialog", { class: name, "data-testid": name }, content);
+  const title = content.querySelector("h2");
+  title.id = `${name}-title`;
+  const dialog = create("dialog", { class: name, "data-testid": name, "aria-labelledby": title.id }, content);
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => {

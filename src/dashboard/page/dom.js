@@ -32,6 +32,11 @@ export function lineForm({ label, placeholder = label, maxlength, submit, done }
   return form;
 }
 
+/** What a button is called by those who do not see its row; begins with what stands on it. */
+export function name(element, words) {
+  if (element.getAttribute("aria-label") !== words) element.setAttribute("aria-label", words);
+}
+
 /** Changes it only where it differs, so that what somebody has marked stays marked. */
 export function say(element, text) {
   const words = String(text);
@@ -58,13 +63,20 @@ export class Table {
   /** @param columns - `{ label, class, make() => element, fill(element, row) }` or `{ label, text(row) }` */
   constructor({ columns, label, empty, testId }) {
     this.#columns = columns;
-    this.#body = create("tbody");
+    // On a phone these are no table to the eye, and without roles none to the ear.
+    this.#body = create("tbody", { role: "rowgroup" });
     this.#empty = create("div", { class: "empty", hidden: "" }, ...[empty].flat());
-    const head = columns.map(({ label, class: name }) => create("th", { scope: "col", class: name }, label));
+    const head = columns.map(({ label, class: name }) =>
+      create(
+        "th",
+        { scope: "col", role: "columnheader", class: name },
+        label || create("span", { class: "hidden-text" }, "Actions"),
+      ),
+    );
     const table = create(
       "table",
-      { class: "table", "aria-label": label, "data-testid": testId },
-      create("thead", {}, create("tr", {}, ...head)),
+      { class: "table", role: "table", "aria-label": label, "data-testid": testId },
+      create("thead", { role: "rowgroup" }, create("tr", { role: "row" }, ...head)),
       this.#body,
     );
     this.element = create("div", { class: "table-box" }, table, this.#empty);
@@ -97,10 +109,10 @@ export class Table {
   }
 
   #make(key) {
-    const known = { element: create("tr"), cells: [], row: undefined };
+    const known = { element: create("tr", { role: "row" }), cells: [], row: undefined };
     known.cells = this.#columns.map(({ label, class: name, make }) => {
       const inner = make ? make(() => known.row) : create("span");
-      known.element.append(create("td", { class: name, "data-label": label }, inner));
+      known.element.append(create("td", { role: "cell", class: name, "data-label": label }, inner));
       return { inner };
     });
     this.#rows.set(key, known);

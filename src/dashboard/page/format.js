@@ -30,15 +30,15 @@ export function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
-/** `4 s`, `12 min`, `3 h 20 min`, `5 d`. */
+/** `4 s`, `12 min`, `3 h 20 min`, `5 d`; never broken in two. */
 export function duration(ms) {
   const seconds = Math.max(0, Math.round(ms / 1_000));
-  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 60) return `${seconds}\u00a0s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return `${minutes}\u00a0min`;
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
-  return `${Math.floor(hours / 24)} d`;
+  if (hours < 48) return minutes % 60 ? `${hours}\u00a0h\u00a0${minutes % 60}\u00a0min` : `${hours}\u00a0h`;
+  return `${Math.floor(hours / 24)}\u00a0d`;
 }
 
 /** How long something took: `3 ms`, `1.4 s`, `2 min`. */

@@ -42,6 +42,7 @@ export class Groups {
                 button(user, () => disconnectUser(app, user), {
                   class: "person",
                   title: `Disconnect ${user}`,
+                  "aria-label": `Disconnect ${user}`,
                 }),
               ),
               ...(more > 0 && users.length > 0
@@ -78,7 +79,10 @@ export function disconnectUser(app, user) {
   const mayReturn = create("input", { type: "checkbox" });
   ask({
     title: `Disconnect ${user}?`,
-    words: "All connections of this user end, on all nodes that can be reached.",
+    words: [
+      "All connections of this user end, on all nodes that can be reached.",
+      "Their clients are told not to come back by themselves, unless you let them.",
+    ],
     fields: [create("label", { class: "check" }, mayReturn, "Their clients may come back at once")],
     yes: "Disconnect",
     act: () => app.act("disconnect user", user, { mayReturn: mayReturn.checked }),

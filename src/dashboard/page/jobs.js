@@ -1,7 +1,7 @@
 // Runs of one queue in one state, in pages, and one of them in full.
 
 import { ask, show } from "./dialogs.js";
-import { button, create, lineForm, say, sayOrHide, Table } from "./dom.js";
+import { button, create, lineForm, name, say, sayOrHide, Table } from "./dom.js";
 import { moment, number, took } from "./format.js";
 
 /** As the broker has them, and as they are called here. */
@@ -66,8 +66,9 @@ export class Jobs {
               }),
               button("More", () => this.#details(row()), { class: "small-button", "data-testid": "more" }),
             ),
-          fill: (element, { state }) => {
+          fill: (element, { state, task, id }) => {
             const [retry, cancel, discard] = element.children;
+            for (const one of element.children) name(one, `${one.textContent} ${task} ${id}`);
             retry.hidden = state !== "failed";
             cancel.hidden = state === "failed" || state === "done";
             discard.hidden = state === "active";
@@ -233,7 +234,10 @@ export class Jobs {
     fact("Took", job.endedAt && job.startedAt && took(job.endedAt - job.startedAt));
     fact("Steps before it", job.children ? number(job.children) : undefined);
     fact("Progress", job.progress && progressText(job.progress));
-    const part = (title, text) => (text ? [create("h3", {}, title), create("pre", {}, text)] : []);
+    const part = (title, text) =>
+      text
+        ? [create("h3", {}, title), create("pre", { tabindex: 0, role: "region", "aria-label": title }, text)]
+        : [];
     const { error } = job;
     const close = () => sheet.close();
     const sheet = show(
@@ -247,12 +251,7 @@ export class Jobs {
           button("Close", close, { class: "quiet bordered" }),
         ),
         facts,
-        ...(error
-          ? [
-              create("h3", {}, "Error"),
-              create("p", { class: "error-text" }, `${error.code}: ${error.message}`),
-            ]
-          : []),
+        ...(error ? [create("h3", {}, "Error"), create("p", { class: "error-text" }, errorText(error))] : []),
         ...part("Stack", error?.stack),
         ...part("Arguments (values are hidden)", job.args),
         ...part("Result (values are hidden)", job.result),
@@ -284,9 +283,14 @@ function when({ state, addedAt, runAt, startedAt, endedAt }) {
 function what({ state, error, progress, isCancelled, children }) {
   if (isCancelled && state !== "failed") return "is being cancelled";
   if (progress && state === "active") return progressText(progress);
-  if (error && state !== "done") return `${error.code}: ${error.message}`;
+  if (error && state !== "done") return errorText(error);
   if (state === "blocked") return `waits for ${number(children)} steps`;
   return "";
+}
+
+/** What was thrown without a code has this one, which says nothing beside "failed". */
+function errorText({ code, message }) {
+  return code === "task_failed" ? message : `${code}: ${message}`;
 }
 
 function progressText({ done, total, note }) {

@@ -51,12 +51,15 @@ function countDown(seconds) {
   counting = setInterval(tick, 1_000);
   const end = Date.now() + seconds * 1_000;
   tick();
+  // It has been said once: whoever listens need not hear each second.
+  error.setAttribute("aria-live", "off");
   function tick() {
     const left = Math.ceil((end - Date.now()) / 1_000);
     if (left > 0) return complain(`Too many tries from your address. Wait ${left}\u00a0s.`);
     clearInterval(counting);
     counting = 0;
     enter.disabled = false;
+    error.removeAttribute("aria-live");
     complain("");
     field.focus();
   }

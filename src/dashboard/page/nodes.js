@@ -39,7 +39,7 @@ class NodeCard {
   #name = create("h2");
   #badge = create("span", { class: "badge", "data-testid": "node-state" });
   #sub = create("p", { class: "muted small" });
-  #values = new Map();
+  #facts = new Map();
   #spark = new Spark();
   #cpu = create("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 0, "aria-label": "Processor" });
   #note = create("p", { class: "node-note", hidden: "" });
@@ -47,21 +47,12 @@ class NodeCard {
 
   constructor() {
     const facts = create("dl", { class: "facts" });
-    for (const label of [
-      "Connections",
-      "Processor",
-      "Memory",
-      "Loop delay",
-      "Events in",
-      "Delivered",
-      "Waiting",
-      "Up",
-    ]) {
-      const value = create("dd");
-      this.#values.set(label, value);
-      facts.append(create("div", {}, create("dt", {}, label), value));
+    for (const id of ["load", "cpu", "memory", "loop", "in", "out", "rest", "up"]) {
+      const [label, value] = [create("dt"), create("dd")];
+      this.#facts.set(id, { label, value });
+      facts.append(create("div", {}, label, value));
     }
-    this.#values.get("Processor").append(create("span"), this.#cpu);
+    this.#facts.get("cpu").value.append(create("span"), this.#cpu);
     this.element.append(
       create("header", { class: "node-head" }, create("div", {}, this.#name, this.#sub), this.#badge),
       this.#spark.element,
@@ -72,6 +63,7 @@ class NodeCard {
 
   show(node) {
     const { gauges, rates } = node;
+    const isWorker = node.phase === "works";
     const isSilent = node.state === "stale" || node.state === "gone";
     this.element.dataset.state = node.state;
     say(this.#name, nodeName(node));
@@ -89,15 +81,24 @@ class NodeCard {
             : "";
     const version = node.appVersion ? `${node.appVersion} · ` : "";
     say(this.#sub, `${version}sluice ${node.version} · ${node.runtime}`);
-    this.#value("Connections", number(gauges.connections));
-    say(this.#values.get("Processor").firstChild, percent(gauges.cpu));
+    const cpu = this.#facts.get("cpu");
+    say(cpu.label, "Processor");
+    say(cpu.value.firstChild, percent(gauges.cpu));
     this.#cpu.value = Math.min(gauges.cpu, 1);
-    this.#value("Memory", bytes(gauges.rssBytes));
-    this.#value("Loop delay", `${gauges.loopMs.toFixed(gauges.loopMs < 10 ? 1 : 0)} ms`);
-    this.#value("Events in", `${rate(rates.received)}/s`);
-    this.#value("Delivered", `${rate(rates.delivered)}/s`);
-    this.#value("Waiting", bytes(gauges.waitingBytes));
-    this.#value("Up", duration(Date.now() - node.startedAt));
+    this.#fact("memory", "Memory", bytes(gauges.rssBytes));
+    this.#fact("loop", "Loop delay", `${gauges.loopMs.toFixed(gauges.loopMs < 10 ? 1 : 0)} ms`);
+    if (isWorker) {
+      this.#fact("load", "Runs now", number(gauges.tasksRunning));
+      this.#fact("in", "Done", `${rate(rates.tasksDone)}/s`);
+      this.#fact("out", "Failed", `${rate(rates.tasksFailed)}/s`);
+      this.#fact("rest", "Retried", `${rate(rates.tasksRetried)}/s`);
+    } else {
+      this.#fact("load", "Connections", number(gauges.connections));
+      this.#fact("in", "Events in", `${rate(rates.received)}/s`);
+      this.#fact("out", "Delivered", `${rate(rates.delivered)}/s`);
+      this.#fact("rest", "Waiting", bytes(gauges.waitingBytes));
+    }
+    this.#fact("up", "Up", duration(Date.now() - node.ageMs - node.startedAt));
     sayOrHide(
       this.#note,
       isSilent
@@ -106,11 +107,13 @@ class NodeCard {
           ? "It cannot reach the other nodes. Groups on it go on."
           : "",
     );
-    if (node.number !== this.#number) this.#spark.add(gauges.connections);
+    if (node.number !== this.#number) this.#spark.add(isWorker ? gauges.tasksRunning : gauges.connections);
     this.#number = node.number;
   }
 
-  #value(label, words) {
-    say(this.#values.get(label), words);
+  #fact(id, label, words) {
+    const fact = this.#facts.get(id);
+    say(fact.label, label);
+    say(fact.value, words);
   }
 }

@@ -1,5 +1,6 @@
 // The whole at a glance: what there is, how much goes through, what goes wrong.
 
+import { inWords } from "./causes.js";
 import { Chart, Charts } from "./charts.js";
 import { create, say } from "./dom.js";
 import { bytes, number, rate } from "./format.js";
@@ -21,8 +22,8 @@ export class Overview {
       ["trouble", "Trouble, per second"],
       ["rss", "Memory, all nodes"],
     ]) {
-      const value = create("dd", { "data-testid": `tile-${id}` }, "–");
-      const note = create("p", { class: "tile-note" });
+      const value = create("dd", { class: "tile-value", "data-testid": `tile-${id}` }, "–");
+      const note = create("dd", { class: "tile-note" });
       const tile = create("div", { class: "card tile" }, create("dt", {}, label), value, note);
       this.#tiles.set(id, { tile, value, note });
       tiles.append(tile);
@@ -91,10 +92,11 @@ export class Overview {
     const fresh = cluster.nodes.filter(({ state }) => state === "fresh");
     const sum = (read) => fresh.reduce((all, node) => all + read(node), 0);
     const stale = cluster.nodes.filter(({ state }) => state === "stale" || state === "gone").length;
+    const versions = new Set(fresh.map(({ version, appVersion }) => `${version} ${appVersion}`)).size;
     this.#tile(
       "nodes",
       number(fresh.length),
-      stale ? `${stale} not heard of` : "all report",
+      `${stale ? `${stale} not heard of` : "all report"}${versions > 1 ? `, ${versions} versions` : ""}`,
       stale ? "bad" : "",
     );
     const groups = sum(({ gauges }) => gauges.groups);
@@ -129,9 +131,15 @@ export class Overview {
   #showCauses(causes) {
     this.#causesCard.hidden = causes.length === 0;
     this.#causes.replaceChildren(
-      ...causes.map(([cause, count]) =>
-        create("li", {}, create("span", {}, cause), create("b", {}, number(count))),
-      ),
+      ...causes.map(([cause, count]) => {
+        const { words, code } = inWords(cause);
+        return create(
+          "li",
+          {},
+          create("span", {}, words, code && " ", code && create("code", {}, code)),
+          create("b", {}, number(count)),
+        );
+      }),
     );
   }
 }

@@ -56,7 +56,12 @@ export class Tail {
   #app;
   #kinds = new Set(USUAL);
   #chips = create("div", { class: "chips", role: "group", "aria-label": "Which signals" });
-  #list = create("ol", { class: "lines", "data-testid": "lines" });
+  #list = create("ol", {
+    class: "lines",
+    tabindex: 0,
+    "aria-label": "Signals, the newest first",
+    "data-testid": "lines",
+  });
   #empty = create(
     "div",
     { class: "empty" },

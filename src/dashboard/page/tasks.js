@@ -2,7 +2,7 @@
 
 import { Chart, Charts } from "./charts.js";
 import { ask } from "./dialogs.js";
-import { button, create, say, sayOrHide, Table } from "./dom.js";
+import { button, create, name, say, sayOrHide, Table } from "./dom.js";
 import { bytes, clock, duration, moment, number, rate } from "./format.js";
 import { Jobs, STATES } from "./jobs.js";
 
@@ -57,8 +57,9 @@ export class Tasks {
           class: "figure",
           make: (row) =>
             button("0", () => this.#jobs.open(row().queue, state), { class: "count", "data-state": state }),
-          fill: (element, { counts }) => {
+          fill: (element, { counts, queue }) => {
             say(element, number(counts[state]));
+            name(element, `${number(counts[state])} ${label.toLowerCase()} in ${queue}`);
             element.dataset.none = String(counts[state] === 0);
           },
         })),
@@ -67,7 +68,10 @@ export class Tasks {
           class: "actions",
           make: (row) =>
             button("Pause", () => this.#steer(row()), { class: "small-button", "data-testid": "steer" }),
-          fill: (element, { isPaused }) => say(element, isPaused ? "Resume" : "Pause"),
+          fill: (element, { isPaused, queue }) => {
+            say(element, isPaused ? "Resume" : "Pause");
+            name(element, `${isPaused ? "Resume" : "Pause"} ${queue}`);
+          },
         },
       ],
     });
@@ -132,9 +136,9 @@ export class Tasks {
       isWhole: true,
       format: number,
       series: [
-        { label: "wait", color: "--accent", fill: true, read: ({ backlog }) => backlog?.waiting },
-        { label: "later", color: "--second", read: ({ backlog }) => backlog?.delayed },
-        { label: "run", color: "--third", read: ({ backlog }) => backlog?.running },
+        { label: "waiting", color: "--accent", fill: true, read: ({ backlog }) => backlog?.waiting },
+        { label: "delayed", color: "--second", read: ({ backlog }) => backlog?.delayed },
+        { label: "running", color: "--third", read: ({ backlog }) => backlog?.running },
       ],
     });
     this.#charts = new Charts([throughput, depth]);
