@@ -6,6 +6,7 @@ import { within } from "../within.ts";
 import { UsageError } from "./complaint.ts";
 import type { Environment } from "./environment.ts";
 import { isColourful, say } from "./output.ts";
+import { type Progress, withProgress } from "./progress.ts";
 
 export interface CanaryOptions {
   readonly key?: string;
@@ -48,7 +49,7 @@ export async function canary(
     );
   }
   const flight = new Flight(url, { ...options, key });
-  const { steps, nodes } = await flight.run();
+  const { steps, nodes } = await withProgress("connect", (progress) => flight.run(progress), options.json);
   const failed = steps.find(({ ok }) => !ok);
   const totalMs = rounded(steps.reduce((sum, { ms }) => sum + ms, 0));
   if (options.json) {
@@ -66,6 +67,7 @@ class Flight {
   readonly #steps: CanaryStep[] = [];
   readonly #nodes = new Set<string>();
   readonly #endsAt: number;
+  #progress: Progress | undefined;
 
   constructor(url: URL, options: CanaryOptions & { readonly key: string }) {
     this.#url = url;
@@ -73,7 +75,8 @@ class Flight {
     this.#endsAt = performance.now() + options.timeout;
   }
 
-  async run(): Promise<{ steps: readonly CanaryStep[]; nodes: readonly string[] }> {
+  async run(progress: Progress): Promise<{ steps: readonly CanaryStep[]; nodes: readonly string[] }> {
+    this.#progress = progress;
     const group = randomBytes(9).toString("base64url").replace(/^-/, "_");
     const [ears, mouth] = [this.#client(group), this.#client(group)];
     const recovery = recover(ears);
@@ -134,6 +137,7 @@ class Flight {
   }
 
   async #step<T>(step: CanaryStep["step"], act: () => Promise<T>): Promise<T> {
+    this.#progress?.now(step);
     const beganAt = performance.now();
     const late = () => new Error(`not done within ${this.#options.timeout} ms`);
     try {

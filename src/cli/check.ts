@@ -21,6 +21,7 @@ import { compose } from "./composition.ts";
 import { type Environment, readEnvironment } from "./environment.ts";
 import { tasksOf } from "./labour.ts";
 import { isColourful, say } from "./output.ts";
+import { type Progress, withProgress } from "./progress.ts";
 
 export interface CheckOptions {
   readonly host?: string;
@@ -49,12 +50,17 @@ const PART_MS = 20_000;
 export async function check(given: string | undefined, options: CheckOptions): Promise<number> {
   const findings: Finding[] = [];
   const environment = checkEnvironment(findings);
-  const app = await checkApplication(given, options, environment, findings);
-  if (environment !== undefined) {
+  const look = async ({ now }: Progress) => {
+    const app = await checkApplication(given, options, environment, findings);
+    if (environment === undefined) return;
+    now("asking Redis");
     await checkEachRedis(environment, app, findings);
+    now("asking the parts of the application");
     await checkParts(app?.parts ?? [], findings);
+    now("trying the port");
     await checkPort(options, environment, findings);
-  }
+  };
+  await withProgress("putting the application together", look, options.json);
   const faults = findings.filter(({ level }) => level === "fault").length;
   if (options.json) await say(JSON.stringify({ ok: faults === 0, findings }, undefined, 2));
   else await say(report(findings, faults));

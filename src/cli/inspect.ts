@@ -4,7 +4,7 @@ import { ConfigurationError } from "../errors.ts";
 import { printable } from "../names.ts";
 import { redisBackplane } from "./backplane.ts";
 import type { Environment } from "./environment.ts";
-import { isColourful, ProgressLine, say, table } from "./output.ts";
+import { isColourful, isWatched, ProgressLine, say, table } from "./output.ts";
 
 export interface InspectOptions {
   /** In milliseconds. */
@@ -58,7 +58,7 @@ export async function inspect(options: InspectOptions, environment: Environment)
     // Whoever reads it has seen enough.
     process.stdout.on("error", end);
   }
-  const progress = new ProgressLine(process.stderr);
+  const progress = new ProgressLine(process.stderr, isWatched(process.stderr));
   try {
     await app.start();
     const until = performance.now() + forMs;

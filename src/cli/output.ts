@@ -28,17 +28,24 @@ export function isColourful(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && !process.env.NO_COLOR;
 }
 
+/** Whether somebody looks at it who is there now: a terminal that can write over a line, and no machine's. */
+export function isWatched(stream: Pick<NodeJS.WriteStream, "isTTY">): boolean {
+  return stream.isTTY === true && !process.env.CI && process.env.TERM !== "dumb";
+}
+
 /** A line that is written over again and again while something takes long; on a terminal only. */
 export class ProgressLine {
-  readonly #stream: Pick<NodeJS.WriteStream, "write" | "isTTY" | "columns">;
+  readonly #stream: Pick<NodeJS.WriteStream, "write" | "columns">;
+  readonly #isOn: boolean;
   #isShown = false;
 
-  constructor(stream: Pick<NodeJS.WriteStream, "write" | "isTTY" | "columns">) {
+  constructor(stream: Pick<NodeJS.WriteStream, "write" | "isTTY" | "columns">, isOn = stream.isTTY) {
     this.#stream = stream;
+    this.#isOn = isOn;
   }
 
   show(text: string): void {
-    if (!this.#stream.isTTY) return;
+    if (!this.#isOn) return;
     // A line that breaks could not be written over.
     this.#stream.write(`\r\u001b[K${text.slice(0, Math.max((this.#stream.columns || 80) - 1, 0))}`);
     this.#isShown = true;

@@ -5,6 +5,7 @@ import type { Message } from "../types.ts";
 import { sharedBackplane } from "./backplane.ts";
 import { UsageError } from "./complaint.ts";
 import type { Environment } from "./environment.ts";
+import { withProgress } from "./progress.ts";
 
 /** More than any layer takes unless it was told to. */
 const MAX_INPUT_BYTES = 16 * applicationDefaults.limits.maxMessageBytes;
@@ -40,13 +41,16 @@ async function withLayer(
   const backplane = await sharedBackplane(environment, command);
   const encryptionKeys = environment.SLUICE_ENCRYPTION_KEYS ?? [];
   const app = createApplication({ routes: [], backplane, encryptionKeys });
-  try {
-    await app.start();
-    await say(app.layer);
-    await app.layer.flush();
-  } finally {
-    await app.stop();
-  }
+  await withProgress("connecting to Redis", async ({ now }) => {
+    try {
+      await app.start();
+      now("handing it to Redis");
+      await say(app.layer);
+      await app.layer.flush();
+    } finally {
+      await app.stop();
+    }
+  });
 }
 
 /** @param json - JSON, or `-` for standard input */

@@ -1,5 +1,6 @@
 import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
+import type { Application } from "../application.ts";
 import { MemoryBackplane } from "../layer/memory-backplane.ts";
 import { createLogger, flushed, type Logger } from "../logger.ts";
 import { serverDefaults } from "../options.ts";
@@ -57,12 +58,18 @@ async function serveAlone(part: Part): Promise<void> {
   const end = endOnSignals({
     stop: () => server.stop(),
     deadlineMs: () => stopMsOf(server),
+    left: () => connectionsOf(server.app),
     logger: part.logger,
   });
   tasks.whenTired(end);
   const { url } = await server.listen();
   announce(url);
   warnOfMemory(server.app, part.logger);
+}
+
+function connectionsOf(app: Application): string {
+  const count = Object.values(app.readings().gauges.open).reduce((all, number) => all + number, 0);
+  return count === 1 ? "1 connection" : `${count} connections`;
 }
 
 /** A process of a crew: it ends when its primary, or anybody else, says SIGTERM. */

@@ -49,6 +49,10 @@ export async function work(
       return app.stop({ withinMs: settings.stopTimeoutMs });
     },
     deadlineMs: () => stopMsOf(server),
+    left() {
+      const running = app.readings().tasks?.running ?? 0;
+      return running === 1 ? "1 run" : `${running} runs`;
+    },
     logger,
   });
   tasks.whenTired(end);
