@@ -18,7 +18,7 @@ export interface Project {
 }
 
 const WHAT_TO_WRITE =
-  'write "sluice": { "app": "app.js" } into package.json, or name the file: sluice start app.js';
+  'write "sluice": { "app": "app.js" } into package.json, or name the file, as in: sluice start app.js';
 
 /**
  * The application that a command is about: the file it was given, or else the one that `sluice.app` names in
@@ -34,7 +34,7 @@ export function findApp(given: string | undefined, from = process.cwd()): AppFil
     const path = resolve(project.folder, app);
     return checked({ path, name: relative(from, path) || app }, ` ("sluice.app" of ${fileOf(project)})`);
   }
-  throw new UsageError(`which application? ${WHAT_TO_WRITE}`);
+  throw new UsageError(`which application? ${WHAT_TO_WRITE}; to begin one: sluice new my-app`);
 }
 
 /** The project that a folder belongs to. @throws ConfigurationError if its package.json cannot be read */

@@ -157,7 +157,11 @@ function opened(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.io.once("open", () => resolve());
     socket.io.once("error", (error) =>
-      reject(new Error(`nothing of Socket.IO answers there (${error.message})`)),
+      reject(
+        new Error(
+          `nothing of Socket.IO answers there (${error.message}): is the address right, and does the server run?`,
+        ),
+      ),
     );
     socket.connect();
   });

@@ -279,6 +279,12 @@ The environment is that of start: sluice help start`,
       const { emit } = await import("./publish.ts");
       await emit(group, event, json, readEnvironment(process.env));
     });
+  for (const command of program.commands) {
+    command.showHelpAfterError(`What it takes, with examples: sluice help ${command.name()}`);
+    for (const below of command.commands) {
+      below.showHelpAfterError(`What it takes: sluice ${command.name()} ${below.name()} --help`);
+    }
+  }
   return program;
 }
 

@@ -57,9 +57,17 @@ onTerminal(
     await until(() => terminal.said.includes("asking Redis ("), "it says what it is at");
     expect(await terminal.ended).toBe(1);
     const cleared = terminal.said.lastIndexOf(CLEAR);
-  expect(cleared).toBeGreaterThan(terminal.said.lastIndexOf("asking Redis"));
-  expect(terminal.said.slice(cleared)).toContain("does not answer");
-});
+    expect(cleared).toBeGreaterThan(terminal.said.lastIndexOf("asking Redis"));
+    expect(terminal.said.slice(cleared)).toContain("does not answer");
+  },
+);
+
+onTerminal.each([
+  ["a machine's terminal", "check --port 0", { CI: "true" }],
+  ["one that cannot write over a line", "check --port 0", { TERM: "dumb" }],
+  ["a program that reads", "check --port 0 --json", {}],
+])("check says nothing of the kind to %s", async (_who, command, env) => {
+  const cwd = await project({});
   const terminal = new Terminal(command, { REDIS_URL: `redis://127.0.0.1:${await silent()}`, ...env }, cwd);
   expect(await terminal.ended).toBe(1);
   expect(terminal.said).toContain("does not answer");
@@ -99,7 +107,8 @@ onTerminal("start says who is left, how long that may take, and how to end at on
   await new Promise((resolve) => client.once("connect", resolve as () => void));
   terminal.types("\u0003");
   await until(
-    () => /Sluice: stopping: 1 connection left, \d+ s at most; Ctrl\+C again ends it at once/.test(terminal.said),
+    () =>
+      /Sluice: stopping: 1 connection left, \d+ s at most; Ctrl\+C again ends it at once/.test(terminal.said),
     "it says so",
   );
   terminal.types("\u0003");

@@ -89,6 +89,39 @@ test("its panels have names and places of their own", async () => {
   }
 });
 
+test("Grafana is given the data source that the dashboard asks for, and how often Prometheus asks", async () => {
+  const [source, dashboards, scrapes, composition] = await Promise.all(
+    [
+      "deploy/grafana/provisioning/datasources/prometheus.yml",
+      "deploy/grafana/provisioning/dashboards/sluice.yml",
+      "deploy/prometheus/prometheus.yml",
+      "docker-compose.yml",
+    ].map((name) => readFile(join(root, name), "utf8")),
+  );
+  const file = join(root, "deploy/grafana/dashboards/sluice.json");
+  const { panels, templating } = JSON.parse(await readFile(file, "utf8")) as {
+    readonly panels: readonly (Panel & { readonly datasource?: unknown })[];
+    readonly templating: { readonly list: readonly { readonly name: string; readonly current: object }[] };
+  };
+  const [, uid] = /^ {4}uid: (\S+)$/m.exec(source ?? "") ?? [];
+  expect(templating.list.find(({ name }) => name === "datasource")?.current).toMatchObject({ value: uid });
+  for (const { type, datasource, targets = [] } of panels.filter((panel) => panel.type !== "row")) {
+    const own = { type: "prometheus", uid: expect.stringMatching(/^\$\{datasource\}$/) };
+    expect([type, datasource]).toEqual([type, own]);
+    for (const target of targets) expect(target).toMatchObject({ datasource: own });
+  }
+  const [, everyS] = /scrape_interval: (\S+)/.exec(scrapes ?? "") ?? [];
+  expect(/timeInterval: (\S+)/.exec(source ?? "")?.[1]).toBe(everyS);
+  const rates = panels
+    .flatMap(({ targets = [] }) => targets)
+    .flatMap(({ expr }) => expr.match(/\[[^\]]*\]/g) ?? []);
+  expect(new Set(rates)).toEqual(new Set(["[$__rate_interval]"]));
+  // What is mounted is where it is looked for.
+  const [, path = "?"] = /path: (\S+)/.exec(dashboards ?? "") ?? [];
+  expect(composition).toContain(`./deploy/grafana/dashboards:${path}:ro`);
+  expect(composition).toContain(`GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH: ${path}/sluice.json`);
+});
+
 test("Prometheus looks for the services of docker-compose.yml, at the ports of the image", async () => {
   const text = await readFile(join(root, "deploy/prometheus/prometheus.yml"), "utf8");
   const compose = await readFile(join(root, "docker-compose.yml"), "utf8");

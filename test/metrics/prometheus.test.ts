@@ -24,6 +24,12 @@ interface Panel {
   readonly targets?: readonly { readonly expr: string; readonly legendFormat?: string }[];
 }
 
+interface Variable {
+  readonly name: string;
+  readonly definition?: string;
+  readonly query?: unknown;
+}
+
 interface Series {
   readonly metric: Readonly<Record<string, string>>;
   readonly values: readonly (readonly [at: number, value: string])[];
@@ -69,9 +75,17 @@ class Prometheus {
     return ((await response.json()) as { data: { activeTargets: Target[] } }).data.activeTargets;
   }
 
-  /** As a panel asks, of the last minute. */
-  async ask(expr: string): Promise<readonly Series[]> {
-    const query = expr.replaceAll("$instance", ".*").replaceAll("$__rate_interval", "5s");
+  /** As Grafana asks for the values of a variable: `label_values(metric, label)`. */
+  async values(definition: string): Promise<readonly string[]> {
+    const [, metric = "", label = ""] = /^label_values\((\w+), (\w+)\)$/.exec(definition) ?? [];
+    const asked = new URLSearchParams({ "match[]": metric });
+    const response = await fetch(`${this.#url}/label/${label}/values?${asked}`);
+    return ((await response.json()) as { data: string[] }).data;
+  }
+
+  /** As a panel asks, of the last minute. @param instance - what Grafana puts where the variable stands */
+  async ask(expr: string, instance = ".*"): Promise<readonly Series[]> {
+    const query = expr.replaceAll("$instance", instance).replaceAll("$__rate_interval", "5s");
     const now = Date.now() / 1_000;
     const asked = { query, start: String(now - 60), end: String(now), step: "0.5" };
     const response = await fetch(`${this.#url}/query_range?${new URLSearchParams(asked)}`);
@@ -150,7 +164,21 @@ prometheusTest("every target is up, and every panel of the dashboard shows what 
     ["sluice-worker", "up", ""],
   ]);
   const file = join(root, "deploy/grafana/dashboards/sluice.json");
-  const { panels } = JSON.parse(await readFile(file, "utf8")) as { readonly panels: readonly Panel[] };
+  const { panels, templating } = JSON.parse(await readFile(file, "utf8")) as {
+    readonly panels: readonly Panel[];
+    readonly templating: { readonly list: readonly Variable[] };
+  };
+  const variable = templating.list.find(({ name }) => name === "instance");
+  expect(variable?.query).toMatchObject({ query: variable?.definition });
+  const instances = await eventually(
+    () => prometheus.values(variable?.definition ?? ""),
+    ({ length }) => length === 3,
+    () => "the variable has all nodes and workers",
+  );
+  // Of several that are chosen Grafana makes this, with what means something in a pattern escaped twice.
+  const chosen = instances.slice(0, 2).map((name) => name.replaceAll(".", String.raw`\\.`));
+  const some = await prometheus.ask('sluice_info{instance=~"$instance"}', `(${chosen.join("|")})`);
+  expect(some.map(({ metric }) => metric.instance).sort()).toEqual(instances.slice(0, 2).sort());
   const targetsOf = panels.flatMap(({ title, targets: asked = [] }) =>
     asked.map((one) => ({ title, ...one })),
   );
