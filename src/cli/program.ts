@@ -280,12 +280,17 @@ The environment is that of start: sluice help start`,
       await emit(group, event, json, readEnvironment(process.env));
     });
   for (const command of program.commands) {
-    command.showHelpAfterError(`What it takes, with examples: sluice help ${command.name()}`);
-    for (const below of command.commands) {
-      below.showHelpAfterError(`What it takes: sluice ${command.name()} ${below.name()} --help`);
-    }
+    teaches(command, `sluice help ${command.name()}`);
+    for (const below of command.commands) teaches(below, `sluice ${command.name()} ${below.name()} --help`);
   }
   return program;
+}
+
+/** Whoever is told what is wrong is told where it stands what is right. */
+function teaches(command: Command, where: string): void {
+  command.configureOutput({
+    outputError: (text, write) => write(`sluice: ${oneLine(text)} (see: ${where})\n`),
+  });
 }
 
 const APP = "the file that exports compose; left out: what `sluice.app` in package.json names";

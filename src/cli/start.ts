@@ -67,8 +67,10 @@ async function serveAlone(part: Part): Promise<void> {
   warnOfMemory(server.app, part.logger);
 }
 
+/** With those whose `disconnect` still runs. */
 function connectionsOf(app: Application): string {
-  const count = Object.values(app.readings().gauges.open).reduce((all, number) => all + number, 0);
+  const { open, unsettled } = app.readings().gauges;
+  const count = Object.values(open).reduce((all, number) => all + number, unsettled);
   return count === 1 ? "1 connection" : `${count} connections`;
 }
 
