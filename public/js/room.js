@@ -83,7 +83,7 @@ const outbox = new Outbox(connection, {
 
 const composer = new Composer({
   say(text) {
-    notice.clear();
+    notice.clearTrouble();
     outbox.say(text);
     scroller.toEnd();
   },
@@ -99,7 +99,7 @@ const nameDialog = new NameDialog((chosen) => {
 });
 
 // Words of whoever runs the server, to everybody.
-connection.on("sluice.notice", ({ text }) => notice.show(text, { subject: "operator" }));
+connection.on("sluice.notice", ({ text }) => notice.show(text, { subject: "operator", isNews: true }));
 connection.on("node", (node) => showNode(byId("node"), node));
 
 connection.recovery.on("joined", (joined) => {

@@ -61,6 +61,20 @@ describeInBrowser("The chat, seen in a browser", () => {
     }
   });
 
+  test("what an operator tells everybody stays until it is dismissed, whatever one says, and is no error", async () => {
+    const chat = await startChat();
+    const ada = await chat.enter("told", "Ada");
+    await chat.app.tellAll({ id: "1", text: "Back at <b>noon</b>.", at: Date.now() });
+    await ada.error.getByText("Back at <b>noon</b>.").waitFor();
+    const box = ada.page.locator("#notice");
+    expect(await box.getAttribute("data-kind")).toBe("news");
+    await ada.say("Fine");
+    await ada.message("Fine").waitFor();
+    expect(await box.isVisible()).toBe(true);
+    await box.getByText("Dismiss").click();
+    expect(await box.isVisible()).toBe(false);
+  });
+
   test("the lobby lists a room while someone is in it, with the number of people", async () => {
     const chat = await startChat();
     const lobby = await chat.open("/");
