@@ -1,4 +1,5 @@
 import { request as ask } from "node:http";
+import { connect } from "node:net";
 import { expect, test } from "@jest/globals";
 import { Counter, Gauge, Registry } from "prom-client";
 import { CloseCode, ConfigurationError, Consumer, createApplication, MemoryBackplane, route } from "sluice";
@@ -268,12 +269,31 @@ test.each([
   ["a trusted proxy that says so in another way", 1, { "x-real-ip": "203.0.113.9" }, 403],
   ["one that names a port, too", 1, { "x-forwarded-for": "203.0.113.9:4711" }, 403],
   ["one that does not know for whom", 1, { "x-forwarded-for": "unknown" }, 403],
+  ["one that says no more than how it was asked", 0, { "x-forwarded-proto": "https" }, 403],
+  ["a tunnel that has words of its own", 0, { "cf-connecting-ip": "203.0.113.9" }, 403],
+  ["another one", 0, { "true-client-ip": "203.0.113.9" }, 403],
   ["two trusted proxies, for a liar", 2, { "x-forwarded-for": "127.0.0.1, 203.0.113.9, 127.0.0.1" }, 403],
 ])("from loopback asks %s", async (_who, trustedProxies, headers, status) => {
   const live = await node({}, { trustedProxies });
   expect((await get(`${live.url}/metrics`, headers as unknown as Record<string, string>)).status).toBe(
     status,
   );
+});
+
+test("a proxy on this machine that was told nothing but where to ask is known by the version it asks in", async () => {
+  const live = await node();
+  const answer = await new Promise<string>((resolve, reject) => {
+    const { port, host } = new URL(live.url);
+    const socket = connect(Number(port), "127.0.0.1");
+    let text = "";
+    socket.setEncoding("utf8").on("data", (more) => {
+      text += more;
+    });
+    socket.on("end", () => resolve(text));
+    socket.on("error", reject);
+    socket.write(`GET /metrics HTTP/1.0\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+  });
+  expect(answer).toMatch(/^HTTP\/1\.1 403 /);
 });
 
 test("it answers before routes and middleware, at its path alone, and to GET and HEAD alone", async () => {
