@@ -66,7 +66,8 @@ function isLocal(request: IncomingMessage, { remoteAddress, trustedProxies }: As
   const { headers, httpVersion, socket } = request;
   if (!isLoopback(socket.remoteAddress ?? "") || !isLoopback(remoteAddress)) return false;
   if (!LOCAL_HOST.test(headers.host ?? "")) return false;
-  if (httpVersion !== PROXIED_VERSION && !Object.keys(headers).some((name) => FORWARDED.test(name))) return true;
+  if (httpVersion !== PROXIED_VERSION && !Object.keys(headers).some((name) => FORWARDED.test(name)))
+    return true;
   // Of whom it asks for what it says must be legible: our own address stands for what is not.
   const hops = [headers["x-forwarded-for"] ?? []].flat().join(",").split(",");
   return trustedProxies > 0 && hops.every((hop) => isLoopback(hop.trim()));
