@@ -345,6 +345,17 @@ describe("Connections", () => {
     expect(one.audits.at(-1)).toMatchObject({ action: "send notice", target: text, outcome: "done" });
   });
 
+  test("are told no notice without words, whichever node says one", async () => {
+    const [one, two] = await twoNodes();
+    const ann = await enter(one, "den", "ann");
+    const notices = collected<{ text: string }>(ann, "sluice.notice");
+    for (const text of [undefined, "  ", { toString: "x" }, "words"]) {
+      two.app.layer.tellListeners("sluice.reports", { type: "dashboard.notice", id: "n", text, at: 1 });
+    }
+    await until(() => notices.length > 0, "ann is told");
+    expect(notices.map(({ text }) => text)).toEqual(["words"]);
+  });
+
   test.each([
     ["no action", undefined, "x"],
     ["an action of the prototype", "constructor", "x"],

@@ -4,7 +4,7 @@ import { ConfigurationError, MemoryHub } from "sluice";
 import { dashboard } from "sluice/dashboard";
 import { DashboardSessions } from "../../src/dashboard/sessions.ts";
 import { connected, heard, refusalOf, until } from "../server/live-server.ts";
-import { login, node, Operator, open, PASSWORD, tokenOf } from "./scene.ts";
+import { eventually, login, node, Operator, open, PASSWORD, tokenOf } from "./scene.ts";
 
 const SECRET = "a secret that all nodes of a test share";
 
@@ -202,6 +202,20 @@ describe("With a password", () => {
       "login done",
       "logout done",
     ]);
+  });
+
+  test("a node that begins after a logout learns of it from the others", async () => {
+    const hub = new MemoryHub();
+    const one = await node({ hub });
+    const operator = await Operator.at(one);
+    const other = (await login(one)).cookie;
+    const headers = { cookie: operator.cookie, "dashboard-token": operator.token, origin: one.url };
+    expect((await fetch(`${one.url}/dashboard/logout`, { method: "POST", headers })).status).toBe(204);
+    const late = await node({ hub });
+    const isKnown = async (cookie: string) =>
+      (await fetch(`${late.url}/dashboard/session`, { headers: { cookie } })).status === 200;
+    await eventually(async () => !(await isKnown(operator.cookie)), "it knows of the logout");
+    expect(await isKnown(other)).toBe(true);
   });
 
   test("a login ends by itself, and what is open by it is closed", async () => {
