@@ -256,31 +256,6 @@ describe("The tail of signals", () => {
     await until(() => lines().length >= 6, "bob's lines");
     expect(lines().every(({ subject }) => subject === "/room/den" || subject === "room.den")).toBe(true);
   });
-
-  test("holds no more wishes than it should, and none that nobody repeats", async () => {
-    const live = await node();
-    const { layer, signals } = live.app;
-    for (let n = 0; n < 500; n += 1) {
-      layer.tellListeners("sluice.reports", {
-        type: "dashboard.wish",
-        channel: `${live.app.node}!${n}`,
-        signals: ["unopened"],
-      });
-    }
-    layer.tellListeners("sluice.reports", {
-      type: "dashboard.wish",
-      channel: { toString: null },
-      signals: ["unopened"],
-    });
-    expect(signals.unopened.hasReceivers).toBe(true);
-    for (let n = 0; n < 500; n += 1) {
-      layer.tellListeners("sluice.reports", {
-        type: "dashboard.wish",
-        channel: `${live.app.node}!${n}`,
-        signals: [],
-      });
-    }
-  });
 });
 
 describe("Connections", () => {

@@ -1,4 +1,5 @@
 /** Who comes in, and who does not: the page, the namespace and what is done have one check. */
+import { get, type IncomingMessage } from "node:http";
 import { describe, expect, test } from "@jest/globals";
 import { ConfigurationError, MemoryHub } from "sluice";
 import { dashboard } from "sluice/dashboard";
@@ -59,6 +60,20 @@ describe("With a password", () => {
     expect(page.headers.get("cache-control")).toBe("no-store");
     expect(page.headers.get("x-frame-options")).toBe("DENY");
   });
+
+  test.each(["evil.example; script-src *", "evil.example script-src", "a,b", "<b>", "'self'"])(
+    "whoever calls the server %j writes no rule of the page's policy",
+    async (host) => {
+      const { port } = await node();
+      const { headers } = await new Promise<IncomingMessage>((resolve, reject) => {
+        get({ port, host: "127.0.0.1", path: "/dashboard", headers: { host }, agent: false }, (response) => {
+          response.resume();
+          resolve(response);
+        }).on("error", reject);
+      });
+      expect(headers["content-security-policy"]).toContain("connect-src 'self'; base-uri");
+    },
+  );
 
   test("over TLS that a proxy ends the cookie is for TLS alone", async () => {
     const live = await node();

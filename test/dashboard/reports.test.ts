@@ -182,6 +182,19 @@ describe("A cluster", () => {
     expect(heard).toEqual([true, false, false, true]);
   });
 
+  test("has the groups of nodes that are stale, and not of those that have gone or stopped", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const groups = (group: string) => [{ layer: "default", group, members: 1, sent: 0 }];
+    cluster.hear(report({ node: "n-1", groups: groups("of.one") }));
+    cluster.hear(report({ node: "n-2", groups: groups("of.two"), phase: "stopped" }));
+    const names = () => cluster.state.groups.map(({ group }) => group);
+    now = 3_001;
+    expect(names()).toEqual(["of.one"]);
+    now = 10_001;
+    expect(names()).toEqual([]);
+  });
+
   test("takes so many nodes and no more", () => {
     const cluster = new Cluster(() => 0);
     for (let n = 0; n < 2_000; n += 1) cluster.hear(report({ node: `n-${n}` }));
