@@ -146,6 +146,20 @@ test("routes have levels of their own", async () => {
   await app.stop();
 });
 
+test("of refusals in the audit some are written, of what was done each", async () => {
+  const { app, lines, stop } = logged();
+  const fact = { action: "login", target: "a\nb", by: "eve\u001b[31m", remoteAddress: "::1" };
+  for (let n = 0; n < 200; n += 1) app.signals.audited.announce({ ...fact, outcome: "refused" });
+  for (let n = 0; n < 200; n += 1) app.signals.audited.announce({ ...fact, outcome: "done" });
+  const count = (outcome: string) => lines.filter((line) => line.outcome === outcome).length;
+  expect(count("done")).toBe(200);
+  // Of each second there may be so many, and this may take two.
+  expect(count("refused")).toBeLessThanOrEqual(100);
+  expect(lines[0]).toMatchObject({ target: "a\\u000ab", by: "eve\\u001b[31m" });
+  stop();
+  await app.stop();
+});
+
 test("an error that quotes a client can move no cursor, and what it says stays whole", () => {
   const error = new Error("no room \u001b[2J\u009b31m\u202eback\r\nsecond line", {
     cause: new Error("\u0007"),
