@@ -492,7 +492,11 @@ export class Application {
 
   /** The consumers that clients talk to here, in the order in which they came. @internal */
   *running(): Iterable<RunningConsumer> {
-    for (const { isOpen, fact, user, ageMs } of this.#runners) if (isOpen) yield { ...fact, user, ageMs };
+    for (const runner of this.#runners) {
+      if (!runner.isOpen) continue;
+      const { channel, route, scope } = runner.fact;
+      yield { channel, route, scope, user: runner.user, ageMs: runner.ageMs };
+    }
   }
 
   /** Tells every client of this node, one by one and a bounded number in each turn. @internal */

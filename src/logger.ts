@@ -1,7 +1,7 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from "pino";
 import { ConfigurationError, thrownText } from "./errors.ts";
 import type { ConnectionFact, Facts, UnopenedFact } from "./facts.ts";
-import { printable } from "./names.ts";
+import { printable, printableLines } from "./names.ts";
 
 export type { Logger };
 
@@ -160,13 +160,13 @@ const made = new WeakSet<object>();
 export function loggable(error: unknown, depth = 0): unknown {
   if (typeof error === "object" && error !== null && made.has(error)) return error;
   if (!(error instanceof Error)) return printable(thrownText(error));
-  const { name, message, stack, cause } = error;
+  const { name, message, stack, cause } = error as { [Key in keyof Error]: unknown };
   const { code } = error as { readonly code?: unknown };
   const shown = {
-    type: name,
-    message,
+    type: printable(thrownText(name)),
+    message: printableLines(thrownText(message)),
     ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
-    stack,
+    ...(typeof stack === "string" ? { stack: printableLines(stack) } : {}),
     ...(cause === undefined || depth >= MAX_CAUSES ? {} : { cause: loggable(cause, depth + 1) }),
   };
   made.add(shown);

@@ -132,10 +132,16 @@ export function nearest(
 /** Text from outside, made fit for a log or an error message: cut, and without control characters. */
 export function printable(text: string, maxLength = 100): string {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
-  return cut.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return cut.replace(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu, escaped);
+}
+
+/** The same for what has lines of its own, a stack or JSON, whole: breaks of lines stay. */
+export function printableLines(text: string): string {
+  return text.replace(/[^\P{Cc}\n]|[\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 function hasControls(text: string): boolean {

@@ -146,6 +146,36 @@ test("routes have levels of their own", async () => {
   await app.stop();
 });
 
+test("of refusals in the audit some are written, of what was done each", async () => {
+  const { app, lines, stop } = logged();
+  const fact = { action: "login", target: "a\nb", by: "eve\u001b[31m", remoteAddress: "::1" };
+  for (let n = 0; n < 200; n += 1) app.signals.audited.announce({ ...fact, outcome: "refused" });
+  for (let n = 0; n < 200; n += 1) app.signals.audited.announce({ ...fact, outcome: "done" });
+  const count = (outcome: string) => lines.filter((line) => line.outcome === outcome).length;
+  expect(count("done")).toBe(200);
+  // Of each second there may be so many, and this may take two.
+  expect(count("refused")).toBeLessThanOrEqual(100);
+  expect(lines[0]).toMatchObject({ target: "a\\u000ab", by: "eve\\u001b[31m" });
+  stop();
+  await app.stop();
+});
+
+test("an error that quotes a client can move no cursor, and what it says stays whole", () => {
+  const error = new Error("no room \u001b[2J\u009b31m\u202eback\r\nsecond line", {
+    cause: new Error("\u0007"),
+  });
+  error.name = "Bad\u001b[31m\nName";
+  const told = loggable(error) as Readonly<Record<"type" | "message" | "stack", string>>;
+  expect(told.message).toBe("no room \\u001b[2J\\u009b31m\\u202eback\\u000d\nsecond line");
+  expect(told.type).toBe("Bad\\u001b[31m\\u000aName");
+  expect(told.stack).toContain("second line\n    at ");
+  expect(told).toMatchObject({ cause: { message: "\\u0007" } });
+  expect(JSON.stringify(told)).not.toMatch(/[\u007f-\u009f\u202e]|\\u001b[^[]/);
+  expect(told.message + told.stack).not.toContain("\u001b");
+  const odd = Object.assign(new Error(), { message: 7, stack: {}, name: undefined });
+  expect(loggable(odd)).toEqual({ type: "undefined", message: "7" });
+});
+
 test("what libraries hang on their errors does not get into a line", () => {
   const cause = Object.assign(new Error("refused"), { code: "ECONNREFUSED", password: "hunter2" });
   const error = Object.assign(new TypeError("request failed", { cause }), {

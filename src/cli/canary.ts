@@ -53,7 +53,7 @@ export async function canary(
   const failed = steps.find(({ ok }) => !ok);
   const totalMs = rounded(steps.reduce((sum, { ms }) => sum + ms, 0));
   if (options.json) {
-    const report = { url: url.href, ok: failed === undefined, totalMs, nodes, steps };
+    const report = { url: shown(url), ok: failed === undefined, totalMs, nodes, steps };
     await say(JSON.stringify(report, undefined, 2));
   } else {
     await say(text(url, steps, failed, totalMs, nodes));
@@ -68,11 +68,17 @@ class Flight {
   readonly #nodes = new Set<string>();
   readonly #endsAt: number;
   #progress: Progress | undefined;
+  #confuse: (error: Error) => void = () => {};
+  /** Rejects when the client throws over what it cannot read: it does where nobody can catch it. */
+  readonly #confused = new Promise<never>((_, reject) => {
+    this.#confuse = ({ message }) => reject(new Error(`what it says cannot be read (${message})`));
+  });
 
   constructor(url: URL, options: CanaryOptions & { readonly key: string }) {
     this.#url = url;
     this.#options = options;
     this.#endsAt = performance.now() + options.timeout;
+    this.#confused.catch(() => {});
   }
 
   async run(progress: Progress): Promise<{ steps: readonly CanaryStep[]; nodes: readonly string[] }> {
@@ -86,6 +92,7 @@ class Flight {
     recovery.on("gap", ({ reason }) => {
       gap = reason;
     });
+    process.on("uncaughtException", this.#confuse);
     try {
       const greeted = Promise.all([ears, mouth].map(hello));
       greeted.catch(() => {});
@@ -117,6 +124,7 @@ class Flight {
     } finally {
       recovery.stop();
       for (const socket of [ears, mouth]) socket.disconnect();
+      process.off("uncaughtException", this.#confuse);
     }
     return { steps: this.#steps, nodes: [...this.#nodes] };
   }
@@ -141,7 +149,8 @@ class Flight {
     const beganAt = performance.now();
     const late = () => new Error(`not done within ${this.#options.timeout} ms`);
     try {
-      const value = await within(Math.max(1, this.#endsAt - beganAt), act(), late);
+      const done = Promise.race([act(), this.#confused]);
+      const value = await within(Math.max(1, this.#endsAt - beganAt), done, late);
       this.#steps.push({ step, ok: true, ms: rounded(performance.now() - beganAt) });
       return value;
     } catch (error) {
@@ -235,8 +244,13 @@ function rounded(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
+/** Without what may be a secret: who one is, and what stands behind the question mark. */
+function shown({ origin, pathname }: URL): string {
+  return `${origin}${pathname}`;
+}
+
 function text(
-  { href }: URL,
+  url: URL,
   steps: readonly CanaryStep[],
   failed: CanaryStep | undefined,
   totalMs: number,
@@ -252,6 +266,8 @@ function text(
       `${sign(ok)} ${step.padEnd(8)}${`${ms.toFixed(1)} ms`.padStart(12)}${error === undefined ? "" : `  ${error}`}`,
   );
   const place = nodes.length > 1 ? `, by ${nodes.length} nodes` : "";
-  const sum = failed === undefined ? `${href} works: ${totalMs} ms${place}` : `${href} fails: ${failed.step}`;
+  const where = shown(url);
+  const sum =
+    failed === undefined ? `${where} works: ${totalMs} ms${place}` : `${where} fails: ${failed.step}`;
   return [...lines, "", sum].join("\n");
 }

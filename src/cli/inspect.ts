@@ -1,7 +1,7 @@
 import { createApplication } from "../application.ts";
 import type { ClusterGroup, ClusterNode, ClusterRoute, ClusterState } from "../dashboard/index.ts";
 import { ConfigurationError } from "../errors.ts";
-import { printable } from "../names.ts";
+import { printable, printableLines } from "../names.ts";
 import { redisBackplane } from "./backplane.ts";
 import type { Environment } from "./environment.ts";
 import { isColourful, isWatched, ProgressLine, say, table } from "./output.ts";
@@ -102,7 +102,8 @@ function write(state: ClusterState, json: boolean): void {
 
 function toJson(state: ClusterState, isLine: boolean): string {
   const inspection: Inspection = { ...state, tasks: tasksOf(state) };
-  return JSON.stringify(inspection, undefined, isLine ? undefined : 2);
+  // What others have said must not move the cursor here either.
+  return printableLines(JSON.stringify(inspection, undefined, isLine ? undefined : 2));
 }
 
 function nothingHeard(

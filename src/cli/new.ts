@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, realpath, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { projectOf } from "./app-file.ts";
@@ -6,8 +6,8 @@ import { UsageError, unwritable } from "./complaint.ts";
 import { say } from "./output.ts";
 
 /** As npm has it, and as a folder can be called everywhere. */
-const NAME = /^[a-z0-9][a-z0-9._-]{0,99}$/;
-const TAKEN = ["node_modules", "favicon.ico", "sluice"];
+const NAME = /^[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?$/;
+const TAKEN = /^(node_modules|favicon\.ico|sluice|(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?)$/;
 /** What stands in the template where the project's name belongs. */
 const PLACEHOLDER = "project-name";
 
@@ -17,21 +17,25 @@ const PLACEHOLDER = "project-name";
  * @throws UsageError for a name that npm would refuse, or a folder that has something in it
  */
 export async function newProject(name: string): Promise<number> {
-  if (!NAME.test(name) || TAKEN.includes(name)) {
+  if (!NAME.test(name) || TAKEN.test(name)) {
     throw new UsageError(
-      TAKEN.includes(name)
+      TAKEN.test(name)
         ? `a project cannot be called "${name}"; choose another name`
-        : "the name of a project is 1 to 100 lower-case letters, digits, -, _ or ., and begins with a letter or digit",
+        : "the name of a project is 1 to 100 lower-case letters, digits, -, _ or ., begins with a letter or digit and does not end with a .",
     );
   }
-  const folder = resolve(name);
-  await checkEmpty(folder, name);
+  const given = resolve(name);
+  await checkEmpty(given, name);
   const require = createRequire(import.meta.url);
   const packageFile = require.resolve("sluice/package.json");
   const ours = require(packageFile) as OurPackage;
   // Where nothing can be made, as in /proc, Node's `recursive` never ends.
-  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+  await mkdir(given).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EEXIST") throw unwritable(error);
+  });
+  // Node copies into no link.
+  const folder = await realpath(given).catch((error) => {
+    throw unwritable(error);
   });
   await cp(join(dirname(packageFile), "templates", "project"), folder, { recursive: true });
   // npm packs no file of the name that git wants.

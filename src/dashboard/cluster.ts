@@ -9,7 +9,7 @@ import {
   WORKS,
 } from "./report.ts";
 
-/** Nodes that are remembered; of more, newcomers are not shown. */
+/** Nodes that are remembered; of more, newcomers are shown in place of those that have gone, if any has. */
 const MAX_NODES = 500;
 /** Periods without a report after which a node is stale, and gone. */
 const STALE_PERIODS = 3;
@@ -81,17 +81,20 @@ export class Cluster {
     this.#now = now;
   }
 
-  hear(report: NodeReport): void {
+  /** Says whether the node may have missed what was said before: it is new here, or was silent. */
+  hear(report: NodeReport): boolean {
     const heardAt = this.#now();
     const known = this.#nodes.get(report.node);
     if (known === undefined) {
       this.#forgetGone();
-      if (this.#nodes.size >= MAX_NODES) return;
+      if (this.#nodes.size >= MAX_NODES) this.#makeRoom();
+      if (this.#nodes.size >= MAX_NODES) return false;
       this.#nodes.set(report.node, { report, heardAt, rates: NO_RATES, periodMs: report.everyMs });
-      return;
+      return true;
     }
     // What comes late, or twice, says nothing new.
-    if (report.number <= known.report.number) return;
+    if (report.number <= known.report.number) return false;
+    const wasSilent = stateOf(known.report, heardAt - known.heardAt) !== "fresh";
     const periodMs = Math.max(heardAt - known.heardAt, report.everyMs / 2);
     const before = known.report.counts;
     known.rates = Object.fromEntries(
@@ -100,6 +103,7 @@ export class Cluster {
     known.report = report;
     known.heardAt = heardAt;
     known.periodMs = periodMs;
+    return wasSilent;
   }
 
   get state(): ClusterState {
@@ -127,6 +131,17 @@ export class Cluster {
         ...(users === undefined ? {} : { users: [...users].slice(0, MAX_USERS) }),
       }));
     return { at: Date.now(), nodes, groups: busiest, routes: [...routes.values()] };
+  }
+
+  /** For a newcomer, of those that have gone or stopped the one that is silent longest is forgotten. */
+  #makeRoom(): void {
+    let longest: Known | undefined;
+    for (const known of this.#nodes.values()) {
+      const state = stateOf(known.report, this.#now() - known.heardAt);
+      if (state !== "gone" && state !== "stopped") continue;
+      if (longest === undefined || known.heardAt < longest.heardAt) longest = known;
+    }
+    if (longest !== undefined) this.#nodes.delete(longest.report.node);
   }
 
   #forgetGone(): void {

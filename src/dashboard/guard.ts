@@ -116,6 +116,11 @@ export class Guard {
     this.#sessions.end(session);
   }
 
+  /** Sessions that are over before their time. */
+  get ended(): readonly DashboardSession[] {
+    return this.#sessions.ended;
+  }
+
   /** Around the namespace: the same cookie, and the token of the page that it was given to. */
   readonly middleware: Middleware = async (scope, next) => {
     if (!this.isOwn(scope)) deny(CloseCode.forbidden, "the dashboard is for its own page");

@@ -24,6 +24,8 @@ import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes
 
 const NOTICE = "dashboard.notice";
 const LOGOUT = "dashboard.logout";
+/** In one message. */
+const MAX_TOLD_SESSIONS = 200;
 const MAX_LOOKING = 50;
 const MAX_NOTICE = 500;
 const MAX_USER = 256;
@@ -162,7 +164,7 @@ export class Hub {
   /** Ends a login on all nodes, and what is open by it. */
   async logout({ session, who }: Visitor, scope: Scope): Promise<void> {
     this.guard.end(session);
-    this.#say({ type: LOGOUT, id: session.id, endsAt: session.endsAt });
+    this.#say({ type: LOGOUT, sessions: [session] });
     const { remoteAddress } = scope;
     const fact = { action: "logout", target: "", by: who, remoteAddress };
     this.#context.signals.audited.announce({ ...fact, outcome: "done" });
@@ -232,17 +234,23 @@ export class Hub {
     switch (message.type) {
       case REPORT: {
         const report = readReport(message);
-        if (report !== undefined) this.#cluster.hear(report);
+        if (report !== undefined && this.#cluster.hear(report)) this.#sayEnded();
         return;
       }
       case WISH:
         return this.#wishes.hear(message);
       case BACKLOG:
         return this.#backlog?.hear(message);
-      case LOGOUT:
-        return this.guard.end({ id: text(message.id), endsAt: count(message.endsAt) });
+      case LOGOUT: {
+        const sessions = Array.isArray(message.sessions) ? message.sessions.slice(0, MAX_TOLD_SESSIONS) : [];
+        for (const { id, endsAt } of sessions.map(fieldsOf)) {
+          this.guard.end({ id: text(id), endsAt: count(endsAt) });
+        }
+        return;
+      }
       case NOTICE: {
         const words = typeof message.text === "string" ? message.text.slice(0, MAX_NOTICE) : "";
+        if (words.trim() === "") return;
         const notice = { id: text(message.id), text: words, at: count(message.at) };
         void this.#context.app.tellAll(notice);
       }
@@ -254,6 +262,13 @@ export class Hub {
       this.#context.layer.tellListeners(REPORTS, message);
     } catch {
       // The layer closes; so does all that waits for this.
+    }
+  }
+
+  #sayEnded(): void {
+    const { ended } = this.guard;
+    for (let at = 0; at < ended.length; at += MAX_TOLD_SESSIONS) {
+      this.#say({ type: LOGOUT, sessions: ended.slice(at, at + MAX_TOLD_SESSIONS) });
     }
   }
 

@@ -79,6 +79,12 @@ export class DashboardSessions {
     this.#ended.set(id, endsAt);
   }
 
+  /** Those that were ended and that their cookies do not know of. */
+  get ended(): readonly DashboardSession[] {
+    const now = Date.now();
+    return [...this.#ended].flatMap(([id, endsAt]) => (endsAt > now ? [{ id, endsAt }] : []));
+  }
+
   #signed(key: Buffer, { id, endsAt }: DashboardSession): string {
     return `${endsAt}.${id}.${mac(key, `session\n${endsAt}\n${id}`)}`;
   }

@@ -4,6 +4,7 @@
  * consumer that wished, until it is silent. Nobody waits for anybody.
  */
 import type { Message, PartContext } from "../index.ts";
+import { findConnections } from "./connections.ts";
 import { hasWords, type Line, lineOf, SIGNALS, watchable } from "./lines.ts";
 import { text } from "./report.ts";
 
@@ -17,7 +18,6 @@ const MAX_WISHES = 20;
 const TELL_MS = 500;
 /** Lines that are told in one go; what is more is counted. */
 const MAX_LINES = 40;
-const MAX_CONNECTIONS = 50;
 /** How often connections are told, in turns of the tail. */
 const CONNECTION_TURNS = 4;
 const CHANNEL = /^[A-Za-z0-9._-]{1,99}![A-Za-z0-9._-]{1,99}$/;
@@ -32,15 +32,6 @@ export interface Wish {
 }
 
 export const NO_WISH: Wish = { signals: [], words: "", connections: undefined };
-
-export interface ShownConnection {
-  readonly channel: string;
-  readonly route: string;
-  readonly namespace: string;
-  readonly user: string;
-  readonly address: string;
-  readonly ageMs: number;
-}
 
 interface Granted {
   readonly wish: Wish;
@@ -75,6 +66,8 @@ export class Wishes {
   readonly #ears = new Map<string, () => void>();
   #timer: NodeJS.Timeout | undefined;
   #turn = 0;
+  #isLooking = false;
+  #isWanted = false;
 
   constructor(context: PartContext, own: string, taskSignals: object | undefined) {
     this.#context = context;
@@ -93,7 +86,7 @@ export class Wishes {
       const { lines = [], left = 0 } = before ?? {};
       const endsAt = performance.now() + WISH_MS;
       this.#granted.set(channel, { wish, signals: new Set(wish.signals), endsAt, lines, left });
-      if (before?.wish.connections !== wish.connections) this.#tellConnections(channel, wish);
+      if (before?.wish.connections !== wish.connections) void this.#tellConnections();
     }
     this.#listen();
   }
@@ -150,34 +143,43 @@ export class Wishes {
         this.#granted.delete(channel);
         continue;
       }
-      const { lines, left, wish } = granted;
+      const { lines, left } = granted;
       if (lines.length > 0 || left > 0) {
         granted.lines = [];
         granted.left = 0;
         this.#send(channel, { type: TAIL, node: this.#context.node, lines, left });
       }
-      if (this.#turn % CONNECTION_TURNS === 0) this.#tellConnections(channel, wish);
     }
+    if (this.#turn % CONNECTION_TURNS === 0) void this.#tellConnections();
     this.#listen();
   }
 
-  #tellConnections(channel: string, { connections: words }: Wish): void {
-    if (words === undefined) return;
-    const { app, node } = this.#context;
-    let total = 0;
-    const found: ShownConnection[] = [];
-    for (const { channel: own, route, scope, user = "", ageMs } of app.running()) {
-      const { namespace, remoteAddress } = scope;
-      const all: string = words === "" ? "" : `${own} ${namespace} ${user} ${remoteAddress}`.toLowerCase();
-      if (!all.includes(words)) continue;
-      total += 1;
-      const shown = { channel: own, route: text(route), namespace: text(namespace), user: text(user) };
-      found.push({ ...shown, address: text(remoteAddress), ageMs: Math.round(ageMs) });
-      // The newest are of most interest.
-      if (found.length > 2 * MAX_CONNECTIONS) found.splice(0, MAX_CONNECTIONS);
+  /** To all who wish it, looked for once; who wishes something else meanwhile is told of the next time. */
+  async #tellConnections(): Promise<void> {
+    this.#isWanted = true;
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    try {
+      while (this.#isWanted) {
+        this.#isWanted = false;
+        await this.#lookForConnections();
+      }
+    } finally {
+      this.#isLooking = false;
     }
-    const connections = found.slice(-MAX_CONNECTIONS).reverse();
-    this.#send(channel, { type: CONNECTIONS, node, words, total, connections });
+  }
+
+  async #lookForConnections(): Promise<void> {
+    const { app, node } = this.#context;
+    const wanted = () =>
+      [...this.#granted].map(([channel, { wish }]) => [channel, wish.connections] as const);
+    const searches = wanted().flatMap(([, words]) => (words === undefined ? [] : [words]));
+    if (searches.length === 0) return;
+    const found = await findConnections(app.running(), searches);
+    for (const [channel, words] of wanted()) {
+      const told = words === undefined ? undefined : found.get(words);
+      if (told !== undefined) this.#send(channel, { type: CONNECTIONS, node, words, ...told });
+    }
   }
 
   #send(channel: string, message: Message): void {

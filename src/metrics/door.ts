@@ -63,16 +63,20 @@ export class Door {
  * does, for one who is here as well.
  */
 function isLocal(request: IncomingMessage, { remoteAddress, trustedProxies }: AskingClient): boolean {
-  const { headers, socket } = request;
+  const { headers, httpVersion, socket } = request;
   if (!isLoopback(socket.remoteAddress ?? "") || !isLoopback(remoteAddress)) return false;
   if (!LOCAL_HOST.test(headers.host ?? "")) return false;
-  if (!FORWARDED.some((name) => headers[name] !== undefined)) return true;
+  if (httpVersion !== PROXIED_VERSION && !Object.keys(headers).some((name) => FORWARDED.test(name)))
+    return true;
   // Of whom it asks for what it says must be legible: our own address stands for what is not.
   const hops = [headers["x-forwarded-for"] ?? []].flat().join(",").split(",");
   return trustedProxies > 0 && hops.every((hop) => isLoopback(hop.trim()));
 }
 
-const FORWARDED = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"] as const;
+/** By any of these somebody says that it asks for somebody else. */
+const FORWARDED = /^(x-forwarded-.+|x-original-.+|x-real-ip|.+-(client|connecting)-ip|forwarded|via)$/;
+/** Nginx that was told no more than where we are says none of it, but asks by this. */
+const PROXIED_VERSION = "1.0";
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
 function isLoopback(address: string): boolean {

@@ -160,7 +160,7 @@ class SpanTracer implements Tracer {
     const span = this.#begin({ name: `${method} ${route}`, attributes }, SpanKind.SERVER, ...from);
     return this.#within(span, context.active(), async () => {
       const answer = await run();
-      span.setAttribute("http.response.status_code", answer.status);
+      this.#guarded(() => span.setAttribute("http.response.status_code", answer.status));
       return answer;
     });
   }
@@ -216,7 +216,23 @@ class SpanTracer implements Tracer {
   }
 
   #begin({ name, attributes }: Description, kind: SpanKind, parent: Context, links: Link[] = []): Span {
-    return this.#tracer.startSpan(name, { kind, attributes, links }, parent);
+    const { trace, INVALID_SPAN_CONTEXT } = this.#api;
+    const begun = this.#guarded(() => this.#tracer.startSpan(name, { kind, attributes, links }, parent));
+    return begun ?? trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+  }
+
+  #end(span: Span): void {
+    this.#guarded(() => span.end());
+  }
+
+  /** What an SDK throws is none of the application's affair; OpenTelemetry's own log has it. */
+  #guarded<T>(ask: () => T): T | undefined {
+    try {
+      return ask();
+    } catch (error) {
+      this.#api.diag.error(`sluice: a span is not recorded: ${thrownText(error)}`);
+      return undefined;
+    }
   }
 
   /** What is handed over within it comes from it. */
@@ -235,21 +251,21 @@ class SpanTracer implements Tracer {
       result = context.with(trace.setSpan(around, span), run);
     } catch (error) {
       this.#record(span, error);
-      span.end();
+      this.#end(span);
       throw error;
     }
     if (!(result instanceof Promise)) {
-      span.end();
+      this.#end(span);
       return result;
     }
     return result.then(
       (value: unknown) => {
-        span.end();
+        this.#end(span);
         return value;
       },
       (error: unknown) => {
         this.#record(span, error);
-        span.end();
+        this.#end(span);
         throw error;
       },
     ) as T;
@@ -257,8 +273,10 @@ class SpanTracer implements Tracer {
 
   /** What a client is told may quote what it sent: of that its kind alone. */
   #record(span: Span, error: unknown): void {
-    span.setAttribute("error.type", errorType(error));
-    span.setStatus({ code: this.#api.SpanStatusCode.ERROR });
-    if (!isForClient(error)) span.recordException(error instanceof Error ? error : thrownText(error));
+    this.#guarded(() => {
+      span.setAttribute("error.type", errorType(error));
+      span.setStatus({ code: this.#api.SpanStatusCode.ERROR });
+      if (!isForClient(error)) span.recordException(error instanceof Error ? error : thrownText(error));
+    });
   }
 }

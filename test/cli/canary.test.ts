@@ -35,6 +35,7 @@ async function serving(
 }
 
 interface Report {
+  readonly url: string;
   readonly ok: boolean;
   readonly totalMs: number;
   readonly nodes: readonly string[];
@@ -127,6 +128,28 @@ test("nobody there, and somebody who says nothing, fail the first step in time",
   expect(gone.code).toBe(1);
   expect(gone.steps).toMatchObject([
     { step: "connect", ok: false, error: expect.stringContaining("nothing of Socket.IO answers there") },
+  ]);
+});
+
+test("what is secret in the address is not printed", async () => {
+  const address = "http://ann:hunter2@127.0.0.1:1/chat?token=hunter2";
+  const report = await fly(address);
+  expect(report).toMatchObject({ code: 1, url: "http://127.0.0.1:1/chat" });
+  const { stdout } = await run(["canary", address], { env: { CANARY_KEY: key } });
+  expect(stdout).toContain("http://127.0.0.1:1/chat fails: connect");
+  expect(stdout + JSON.stringify(report)).not.toContain("hunter2");
+});
+
+test("a server that says what nobody can read fails the step, and is no crash", async () => {
+  const liar = createHttpServer((_request, response) => response.end('0{"sid":"\u001b"}'));
+  atEnd(() => liar.close());
+  liar.listen(0, "127.0.0.1");
+  await once(liar, "listening");
+  const { port } = liar.address() as { port: number };
+  const report = await fly(`127.0.0.1:${port}`, ["--timeout", "5000"]);
+  expect(report.code).toBe(1);
+  expect(report.steps).toMatchObject([
+    { step: "connect", ok: false, error: expect.stringContaining("what it says cannot be read") },
   ]);
 });
 

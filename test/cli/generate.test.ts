@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { readdir, readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "@jest/globals";
@@ -113,6 +114,16 @@ test("nothing is ever overwritten, and half of it is not written either", async 
   ]);
   expect((await readdir(cwd)).sort()).toEqual(["package.json", "test"]);
   expect(await readFile(join(cwd, "test/chat-consumer.test.js"), "utf8")).toBe("mine");
+});
+
+test("a link that leads nowhere is not followed out of the project", async () => {
+  const cwd = await project({ "tasks/other.js": "" });
+  await mkdir(join(cwd, "test"));
+  const outside = join(cwd, "..", "outside.js");
+  await symlink(outside, join(cwd, "test", "send-mail.test.js"));
+  const { code, stderr } = await run(["generate", "task", "send-mail"], { cwd });
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^sluice: nothing is written: [^\n]+\n$/)]);
+  expect([existsSync(outside), await readdir(join(cwd, "tasks"))]).toEqual([false, ["other.js"]]);
 });
 
 test("a task of a name that JavaScript, or its own files, have taken is called so with the kind behind it", async () => {

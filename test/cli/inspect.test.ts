@@ -94,6 +94,20 @@ redisTest(
   },
 );
 
+redisTest("what users are called can move no cursor, printed for people or for programs", async () => {
+  const { env, urls } = await scene(1);
+  const name = "\u001b[31m\u009b2J\u202eann";
+  await enter(urls[0], "den", name);
+  const forPrograms = await run(["inspect", "--for", "1s", "--json"], { env });
+  const { groups } = JSON.parse(forPrograms.stdout) as Inspection;
+  expect(groups.map(({ users }) => users)).toEqual([[name]]);
+  const forPeople = await run(["inspect", "--for", "1s"], { env });
+  expect(forPeople.stdout).toContain("ann");
+  for (const { stdout } of [forPrograms, forPeople]) {
+    expect(stdout.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202e]/u);
+  }
+});
+
 redisTest("tasks are the sum of what nodes and workers have done", async () => {
   const { env, own, urls } = await scene(2);
   const work = new Program(["work", "cluster.js"], { env: own });

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -79,6 +79,9 @@ test.each([
   ["too much", "a".repeat(101)],
   ["a name of npm's", "node_modules"],
   ["our own name", "sluice"],
+  ["a device of Windows", "con"],
+  ["such a device with an ending", "lpt1.old"],
+  ["a name that Windows cuts", "chat."],
 ])("a name that is %s is refused, and nothing is written", async (_what, name) => {
   const cwd = await project({});
   const { code, stderr } = await run(["new", name], { cwd });
@@ -99,6 +102,13 @@ test("it writes into no folder that has something in it, and over no file; an em
   expect(await readdir(join(cwd, "full"))).toEqual(["mine.txt"]);
   await mkdir(join(cwd, "empty"));
   expect((await run(["new", "empty"], { cwd })).code).toBe(0);
+  await mkdir(join(cwd, "elsewhere"));
+  await symlink("elsewhere", join(cwd, "link"), "junction");
+  expect((await run(["new", "link"], { cwd })).code).toBe(0);
+  expect(await readdir(join(cwd, "elsewhere"))).toContain("app.ts");
+  await symlink("nowhere", join(cwd, "dangling"), "junction");
+  const { code, stderr } = await run(["new", "dangling"], { cwd });
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^sluice: nothing is written: [^\n]+\n$/)]);
 });
 
 testNeeding(existsSync("/proc/self"), "wants /proc")("where nothing can be written it says so", async () => {

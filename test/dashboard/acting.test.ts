@@ -256,31 +256,6 @@ describe("The tail of signals", () => {
     await until(() => lines().length >= 6, "bob's lines");
     expect(lines().every(({ subject }) => subject === "/room/den" || subject === "room.den")).toBe(true);
   });
-
-  test("holds no more wishes than it should, and none that nobody repeats", async () => {
-    const live = await node();
-    const { layer, signals } = live.app;
-    for (let n = 0; n < 500; n += 1) {
-      layer.tellListeners("sluice.reports", {
-        type: "dashboard.wish",
-        channel: `${live.app.node}!${n}`,
-        signals: ["unopened"],
-      });
-    }
-    layer.tellListeners("sluice.reports", {
-      type: "dashboard.wish",
-      channel: { toString: null },
-      signals: ["unopened"],
-    });
-    expect(signals.unopened.hasReceivers).toBe(true);
-    for (let n = 0; n < 500; n += 1) {
-      layer.tellListeners("sluice.reports", {
-        type: "dashboard.wish",
-        channel: `${live.app.node}!${n}`,
-        signals: [],
-      });
-    }
-  });
 });
 
 describe("Connections", () => {
@@ -343,6 +318,17 @@ describe("Connections", () => {
     expect(notices.map(([notice]) => notice?.text)).toEqual([text, text]);
     expect(notices[0]?.[0]?.id).toBe(notices[1]?.[0]?.id);
     expect(one.audits.at(-1)).toMatchObject({ action: "send notice", target: text, outcome: "done" });
+  });
+
+  test("are told no notice without words, whichever node says one", async () => {
+    const [one, two] = await twoNodes();
+    const ann = await enter(one, "den", "ann");
+    const notices = collected<{ text: string }>(ann, "sluice.notice");
+    for (const text of [undefined, "  ", { toString: "x" }, "words"]) {
+      two.app.layer.tellListeners("sluice.reports", { type: "dashboard.notice", id: "n", text, at: 1 });
+    }
+    await until(() => notices.length > 0, "ann is told");
+    expect(notices.map(({ text }) => text)).toEqual(["words"]);
   });
 
   test.each([

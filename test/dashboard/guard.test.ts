@@ -1,10 +1,11 @@
 /** Who comes in, and who does not: the page, the namespace and what is done have one check. */
+import { get, type IncomingMessage } from "node:http";
 import { describe, expect, test } from "@jest/globals";
 import { ConfigurationError, MemoryHub } from "sluice";
 import { dashboard } from "sluice/dashboard";
 import { DashboardSessions } from "../../src/dashboard/sessions.ts";
 import { connected, heard, refusalOf, until } from "../server/live-server.ts";
-import { login, node, Operator, open, PASSWORD, tokenOf } from "./scene.ts";
+import { eventually, login, node, Operator, open, PASSWORD, tokenOf } from "./scene.ts";
 
 const SECRET = "a secret that all nodes of a test share";
 
@@ -59,6 +60,20 @@ describe("With a password", () => {
     expect(page.headers.get("cache-control")).toBe("no-store");
     expect(page.headers.get("x-frame-options")).toBe("DENY");
   });
+
+  test.each(["evil.example; script-src *", "evil.example script-src", "a,b", "<b>", "'self'"])(
+    "whoever calls the server %j writes no rule of the page's policy",
+    async (host) => {
+      const { port } = await node();
+      const { headers } = await new Promise<IncomingMessage>((resolve, reject) => {
+        get({ port, host: "127.0.0.1", path: "/dashboard", headers: { host }, agent: false }, (response) => {
+          response.resume();
+          resolve(response);
+        }).on("error", reject);
+      });
+      expect(headers["content-security-policy"]).toContain("connect-src 'self'; base-uri");
+    },
+  );
 
   test("over TLS that a proxy ends the cookie is for TLS alone", async () => {
     const live = await node();
@@ -202,6 +217,20 @@ describe("With a password", () => {
       "login done",
       "logout done",
     ]);
+  });
+
+  test("a node that begins after a logout learns of it from the others", async () => {
+    const hub = new MemoryHub();
+    const one = await node({ hub });
+    const operator = await Operator.at(one);
+    const other = (await login(one)).cookie;
+    const headers = { cookie: operator.cookie, "dashboard-token": operator.token, origin: one.url };
+    expect((await fetch(`${one.url}/dashboard/logout`, { method: "POST", headers })).status).toBe(204);
+    const late = await node({ hub });
+    const isKnown = async (cookie: string) =>
+      (await fetch(`${late.url}/dashboard/session`, { headers: { cookie } })).status === 200;
+    await eventually(async () => !(await isKnown(operator.cookie)), "it knows of the logout");
+    expect(await isKnown(other)).toBe(true);
   });
 
   test("a login ends by itself, and what is open by it is closed", async () => {

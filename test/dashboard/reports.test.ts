@@ -173,9 +173,52 @@ describe("A cluster", () => {
     ]);
   });
 
+  test("says who may have missed something: whoever is new, and whoever was silent", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const heard = [cluster.hear(report()), cluster.hear(report({ number: 2 }))];
+    now = 3_001;
+    heard.push(cluster.hear(report({ number: 2 })), cluster.hear(report({ number: 3 })));
+    expect(heard).toEqual([true, false, false, true]);
+  });
+
+  test("has the groups of nodes that are stale, and not of those that have gone or stopped", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const groups = (group: string) => [{ layer: "default", group, members: 1, sent: 0 }];
+    cluster.hear(report({ node: "n-1", groups: groups("of.one") }));
+    cluster.hear(report({ node: "n-2", groups: groups("of.two"), phase: "stopped" }));
+    const names = () => cluster.state.groups.map(({ group }) => group);
+    now = 3_001;
+    expect(names()).toEqual(["of.one"]);
+    now = 10_001;
+    expect(names()).toEqual([]);
+  });
+
   test("takes so many nodes and no more", () => {
     const cluster = new Cluster(() => 0);
     for (let n = 0; n < 2_000; n += 1) cluster.hear(report({ node: `n-${n}` }));
+    expect(cluster.state.nodes).toHaveLength(500);
+  });
+
+  test("that is full shows a newcomer in place of one that has gone, the longest silent, and of no other", () => {
+    let now = 0;
+    const cluster = new Cluster(() => now);
+    const has = (node: string) => cluster.state.nodes.some((known) => known.node === node);
+    cluster.hear(report({ node: "n-gone" }));
+    now = 5_000;
+    for (let n = 0; n < 498; n += 1) cluster.hear(report({ node: `n-${n}` }));
+    cluster.hear(report({ node: "n-stopped", phase: "stopped" }));
+    now = 11_000;
+    expect([cluster.hear(report({ node: "n-new" })), has("n-new"), has("n-gone")]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect([cluster.hear(report({ node: "n-newer" })), has("n-newer"), has("n-stopped")]).toEqual([
+      ...[true, true, false],
+    ]);
+    expect([cluster.hear(report({ node: "n-newest" })), has("n-newest")]).toEqual([false, false]);
     expect(cluster.state.nodes).toHaveLength(500);
   });
 

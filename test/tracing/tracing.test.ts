@@ -1,6 +1,7 @@
 /** What spans say, and what they do not; on one node, with real clients. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { context, propagation, trace } from "@opentelemetry/api";
+import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
 import {
   ConfigurationError,
   Consumer,
@@ -333,6 +334,38 @@ test("lines of the log have the trace they are in", async () => {
   expect(line).toMatchObject({ trace_id: BROWSER.trace, span_id: event?.spanContext().spanId });
   expect(part.ids()).toBeUndefined();
 });
+
+test.each(["startSpan", "end", "recordException", "setStatus"] as const)(
+  "an SDK whose %s throws loses spans, and nothing else",
+  async (broken) => {
+    const fail = () => {
+      throw new Error("a broken SDK");
+    };
+    const provider = new BasicTracerProvider();
+    const spansOf = provider.getTracer.bind(provider);
+    const tracerProvider = {
+      getTracer: (name: string) => {
+        const tracer = spansOf(name);
+        const startSpan: typeof tracer.startSpan = (...given) =>
+          broken === "startSpan" ? fail() : Object.assign(tracer.startSpan(...given), { [broken]: fail });
+        return { startSpan } as typeof tracer;
+      },
+    };
+    const live = await serve({
+      routes: [route("/room", Room)],
+      middleware: [user],
+      parts: [tracing({ tracerProvider })],
+    });
+    const failures: unknown[] = [];
+    live.app.signals.failed.connect(({ error }) => void failures.push((error as Error).message));
+    const ann = await connected(live.client("/room"));
+    const told = heard(ann, "heard");
+    expect(await ann.emitWithAck("say", "hello")).toMatchObject({ event: "say" });
+    expect(await told).toEqual(["hello"]);
+    expect(await ann.emitWithAck("fail", 1)).toMatchObject({ error: { code: "internal_error" } });
+    expect(failures).toEqual(["it broke"]);
+  },
+);
 
 test("what a connection does belongs to nothing that goes on around its server", async () => {
   const part = recorded.part("one");
