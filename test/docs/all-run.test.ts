@@ -25,6 +25,7 @@ const READ: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   "docs/deploy.md": {
     "docker compose up": "wants Docker: npm run test:compose does it",
+    "npm ci --omit=dev": "wants Docker",
     "deploy/compose-rollout": "wants Docker: npm run test:compose does it",
   },
   "docs/faults.md": {

@@ -128,7 +128,8 @@ test("tokens of somebody else, whose keys are at an address", async () => {
     };
     console.log(await knock(process.env.RIGHT), await knock(process.env.WRONG), await knock());
     await app.stop();`;
-  const code = `${before}\nconst app = ${block}${after}`.replace(/https:\S+jwks\.json/, url);
+  const named = block.replace("\ncreateApplication(", "\nconst app = createApplication(");
+  const code = `${before}\n${named}${after}`.replace(/https:\S+jwks\.json/, url);
   const env = { RIGHT: await signed("chat"), WRONG: await signed("shop") };
   expect(await tried(code, env)).toEqual(["ann 4401 4401"]);
 });

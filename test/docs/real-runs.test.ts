@@ -54,6 +54,34 @@ redisTest("a backplane in Redis, and a script without sockets that reaches its c
   expect(await tried("redis", heardByOthers, url)).toEqual(["from a script"]);
 });
 
+redisTest("a layer beside the usual one, on a Redis of its own", async () => {
+  const [url, telemetry] = [await redis(), await redis()];
+  const block = await blockOf("docs/groups.md", "ts", 'layer = "telemetry"');
+  const joining = block.replace('layer = "telemetry";', 'layer = "telemetry"; static groups = ["meters"];');
+  const before = `
+    process.env.TELEMETRY_REDIS_URL = "${telemetry}";
+    class Chat extends Consumer { static groups = ["meters"]; }
+    const other = createApplication({
+      routes: [route("/meters/:id", class extends Consumer { static layer = "telemetry"; static groups = ["meters"]; })],
+      layers: { telemetry: { backplane: new RedisBackplane({ url: process.env.TELEMETRY_REDIS_URL }) } },
+    });
+    const far = new TestClient(other, "/meters/8");
+    await far.connect();`;
+  const after = `
+    console.log(await far.next("tick"), [...app.layers.keys()].sort().join());
+    const [meter, chat] = ["/meters/7", "/chat/den"].map((path) => new TestClient(app, path));
+    await meter.connect();
+    await chat.connect();
+    await other.layers.get("telemetry").groupEmit("meters", "tock", 1);
+    await meter.next("tock");
+    await chat.expectSilence();
+    await app.stop();
+    await other.stop();`;
+  expect(await tried("groups", `${before}\n${joining}${after}`, url)).toEqual([
+    "undefined default,telemetry",
+  ]);
+});
+
 redisTest("a history in Redis, that another process is given, as its policy says", async () => {
   const url = await redis();
   const block = await blockOf("docs/history.md", "ts", "newcomers: 50");

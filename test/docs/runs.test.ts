@@ -223,21 +223,6 @@ test("nodes of one process hear each other after a while", async () => {
   expect(await tried("docs/groups.md", "ts", "new MemoryHub", after, before)).toEqual(["hi"]);
 });
 
-test("a layer beside the usual one", async () => {
-  const before = `
-    class RedisBackplane extends MemoryBackplane { constructor() { super(); } }`;
-  const after = `
-    const meter = new TestClient(app, "/meters/7");
-    await meter.connect();
-    await app.layers.get("telemetry").groupAdd("meters", app.node + "!nobody").catch(({ code }) => console.log(code));
-    console.log([...app.layers.keys()].sort().join());
-    await app.stop();`;
-  expect(await tried("docs/groups.md", "ts", 'layer = "telemetry"', after, before)).toEqual([
-    "connection_closed",
-    "default,telemetry",
-  ]);
-});
-
 test("signals of one's own are sent, sent robustly and announced, to those who listen to their sender", async () => {
   const attempt = `
     const answers = await orderPaid.sendRobust({ orderId: "43" }, shop);
