@@ -151,8 +151,8 @@ test("a stock client renews its token by hand, and stays", async () => {
     const freshToken = async () => { asked.push("fresh"); return tokenOf("ann"); };
     const socket = io(url + "/chat", { auth: { token: await tokenOf("ann", 3) } });`;
   const after = `
-    const isShort = async () => (await socket.emitWithAck("until")) < Date.now() / 1_000 + 60;
-    while (await isShort()) await new Promise((resolve) => setTimeout(resolve, 5));
+    const isLong = async () => (await socket.emitWithAck("until")) > Date.now() / 1_000 + 60;
+    while (!(await isLong())) await new Promise((resolve) => setTimeout(resolve, 25));
     console.log(asked.join());
     socket.disconnect();
     await server.stop({ atOnce: true });
