@@ -14,6 +14,7 @@ import {
 import { observe } from "sluice/dashboard";
 import { RedisBackplane } from "sluice/redis";
 import type { Socket } from "socket.io-client";
+import { blockOf } from "../guides.ts";
 import { hasRedis, RedisServer, redisTest } from "../redis/redis-server.ts";
 import { atEnd, connected, heard, type Live, until } from "../server/live-server.ts";
 import { KEYS } from "../some-keys.ts";
@@ -312,11 +313,15 @@ describe("Connections", () => {
     const operator = await Operator.at(one);
     const clients = [await enter(one, "den", "ann"), await enter(two, "hall", "bob")];
     const notices = clients.map((client) => collected<{ id: string; text: string }>(client, "sluice.notice"));
+    const banners: string[] = [];
+    const guide = await blockOf("docs/dashboard.md", "js", "sluice.notice");
+    new Function("socket", "showBanner", guide)(clients[1], (shown: string) => banners.push(shown));
     const text = "We deploy at <b>noon</b>.";
     await operator.act("send notice", text);
     await until(() => notices.every((list) => list.length > 0), "both are told");
     expect(notices.map(([notice]) => notice?.text)).toEqual([text, text]);
     expect(notices[0]?.[0]?.id).toBe(notices[1]?.[0]?.id);
+    expect(banners).toEqual([text]);
     expect(one.audits.at(-1)).toMatchObject({ action: "send notice", target: text, outcome: "done" });
   });
 

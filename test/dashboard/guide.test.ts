@@ -1,9 +1,10 @@
 /** The guide's program as it stands, with the package as it is built: its page is there with all its files. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, jest, test } from "@jest/globals";
-import { type InstalledPackage, installPackage, root } from "../installed-package.ts";
+import { blockOf } from "../guides.ts";
+import { type InstalledPackage, installPackage } from "../installed-package.ts";
 import { login } from "./scene.ts";
 
 jest.setTimeout(60_000);
@@ -18,8 +19,7 @@ afterEach(() => void program?.kill("SIGKILL"));
 afterAll(() => installed.remove());
 
 test("the guide's program serves the page, and everything that the page loads", async () => {
-  const text = await readFile(join(root, "docs/dashboard.md"), "utf8");
-  const [, code = ""] = /```js\n(.*?)```/s.exec(text) ?? [];
+  const code = await blockOf("docs/dashboard.md", "js", "createApplication");
   await writeFile(join(installed.folder, "app.js"), code);
   const env = { ...process.env, PORT: "0", DASHBOARD_PASSWORD: "open, sesame!" };
   program = spawn(process.execPath, ["app.js"], {

@@ -7,7 +7,10 @@ import { atEnd, connected, heard, until } from "../server/live-server.ts";
 
 jest.setTimeout(60_000);
 
-const page = "docs/from-socket-io.md";
+const blocks: Readonly<Record<string, () => Promise<string>>> = {
+  "before.js": () => blockOf("docs/from-socket-io.md", "js", "// before.js"),
+  "after.js": () => blockOf("docs/from-socket-io.md", "js", "// after.js"),
+};
 let project: Project;
 
 beforeAll(async () => {
@@ -16,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => project.close());
 
 async function started(file: string): Promise<{ readonly program: Program; readonly url: string }> {
-  await project.write(file, await blockOf(page, "js", `// ${file}`));
+  await project.write(file, (await blocks[file]?.()) ?? "");
   const program = project.start([file], { env: { PORT: String(await freePort()) } });
   atEnd(() => program.end("SIGKILL"));
   return { program, url: await program.says(/^(http:\S+)$/m) };
@@ -29,36 +32,33 @@ function visitor(url: string, name?: string): Socket {
   return socket;
 }
 
-test.each(["before.js", "after.js"])(
-  "%s does what the page says, to the same stock clients",
-  async (file) => {
-    const { url } = await started(file);
-    const [ann, bob, nobody] = [visitor(url, "Ann"), visitor(url, "Bob"), visitor(url)];
-    const refused = new Promise<Error>((resolve) => nobody.on("connect_error", resolve));
-    expect((await refused).message).toBe("who are you?");
-    await Promise.all([connected(ann), connected(bob)]);
-    expect(await ann.emitWithAck("join", { room: "den" })).toEqual({ people: 1 });
-    const told: unknown[] = [];
-    for (const event of ["joined", "said", "typing", "left"]) {
-      ann.on(event, (payload) => told.push([event, payload]));
-    }
-    expect(await bob.emitWithAck("join", { room: "den" })).toEqual({ people: 2 });
-    const hearing = heard(bob, "said");
-    expect(await ann.emitWithAck("say", { room: "den", text: "hi" })).toEqual({ sent: true });
-    expect(await hearing).toEqual([{ name: "Ann", text: "hi" }]);
-    bob.emit("typing", { room: "den" });
-    expect(await bob.emitWithAck("say", { room: "den", text: "hello" })).toEqual({ sent: true });
-    bob.disconnect();
-    await until(() => told.length === 5, "Ann is told that Bob left");
-    expect(told).toEqual([
-      ["joined", { name: "Bob" }],
-      ["said", { name: "Ann", text: "hi" }],
-      ["typing", { name: "Bob" }],
-      ["said", { name: "Bob", text: "hello" }],
-      ["left", { name: "Bob" }],
-    ]);
-  },
-);
+test.each(Object.keys(blocks))("%s does what the page says, to the same stock clients", async (file) => {
+  const { url } = await started(file);
+  const [ann, bob, nobody] = [visitor(url, "Ann"), visitor(url, "Bob"), visitor(url)];
+  const refused = new Promise<Error>((resolve) => nobody.on("connect_error", resolve));
+  expect((await refused).message).toBe("who are you?");
+  await Promise.all([connected(ann), connected(bob)]);
+  expect(await ann.emitWithAck("join", { room: "den" })).toEqual({ people: 1 });
+  const told: unknown[] = [];
+  for (const event of ["joined", "said", "typing", "left"]) {
+    ann.on(event, (payload) => told.push([event, payload]));
+  }
+  expect(await bob.emitWithAck("join", { room: "den" })).toEqual({ people: 2 });
+  const hearing = heard(bob, "said");
+  expect(await ann.emitWithAck("say", { room: "den", text: "hi" })).toEqual({ sent: true });
+  expect(await hearing).toEqual([{ name: "Ann", text: "hi" }]);
+  bob.emit("typing", { room: "den" });
+  expect(await bob.emitWithAck("say", { room: "den", text: "hello" })).toEqual({ sent: true });
+  bob.disconnect();
+  await until(() => told.length === 5, "Ann is told that Bob left");
+  expect(told).toEqual([
+    ["joined", { name: "Bob" }],
+    ["said", { name: "Ann", text: "hi" }],
+    ["typing", { name: "Bob" }],
+    ["said", { name: "Bob", text: "hello" }],
+    ["left", { name: "Bob" }],
+  ]);
+});
 
 test("a payload that nobody expected ends the one, and is answered by the other", async () => {
   const [before, after] = [await started("before.js"), await started("after.js")];
@@ -73,8 +73,8 @@ test("a payload that nobody expected ends the one, and is answered by the other"
 });
 
 test("the page's client talks to either", async () => {
-  const code = await blockOf(page, "js", "// client.js");
-  for (const file of ["before.js", "after.js"]) {
+  const code = await blockOf("docs/from-socket-io.md", "js", "// client.js");
+  for (const file of Object.keys(blocks)) {
     const { url } = await started(file);
     const client = `const url = ${JSON.stringify(url)};\n${code}\nsocket.disconnect();`;
     expect(await project.run(client)).toBe("{ people: 1 }\nAnn: hi\n{ sent: true }\n");

@@ -1,4 +1,4 @@
-/** What the pages show of tasks, presence, identity and metrics runs as it stands, and does what they say. */
+/** What the pages show of tasks, presence and metrics runs as it stands, and does what they say. */
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { blockOf, complete, Project } from "../guides.ts";
 import { RedisServer, redisTest } from "../redis/redis-server.ts";
@@ -10,7 +10,7 @@ jest.setTimeout(90_000);
 let project: Project;
 
 beforeAll(async () => {
-  project = await Project.make("socket.io-client", "@jest/globals", "expect", "express-session");
+  project = await Project.make("socket.io-client", "@jest/globals", "expect");
 });
 afterAll(() => project.close());
 
@@ -19,8 +19,6 @@ async function tried(page: string, code: string, REDIS_URL = ""): Promise<readon
   const whole = await complete(code.replace(/^ {4}/gm, ""), surroundingsOf(`docs/${page}.md`));
   return (await project.run(whole, { env: { REDIS_URL } })).trimEnd().split("\n");
 }
-
-const taskBlock = (word: string, language = "ts") => blockOf("docs/tasks.md", language, word);
 
 async function redis(): Promise<string> {
   const server = await RedisServer.start();
@@ -36,7 +34,7 @@ const buildReport = task("report.build", async ({ month }, run) => {
 });`;
 
 test("a run is asked how it stands, and for its result", async () => {
-  const handle = await taskBlock("await handle.status()");
+  const handle = await blockOf("docs/tasks.md", "ts", "await handle.status()");
   const before = `${SECRET}${REPORT}
     const part = new Tasks({ tasks: [buildReport], broker: new MemoryBroker() });
     const app = createApplication({ routes: [], parts: [part], secret });
@@ -60,7 +58,7 @@ test("a task that computes in a thread, whose reports are its progress", async (
      }
      const isPrime = (n) => { for (let by = 2; by * by <= n; by += 1) if (n % by === 0) return false; return true; };`,
   );
-  const block = (await taskBlock("countPrimes")).replace("export const", "const");
+  const block = (await blockOf("docs/tasks.md", "ts", "countPrimes")).replace("export const", "const");
   const after = `
     const part = new Tasks({ tasks: [countPrimes], broker: new MemoryBroker() });
     const app = createApplication({ routes: [], parts: [part] });
@@ -72,7 +70,7 @@ test("a task that computes in a thread, whose reports are its progress", async (
 });
 
 test("chains, groups and chords hand on what their steps result in", async () => {
-  const block = await taskBlock("tasks.chain(");
+  const block = await blockOf("docs/tasks.md", "ts", "tasks.chain(");
   const before = `
     const url = "https://example.org";
     const stored = [];
@@ -95,7 +93,7 @@ test("chains, groups and chords hand on what their steps result in", async () =>
 });
 
 test("schedules are declared, and their next moments told", async () => {
-  const block = await taskBlock("schedules: [");
+  const block = await blockOf("docs/tasks.md", "ts", "schedules: [");
   const before = `${REPORT}
     const sweep = task("sweep", async () => {});
     const tasks = { broker: new MemoryBroker(), queues: { default: 1 } };`;
@@ -109,7 +107,10 @@ test("schedules are declared, and their next moments told", async () => {
 });
 
 test("a consumer hands out a ticket, and a page watches the run by it", async () => {
-  const [consumer, watching] = [await taskBlock("class ReportConsumer"), await taskBlock("watch.on(", "js")];
+  const [consumer, watching] = [
+    await blockOf("docs/tasks.md", "ts", "class ReportConsumer"),
+    await blockOf("docs/tasks.md", "js", "watch.on("),
+  ];
   const before = `${SECRET}
     let finish = () => {};
     const isWatched = new Promise((resolve) => (finish = resolve));
@@ -142,7 +143,10 @@ test("a consumer hands out a ticket, and a page watches the run by it", async ()
 });
 
 test("a message to a channel that workers handle is handled by one of them", async () => {
-  const [worker, elsewhere] = [await taskBlock("class Thumbnails"), await taskBlock("await layer.send(")];
+  const [worker, elsewhere] = [
+    await blockOf("docs/tasks.md", "ts", "class Thumbnails"),
+    await blockOf("docs/tasks.md", "ts", "await layer.send("),
+  ];
   const before = `
     const shrunk = [];
     const shrink = async (url) => void shrunk.push(url);
@@ -165,7 +169,7 @@ test("a message to a channel that workers handle is handled by one of them", asy
 });
 
 test("tasks are tried without a worker, and without waiting", async () => {
-  const block = await taskBlock("testTasks(");
+  const block = await blockOf("docs/tasks.md", "ts", "testTasks(");
   const before = `import { expect } from "expect";
     const add = task("add", async ({ x, y }) => x + y);
     const sendInvoice = task("invoice.send", async ({ orderId }) => console.log("sent", orderId));`;
@@ -174,7 +178,7 @@ test("tasks are tried without a worker, and without waiting", async () => {
 
 redisTest("tasks over Redis without the command line, whose runs another process finds", async () => {
   const url = await redis();
-  const block = await taskBlock("new RedisBroker(");
+  const block = await blockOf("docs/tasks.md", "ts", "new RedisBroker(");
   const before = `${SECRET}${REPORT}\nconst routes = [];`;
   const enqueuing = `
     await app.start();
@@ -228,59 +232,38 @@ redisTest("who is here is told to the page, on another node too", async () => {
   expect(await tried("presence", code, redisUrl)).toEqual(["Bob is here Ann,Bob"]);
 });
 
-const identityBlock = (word: string) => blockOf("docs/authentication.md", "ts", word);
+test("a dashboard for one address, or for administrators by what middleware found", async () => {
+  const [address = "", users = ""] = (await blockOf("docs/dashboard.md", "ts", "allow:")).trim().split("\n");
+  const code = `
+    const logIn = (scope, next) => next({ user: scope.cookies.get("user") });
+    const [isAdmin, nameOf] = [(user) => user === "ann", (user) => user];
+    const statusOf = async (part, user) => {
+      const app = createApplication({ routes: [], middleware: [logIn], parts: [part] });
+      const server = createServer(app, { port: 0 });
+      const { url } = await server.listen();
+      const { status } = await fetch(url + "/dashboard", { headers: { cookie: "user=" + user } });
+      await server.stop({ atOnce: true });
+      return status;
+    };
+    console.log(await statusOf(${users.replace(/;.*$/, "")}, "ann"), await statusOf(${users.replace(/;.*$/, "")}, "bob"));
+    console.log(await statusOf(${address.replace(/;$/, "")}), await statusOf(${address.replace(/;$/, "").replace("10.0.0.7", "127.0.0.1")}));`;
+  expect(await tried("dashboard", code)).toEqual(["200 403", "403 200"]);
+});
 
-test("users by a key of their own, and nobody else", async () => {
-  const block = (await identityBlock("class Members")).replace(
-    "\ncreateApplication(",
-    "\nconst app = createApplication(",
-  );
+test("a program observes how the nodes stand", async () => {
+  const block = await blockOf("docs/dashboard.md", "ts", "observe(");
   const before = `
-    const findByKey = (key) => (key === "right" ? { id: "ann" } : undefined);`;
+    const hub = new MemoryHub();
+    const node = (parts) => createApplication({ routes: [], parts, backplane: new MemoryBackplane(hub) });
+    const [app, other] = [node([]), node([dashboard({ reportMs: 100 })])];
+    await app.start();
+    await other.start();`;
   const after = `
-    const knock = (key) => new TestClient(app, "/members", { headers: { "x-api-key": key } }).connect();
-    console.log((await knock("right")).accepted, (await knock("wrong")).code);
+    console.log(nodes.map(({ node }) => node === other.node).join());
+    await other.stop();
     await app.stop();`;
-  expect(await tried("authentication", `${before}\n${block}${after}`)).toEqual(["true 4401"]);
-});
-
-test("a middleware that says what it needs and adds", async () => {
-  const block = await identityBlock("const tenant = mark");
-  const after = `
-    const tenantOf = async ({ id }) => "tenant of " + id;
-    class Desk extends Consumer { connect() { this.send("tenant", this.scope.state.tenant); } }
-    const routes = [route("/desk", Desk)];
-    const user = authenticate((scope) => ({ id: scope.auth.id }));
-    const app = createApplication({ middleware: [user, tenant], routes });
-    const ann = new TestClient(app, "/desk", { auth: { id: "ann" } });
-    await ann.connect();
-    console.log(await ann.next("tenant"));
-    await app.stop();
-    try { createApplication({ middleware: [tenant], routes }); } catch ({ message }) {
-      console.log(message.includes("needs scope.user"));
-    }`;
-  expect(await tried("authentication", block + after)).toEqual(["tenant of ann", "true"]);
-});
-
-redisTest("a cart in the session of a consumer, kept in Redis over nodes", async () => {
-  const url = await redis();
-  const [shop, stored] = [await identityBlock("class Shop"), await identityBlock("const store =")];
-  const before = `${SECRET}`;
-  const after = `
-    const server = createServer(app, { port: 0 });
-    server.express.use(sessions.express);
-    server.express.get("/", (request, response) => { request.session.cart = ["apple"]; response.send("ok"); });
-    const { url } = await server.listen();
-    const response = await fetch(url);
-    const [cookie] = response.headers.getSetCookie()[0].split(";");
-    const socket = io(url + "/shop", { extraHeaders: { cookie }, transports: ["websocket"] });
-    console.log(await socket.emitWithAck("add", "pear"), await socket.emitWithAck("add", "plum"));
-    socket.disconnect();
-    await server.stop({ atOnce: true });
-    process.exit();`;
-  const routes = `const routes = [route("/shop", Shop)];`;
-  const code = `import { io } from "socket.io-client";\n${before}\n${shop}\n${routes}\n${stored}${after}`;
-  expect(await tried("authentication", code, url)).toEqual(["2 3"]);
+  const code = `${before}\n${block.replace("4_500", "450")}${after}`;
+  expect(await tried("dashboard", code)).toEqual([expect.stringMatching(/^n-\S+ fresh 0$/), "true"]);
 });
 
 test("metrics are told by the part of the page", async () => {

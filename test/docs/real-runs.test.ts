@@ -17,8 +17,6 @@ beforeAll(async () => {
 });
 afterAll(() => project.close());
 
-const page = (name: string) => `docs/${name}.md`;
-
 async function redis(): Promise<string> {
   const server = await RedisServer.start();
   atEnd(() => server.close());
@@ -27,7 +25,7 @@ async function redis(): Promise<string> {
 
 /** Runs code of a page with all that it takes for granted; what it wrote, line by line. */
 async function tried(name: string, code: string, REDIS_URL = ""): Promise<readonly string[]> {
-  const whole = await complete(code.replace(/^ {4}/gm, ""), surroundingsOf(page(name)));
+  const whole = await complete(code.replace(/^ {4}/gm, ""), surroundingsOf(`docs/${name}.md`));
   return (await project.run(whole, { env: { REDIS_URL } })).trimEnd().split("\n");
 }
 
@@ -41,11 +39,11 @@ const url = process.env.REDIS_URL;
 
 redisTest("a backplane in Redis, and a script without sockets that reaches its clients", async () => {
   const url = await redis();
-  const node = await blockOf(page("redis"), "ts", "backplane: new RedisBackplane({ url: process.env");
+  const node = await blockOf("docs/redis.md", "ts", "backplane: new RedisBackplane({ url: process.env");
   const started = `${ROOM}${node}await app.start(); console.log(app.layer.isDegraded); await app.stop();`;
   expect(await tried("redis", started, url)).toEqual(["false"]);
 
-  const script = await blockOf(page("redis"), "ts", "from a script");
+  const script = await blockOf("docs/redis.md", "ts", "from a script");
   const heardByOthers = `${ROOM}
     const node = createApplication({ routes, backplane: new RedisBackplane({ url }) });
     const ann = new TestClient(node, "/chat/lobby");
@@ -56,9 +54,37 @@ redisTest("a backplane in Redis, and a script without sockets that reaches its c
   expect(await tried("redis", heardByOthers, url)).toEqual(["from a script"]);
 });
 
+redisTest("a layer beside the usual one, on a Redis of its own", async () => {
+  const [url, telemetry] = [await redis(), await redis()];
+  const block = await blockOf("docs/groups.md", "ts", 'layer = "telemetry"');
+  const joining = block.replace('layer = "telemetry";', 'layer = "telemetry"; static groups = ["meters"];');
+  const before = `
+    process.env.TELEMETRY_REDIS_URL = "${telemetry}";
+    class Chat extends Consumer { static groups = ["meters"]; }
+    const other = createApplication({
+      routes: [route("/meters/:id", class extends Consumer { static layer = "telemetry"; static groups = ["meters"]; })],
+      layers: { telemetry: { backplane: new RedisBackplane({ url: process.env.TELEMETRY_REDIS_URL }) } },
+    });
+    const far = new TestClient(other, "/meters/8");
+    await far.connect();`;
+  const after = `
+    console.log(await far.next("tick"), [...app.layers.keys()].sort().join());
+    const [meter, chat] = ["/meters/7", "/chat/den"].map((path) => new TestClient(app, path));
+    await meter.connect();
+    await chat.connect();
+    await other.layers.get("telemetry").groupEmit("meters", "tock", 1);
+    await meter.next("tock");
+    await chat.expectSilence();
+    await app.stop();
+    await other.stop();`;
+  expect(await tried("groups", `${before}\n${joining}${after}`, url)).toEqual([
+    "undefined default,telemetry",
+  ]);
+});
+
 redisTest("a history in Redis, that another process is given, as its policy says", async () => {
   const url = await redis();
-  const block = await blockOf(page("history"), "ts", "newcomers: 50");
+  const block = await blockOf("docs/history.md", "ts", "newcomers: 50");
   const before = `${ROOM}
     const backplane = new RedisBackplane({ url });
     const secret = "a secret that all nodes of the page share";`;
@@ -83,8 +109,95 @@ redisTest("a history in Redis, that another process is given, as its policy says
   ]);
 });
 
+redisTest("a history of a shop of its own, beside others in one Redis", async () => {
+  const url = await redis();
+  const block = await blockOf("docs/history.md", "ts", 'prefix: "shop"');
+  const attempt = `
+    const secret = "a secret that all nodes of the page share";
+    const groups = { "chat.*": { history: { size: 5, ttlMs: 60_000 } } };
+    const other = new RedisHistory({ url: process.env.REDIS_URL });
+    const [app, elsewhere] = [history, other].map((store) => createApplication({ routes: [], groups, history: store, secret }));
+    await app.start();
+    await elsewhere.start();
+    await app.layer.groupEmit("chat.den", "said", "hi");
+    const counts = await Promise.all([app, elsewhere].map(({ layer }) => layer.history("chat.den")));
+    console.log(counts.map(({ messages }) => messages.length).join());
+    await app.stop();
+    await elsewhere.stop();`;
+  expect(await tried("history", block + attempt, url)).toEqual(["1,0"]);
+});
+
+redisTest(
+  "the rights that the pages name are enough, each for its part, and together in one command",
+  async () => {
+    const url = await redis();
+    const rules = await Promise.all([
+      blockOf("docs/redis.md", "", "ACL SETUSER"),
+      blockOf("docs/history.md", "", "ACL SETUSER"),
+      blockOf("docs/limits.md", "", "ACL SETUSER"),
+      blockOf("docs/tasks.md", "", "ACL SETUSER"),
+      blockOf("docs/presence.md", "", "ACL SETUSER"),
+    ]);
+    const code = `
+    import { createClient } from "redis";
+    import { RedisBackplane } from "sluice/redis";
+    import { RedisBroker } from "sluice/tasks/redis";
+    const rules = ${JSON.stringify(rules)}.map((rule) => rule.trim().split(" ").slice(3));
+    const admin = await createClient({ url: process.env.REDIS_URL }).connect();
+    const url = process.env.REDIS_URL.replace("//", "//sluice:password@");
+    const double = task("double", async ({ n }) => 2 * n);
+    const tasks = () => new Tasks({ tasks: [double], broker: new RedisBroker({ url }), queues: { default: 1 } });
+    const routes = [route("/chat", class extends Consumer {
+      static groups = ["chat.den"];
+      async receive(event, payload) { await this.groupEmit("chat.den", event, payload); }
+    }, { middleware: [(scope, next) => next({ user: "ann" })] })];
+    const history = { "chat.*": { history: { size: 9, ttlMs: 60_000 } } };
+    const presence = { "chat.*": { presence: true } };
+    const parts = [
+      () => ({ backplane: new RedisBackplane({ url }) }),
+      () => ({ history: new RedisHistory({ url }), groups: history }),
+      () => ({ sharedLimits: new RedisLimits({ url }), limits: { connectionsPerUser: 3 } }),
+      () => ({ parts: [tasks()] }),
+      () => ({ presence: new RedisPresence({ url }), groups: presence }),
+    ];
+    const all = () => ({
+      ...Object.assign({}, ...parts.map((part) => part())),
+      groups: { "chat.*": { ...history["chat.*"], ...presence["chat.*"] } },
+    });
+    const FIRST = ["-@all", "resetkeys", "resetchannels"];
+    const together = [...FIRST, ...rules.flat().filter((word) => !FIRST.includes(word))];
+    for (const [i, part] of [...parts, all].entries()) {
+      await admin.sendCommand(["ACL", "SETUSER", "sluice", "reset"]);
+      await admin.sendCommand(["ACL", "SETUSER", "sluice", ...(rules[i] ?? together)]);
+      const node = createApplication({ routes, secret: "a secret that all nodes of the page share", ...part() });
+      const failed = [];
+      node.signals.failed.connect(({ error }) => failed.push(error));
+      node.signals.layerDown.connect(({ reason }) => failed.push(reason));
+      await node.start();
+      const ann = new TestClient(node, "/chat");
+      const { accepted } = await ann.connect();
+      await ann.emit("said", "hi");
+      const said = await ann.next("said");
+      const hasTasks = i === 3 || part === all;
+      const result = hasTasks ? await (await double.enqueue({ n: 4 })).result({ timeoutMs: 30_000 }) : "";
+      await ann.disconnect();
+      await node.stop();
+      console.log(accepted, said, result, failed.length);
+    }
+    admin.destroy();`;
+    expect(await tried("redis", code, url)).toEqual([
+      "true hi  0",
+      "true hi  0",
+      "true hi  0",
+      "true hi 8 0",
+      "true hi  0",
+      "true hi 8 0",
+    ]);
+  },
+);
+
 test("logs in memory, of no more groups than they are told", async () => {
-  const block = await blockOf(page("history"), "ts", "new MemoryLogs(");
+  const block = await blockOf("docs/history.md", "ts", "new MemoryLogs(");
   const attempt = `
     const groups = { "chat.*": { history: { size: 5, ttlMs: 60_000 } } };
     const app = createApplication({ routes: [], groups, history });
@@ -98,7 +211,7 @@ test("logs in memory, of no more groups than they are told", async () => {
 
 redisTest("limits of a user that all nodes count together", async () => {
   const url = await redis();
-  const block = await blockOf(page("limits"), "ts", "sharedLimits");
+  const block = await blockOf("docs/limits.md", "ts", "sharedLimits");
   const before = `
     const url = process.env.REDIS_URL;
     const user = (scope, next) => next({ user: "ann" });
@@ -120,7 +233,7 @@ redisTest("limits of a user that all nodes count together", async () => {
 
 redisTest("with keys nothing that is said can be read in Redis, and who has them reads it", async () => {
   const url = await redis();
-  const block = await blockOf(page("encryption"), "ts", "encryptionKeys");
+  const block = await blockOf("docs/encryption.md", "ts", "encryptionKeys");
   const before = `${ROOM}
     const groups = { "chat.*": { history: { size: 9, ttlMs: 60_000 }, presence: true } };`;
   const attempt = `
@@ -142,10 +255,10 @@ redisTest("with keys nothing that is said can be read in Redis, and who has them
 test("the client of the page recovers, reads older messages, knows who is here, and is served", async () => {
   const name = "client";
   const [recovers, here, older, serves] = await Promise.all([
-    blockOf(page(name), "js", "recovery.on("),
-    blockOf(page(name), "js", "const here"),
-    blockOf(page(name), "js", "before: oldest"),
-    blockOf(page(name), "js", "client.min.js"),
+    blockOf("docs/client.md", "js", "recovery.on("),
+    blockOf("docs/client.md", "js", "const here"),
+    blockOf("docs/client.md", "js", "before: oldest"),
+    blockOf("docs/client.md", "js", "client.min.js"),
   ]);
   const before = `
     import { fileURLToPath } from "node:url";
@@ -191,10 +304,48 @@ test("the client of the page recovers, reads older messages, knows who is here, 
   ]);
 });
 
+test("the chat of Channels' tutorial, with its page, over real sockets", async () => {
+  const [chat, page] = await Promise.all([
+    blockOf("docs/from-django-channels.md", "ts", "class ChatConsumer"),
+    blockOf("docs/from-django-channels.md", "js", 'socket.emit("say"'),
+  ]);
+  const before = `
+    import { io as connect } from "socket.io-client";
+    const io = (path) => connect(url + path);
+    const show = (text) => { console.log(text); socket.disconnect(); server.stop({ atOnce: true }); };
+    ${chat}
+    const server = createServer(app, { port: 0 });
+    const { url } = await server.listen();`;
+  expect(await tried("from-django-channels", `${before}\n${page}`)).toEqual(["hi"]);
+});
+
+test("a client that knows the types of its consumer speaks to it", async () => {
+  const [consumer, client] = await Promise.all([
+    blockOf("docs/consumers.md", "ts", "interface Chat"),
+    blockOf("docs/consumers.md", "ts", "type Listeners"),
+  ]);
+  const before = `
+    import { io as connect } from "socket.io-client";
+    const io = (path) => connect(url + path);
+    ${consumer}
+    const options = { maxPeople: 3 };
+    const app = createApplication({ routes: [route("/chat/:room", ChatConsumer, { options })] });
+    const server = createServer(app, { port: 0 });
+    const { url } = await server.listen();`;
+  const attempt = `
+    socket.on("said", ({ text }) => {
+      console.log(text);
+      socket.disconnect();
+      void server.stop({ atOnce: true });
+    });
+    socket.emit("say", { text: "hi" });`;
+  expect(await tried("consumers", `${before}\n${client}${attempt}`)).toEqual(["hi"]);
+});
+
 test("a server with pages of its own, that tells what it answered and ends on SIGTERM", async () => {
   await project.write("public/index.html", "a page");
-  const block = await blockOf(page("server"), "ts", "origins: [");
-  const log = await blockOf(page("server"), "ts", "access.write");
+  const block = await blockOf("docs/server.md", "ts", "origins: [");
+  const log = await blockOf("docs/server.md", "ts", "access.write");
   const attempt = `
     ${log}
     console.log(await (await fetch(url)).text());
@@ -206,7 +357,7 @@ test("a server with pages of its own, that tells what it answered and ends on SI
 });
 
 test("a server that drains ends with 0, after its delay", async () => {
-  const block = await blockOf(page("server"), "ts", "drainDelayMs: 5_000");
+  const block = await blockOf("docs/server.md", "ts", "drainDelayMs: 5_000");
   const attempt = `
     const { url } = await server.listen();
     process.kill(process.pid, "SIGTERM");
@@ -224,7 +375,7 @@ redisTest(
   async () => {
     const env = { REDIS_URL: await redis(), LOG_LEVEL: "warn" };
     const cli = join(project.dist, "src/cli.js");
-    await project.write("app.js", await blockOf(page("running"), "js", "// app.js"));
+    await project.write("app.js", await blockOf("docs/running.md", "js", "// app.js"));
     await project.write("groups.js", "export const groups = {};");
     await project.write(
       "routes.js",
@@ -232,7 +383,7 @@ redisTest(
      class Lobby extends Consumer { static groups = ["chat.lobby"]; }
      export const routes = [route("/lobby", Lobby)];`,
     );
-    const started = await blockOf(page("running"), "sh", "npx sluice start app.js");
+    const started = await blockOf("docs/running.md", "sh", "npx sluice start app.js");
     const [, ...words] = started.trim().split(" ").slice(1);
     const program = project.start([cli, ...words, "--port", "0"], { env });
     atEnd(() => program.end());
@@ -241,7 +392,7 @@ redisTest(
     atEnd(() => socket.disconnect());
     await connected(socket);
     const hearing = heard(socket, "notice");
-    const emitted = await blockOf(page("running"), "sh", "npx sluice emit");
+    const emitted = await blockOf("docs/running.md", "sh", "npx sluice emit");
     const [, group = "", event = "", payload = ""] = /sluice emit (\S+) (\S+) '(.*)'/.exec(emitted) ?? [];
     expect(await project.start([cli, "emit", group, event, payload], { env }).ended()).toBe(0);
     expect(await hearing).toEqual([{ text: "Back in a minute" }]);

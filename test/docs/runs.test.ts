@@ -13,14 +13,18 @@ beforeAll(async () => {
 afterAll(() => project.close());
 
 /** Runs a page's first block with that in it, with what tries it; what both wrote, line by line. */
-async function tried(page: string, word: string, after: string, before = ""): Promise<readonly string[]> {
-  const block = await blockOf(page, "ts", word);
+async function tried(
+  page: string,
+  language: string,
+  word: string,
+  after: string,
+  before = "",
+): Promise<readonly string[]> {
+  const block = await blockOf(page, language, word);
   const [first, last] = [before, after].map((code) => code.replace(/^ {4}/gm, ""));
   const code = await complete([first, block, last].join("\n"), surroundingsOf(page));
   return (await project.run(code)).trimEnd().split("\n");
 }
-
-const page = (name: string) => `docs/${name}.md`;
 
 test("a first consumer refuses strangers, tells a room what is said, and why it ends", async () => {
   const attempt = `
@@ -32,7 +36,7 @@ test("a first consumer refuses strangers, tells a room what is said, and why it 
     console.log((await ann.emit("say", 7)).error.code);
     await ann.disconnect();
     await app.stop();`;
-  expect(await tried(page("consumers"), "export class ChatConsumer", attempt)).toEqual([
+  expect(await tried("docs/consumers.md", "ts", "export class ChatConsumer", attempt)).toEqual([
     "denied",
     '{"accepted":false,"code":4401,"reason":"log in first"}',
     '{"sent":true} hi',
@@ -52,7 +56,7 @@ test("the chat of Channels' tutorial", async () => {
     console.log(app.layer.groupMembers("chat_den").length);
     console.log((await new TestClient(app, "/chat/a%20b").connect()).code);
     await app.stop();`;
-  expect(await tried(page("from-django-channels"), "class ChatConsumer", attempt)).toEqual([
+  expect(await tried("docs/from-django-channels.md", "ts", "class ChatConsumer", attempt)).toEqual([
     '[{"text":"hi"},{"text":"hi"}]',
     "1",
     "4404",
@@ -69,7 +73,7 @@ test("a table of events takes what its schemas take, and nothing else", async ()
       console.log(event, answer?.error?.code ?? JSON.stringify(answer));
     }
     await app.stop();`;
-  expect(await tried(page("consumers"), "static override readonly events", attempt)).toEqual([
+  expect(await tried("docs/consumers.md", "ts", "static override readonly events", attempt)).toEqual([
     'say {"sent":true}',
     'ping "pong"',
     "say invalid_message",
@@ -92,7 +96,7 @@ test("a codec stands between the wire and the handlers", async () => {
     await ann.connect();
     console.log(await ann.emit("later", 41));
     await app.stop();`;
-  expect(await tried(page("consumers"), "superjson", attempt)).toEqual(["42"]);
+  expect(await tried("docs/consumers.md", "ts", "superjson", attempt)).toEqual(["42"]);
 });
 
 test("a consumer that says what it speaks", async () => {
@@ -104,7 +108,7 @@ test("a consumer that says what it speaks", async () => {
     ann.send("say", { text: "hi" });
     console.log(JSON.stringify(await ann.next("said")));
     await app.stop();`;
-  expect(await tried(page("consumers"), "interface Chat", attempt)).toEqual(['{"text":"hi"}']);
+  expect(await tried("docs/consumers.md", "ts", "interface Chat", attempt)).toEqual(['{"text":"hi"}']);
 });
 
 test("routes are found, and named", async () => {
@@ -113,7 +117,7 @@ test("routes are found, and named", async () => {
     const ann = new TestClient(app, "/admin/users/7");
     console.log((await ann.connect()).accepted, (await new TestClient(app, "/").connect()).code);
     await app.stop();`;
-  expect(await tried(page("routing"), "include(", attempt)).toEqual([
+  expect(await tried("docs/routing.md", "ts", "include(", attempt)).toEqual([
     "/chat/lobby /admin/users/7",
     "true 4404",
   ]);
@@ -127,7 +131,11 @@ test("a converter of one's own", async () => {
     console.log(app.layer.groupMembers("archive.1999").length);
     console.log((await new TestClient(app, "/archive/soon").connect()).code);
     await app.stop();`;
-  expect(await tried(page("routing"), "converters: {", attempt)).toEqual(["/archive/1970", "1", "4404"]);
+  expect(await tried("docs/routing.md", "ts", "converters: {", attempt)).toEqual([
+    "/archive/1970",
+    "1",
+    "4404",
+  ]);
 });
 
 test("middleware hands a user down, or refuses", async () => {
@@ -142,7 +150,7 @@ test("middleware hands a user down, or refuses", async () => {
     console.log(JSON.stringify(await ann.next("you")));
     console.log(JSON.stringify(await new TestClient(app, "/chat").connect()));
     await app.stop();`;
-  expect(await tried(page("routing"), "export const logIn", attempt)).toEqual([
+  expect(await tried("docs/routing.md", "ts", "export const logIn", attempt)).toEqual([
     '{"name":"Ann"}',
     '{"accepted":false,"code":4401,"reason":"log in first"}',
   ]);
@@ -161,7 +169,25 @@ test("one that stays is around every hook", async () => {
     await ann.disconnect();
     console.log(hooks.join());
     await app.stop();`;
-  expect(await tried(page("routing"), "const timed", attempt)).toEqual(["connect,receive,disconnect"]);
+  expect(await tried("docs/routing.md", "ts", "const timed", attempt)).toEqual([
+    "connect,receive,disconnect",
+  ]);
+});
+
+test("only administrators, by what an earlier middleware found", async () => {
+  const before = `
+    const logIn = (scope, next) => next({ user: { isAdmin: scope.auth.word === "open" } });`;
+  const after = `
+    const routes = [route("/admin", class extends Consumer {})];
+    const app = createApplication({ middleware: [logIn, requireAdmin], routes });
+    for (const word of ["open", "shut"]) {
+      console.log(JSON.stringify(await new TestClient(app, "/admin", { auth: { word } }).connect()));
+    }
+    await app.stop();`;
+  expect(await tried("docs/routing.md", "ts", "const requireAdmin", after, before)).toEqual([
+    '{"accepted":true}',
+    '{"accepted":false,"code":4403,"reason":"administrators only"}',
+  ]);
 });
 
 test("the layer reaches clients, consumers and one of them", async () => {
@@ -178,7 +204,7 @@ test("the layer reaches clients, consumers and one of them", async () => {
   const after = `
     console.log(JSON.stringify(await ann.next("notice")), await ann.next("closed"), await ann.next("won"));
     await app.stop();`;
-  expect(await tried(page("groups"), "app.layer.send", after, before)).toEqual([
+  expect(await tried("docs/groups.md", "ts", "app.layer.send", after, before)).toEqual([
     '{"text":"maintenance at noon"} true true',
   ]);
 });
@@ -194,22 +220,7 @@ test("nodes of one process hear each other after a while", async () => {
     console.log(await ann.next("said"));
     await one.stop();
     await two.stop();`;
-  expect(await tried(page("groups"), "new MemoryHub", after, before)).toEqual(["hi"]);
-});
-
-test("a layer beside the usual one", async () => {
-  const before = `
-    class RedisBackplane extends MemoryBackplane { constructor() { super(); } }`;
-  const after = `
-    const meter = new TestClient(app, "/meters/7");
-    await meter.connect();
-    await app.layers.get("telemetry").groupAdd("meters", app.node + "!nobody").catch(({ code }) => console.log(code));
-    console.log([...app.layers.keys()].sort().join());
-    await app.stop();`;
-  expect(await tried(page("groups"), 'layer = "telemetry"', after, before)).toEqual([
-    "connection_closed",
-    "default,telemetry",
-  ]);
+  expect(await tried("docs/groups.md", "ts", "new MemoryHub", after, before)).toEqual(["hi"]);
 });
 
 test("signals of one's own are sent, sent robustly and announced, to those who listen to their sender", async () => {
@@ -218,8 +229,29 @@ test("signals of one's own are sent, sent robustly and announced, to those who l
     console.log(JSON.stringify(answers), (await orderPaid.sendRobust({ orderId: "44" }, {})).length);
     disconnect();
     console.log((await orderPaid.sendRobust({ orderId: "45" }, shop)).length);`;
-  const lines = await tried(page("signals"), 'new Signal<{ orderId: string }>("order.paid")', attempt);
+  const lines = await tried(
+    "docs/signals.md",
+    "ts",
+    'new Signal<{ orderId: string }>("order.paid")',
+    attempt,
+  );
   expect(lines).toEqual([expect.stringContaining('"43"'), "0"]);
+});
+
+test("a fact of the core is heard by its receiver", async () => {
+  const before = `
+    const told = [];
+    const count = (kind, ms) => told.push(kind + " " + typeof ms);
+    const app = createApplication({ routes: [route("/room", class extends Consumer {})] });`;
+  const after = `
+    const ann = new TestClient(app, "/room");
+    await ann.connect();
+    await ann.disconnect();
+    console.log(told.join());
+    await app.stop();`;
+  expect(await tried("docs/signals.md", "ts", "signals.disconnected.connect", after, before)).toEqual([
+    "client number",
+  ]);
 });
 
 test("signals of the core, and a consumer that hears them in turn", async () => {
@@ -230,7 +262,7 @@ test("signals of the core, and a consumer that hears them in turn", async () => 
     await orderPaid.send({ orderId: "42" });
     console.log(JSON.stringify(await ann.next("order.paid")));
     await app.stop();`;
-  expect(await tried(page("signals"), "class ShopConsumer", attempt)).toEqual(['{"orderId":"42"}']);
+  expect(await tried("docs/signals.md", "ts", "class ShopConsumer", attempt)).toEqual(['{"orderId":"42"}']);
 });
 
 test("facts are logged as lines of JSON", async () => {
@@ -238,7 +270,7 @@ test("facts are logged as lines of JSON", async () => {
     await app.start();
     await app.stop();
     stop();`;
-  const lines = await tried(page("signals"), "logSignals(", attempt);
+  const lines = await tried("docs/signals.md", "ts", "logSignals(", attempt);
   expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
     expect.stringContaining("start"),
     expect.stringContaining("stop"),

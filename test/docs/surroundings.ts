@@ -80,10 +80,9 @@ export const surroundings: Readonly<Record<string, Surroundings>> = {
   "docs/from-socket-io.md": { app: "" },
   "docs/groups.md": {
     channel: "const channel = 'n-1!nobody';",
-    MyBackplane: "class MyBackplane extends MemoryBackplane {}",
     Chat,
   },
-  "docs/history.md": { makeCluster: "declare const makeCluster: Parameters<typeof historyExam>[0];" },
+  "docs/history.md": {},
   "docs/http.md": {},
   "docs/limits.md": {},
   "docs/metrics.md": {},

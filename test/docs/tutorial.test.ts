@@ -19,7 +19,6 @@ jest.setTimeout(240_000);
 /** Until a program says something: npx and several nodes begin at once. */
 const PATIENCE_MS = 60_000;
 
-const page = "docs/tutorial.md";
 const chromiumPath = process.env.CHROMIUM_PATH || "/usr/bin/chromium";
 
 let shelf: string;
@@ -49,13 +48,13 @@ const isShell = ({ language }: Block) => language === "sh";
 
 /** A row of the page's table, as numbers. */
 async function rowOf(name: string): Promise<readonly number[]> {
-  const text = await readFile(join(root, page), "utf8");
+  const text = await readFile(join(root, "docs/tutorial.md"), "utf8");
   const row = text.split("\n").find((line) => line.startsWith(`| ${name} `)) ?? "";
   return [...row.matchAll(/\d+/g)].map(Number);
 }
 
 test("the page counts its commands, files and lines, and they are fewer than in Django Channels' tutorial", async () => {
-  const blocks = await blocksOf(page);
+  const blocks = await blocksOf("docs/tutorial.md");
   const commands = blocks.filter(isShell).flatMap(({ code }) => linesOf(code));
   const files = blocks.filter((block) => !isShell(block)).map(fileOf);
   expect(files.map(({ name }) => name)).toEqual(["app.mjs", "page.html", "chat.test.mjs"]);
@@ -138,7 +137,7 @@ redisTest("each command and file of the page, in an empty folder: a chat on thre
       .replace(/\b(300[0-3]|6379)\b/g, (port) => String(ports.get(port)));
   const url = (port: string) => `http://127.0.0.1:${ports.get(port)}`;
 
-  for (const block of await blocksOf(page)) {
+  for (const block of await blocksOf("docs/tutorial.md")) {
     if (!isShell(block)) {
       const { name, text } = fileOf(block);
       await writeFile(join(folder, name), text);

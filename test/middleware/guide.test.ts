@@ -1,4 +1,6 @@
 /** The guide as a newcomer follows it: its first program runs as it stands. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { blockOf, Project } from "../guides.ts";
 import { connected, heard, refusalOf, stock } from "../server/live-server.ts";
@@ -30,8 +32,9 @@ test("its first program logs a browser in and out, and knows it in the chat", as
   expect((await post("/login", right, { origin: "https://evil.example" })).status).toBe(403);
   expect((await refusalOf(stock(`${url}/chat`))).data).toMatchObject({ code: 4401 });
 
-  const response = await post("/login", right);
-  const [line = ""] = response.headers.getSetCookie();
+  const [, curl = ""] = (await blockOf("docs/authentication.md", "sh", "curl -i")).trim().split("\n");
+  const { stdout } = await promisify(execFile)("sh", ["-c", curl.replaceAll("http://127.0.0.1:3000", url)]);
+  const [, line = ""] = /^Set-Cookie: (.*?)\r?$/im.exec(stdout) ?? [];
   expect(line).toMatch(/; HttpOnly; SameSite=Lax$/);
   const cookie = line.split(";")[0] as string;
   const socket = await connected(stock(`${url}/chat`, { extraHeaders: { cookie } }));

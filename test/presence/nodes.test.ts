@@ -1,11 +1,11 @@
 /** Who is here, on several nodes: as clients and handlers are told, and as the list says. */
-import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { createApplication, MemoryBackplane, MemoryHub, route } from "sluice";
 import { RedisHistory } from "sluice/history";
 import { MemoryPresence, MemoryPresenceHub, RedisPresence } from "sluice/presence";
 import { RedisBackplane, RedisCommands } from "sluice/redis";
 import { untilIdle } from "sluice/testing";
+import { blockOf } from "../guides.ts";
 import { hasRedis, RedisServer, redisTest, until } from "../redis/redis-server.ts";
 import { seeded } from "../seeded.ts";
 import { events, faultOf, type Node, node, Room } from "./scene.ts";
@@ -245,7 +245,7 @@ describe.each(forms)("%s", (_name, promise, carriers) => {
 redisTest(
   "a user of Redis with the rights that the guide names may do all, and one without is told so",
   async () => {
-    const guide = await readFile(new URL("../../docs/presence.md", import.meta.url), "utf8");
+    const guide = await blockOf("docs/presence.md", "", "ACL SETUSER");
     const [, rule = ""] = /ACL SETUSER (sluice .*)/.exec(guide) ?? [];
     const admin = new RedisCommands({ url: redis.url });
     await admin.open();

@@ -3,11 +3,13 @@ import { expect, test } from "@jest/globals";
 import { transform } from "esbuild";
 import { blocksOf } from "../guides.ts";
 
+/** Its name is not written out where it is read, for this does not run it: test/docs/browser-runs.test.ts does. */
+const page = "docs/react.md";
 /** What a browser can load; whatever else is named brings types alone. */
 const LOADABLE = /^(\.\/[\w-]+\.ts|react(\/jsx-runtime)?|socket\.io-client|sluice\/(client|react))$/;
 
 test("no module that it shows loads the server into the browser, by compilers that leave every import", async () => {
-  const modules = (await blocksOf("docs/react.md")).filter(({ language }) => /^tsx?$/.test(language));
+  const modules = (await blocksOf(page)).filter(({ language }) => /^tsx?$/.test(language));
   const loaded = await Promise.all(
     modules.map(async ({ code }) => {
       const { code: compiled } = await transform(code, {

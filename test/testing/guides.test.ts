@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
-import { blockOf, blocksOf, Project } from "../guides.ts";
+import { type Block, blockOf, blocksOf, Project } from "../guides.ts";
 import { root } from "../installed-package.ts";
 
 jest.setTimeout(120_000);
@@ -17,16 +17,15 @@ beforeAll(async () => {
 
 afterAll(() => project?.close());
 
-/** Writes the guide's blocks into files of their names; what these are. */
-async function unpack(guide: string, folder: string): Promise<readonly string[]> {
-  const blocks = (await blocksOf(`docs/${guide}`)).filter(({ language }) => /^[jt]s$/.test(language));
+/** Writes a guide's blocks into files of their names; what these are. */
+async function unpack(blocks: readonly Block[], folder: string): Promise<readonly string[]> {
   for (const { file = "", code } of blocks) await project.write(join(folder, file), code);
   return blocks.map(({ file = "" }) => file);
 }
 
 test("the guide of testing runs with Jest, block for block", async () => {
   const folder = join(project.folder, "guide");
-  const files = await unpack("testing.md", "guide");
+  const files = await unpack(await blocksOf("docs/testing.md"), "guide");
   await project.write("guide/package.json", JSON.stringify({ type: "module", jest: { transform: {} } }));
   const { stderr } = await run(
     process.execPath,
@@ -59,7 +58,7 @@ export async function check(ann: TestClient): Promise<void> {
 
 test("each exam runs from the built package as its page shows", async () => {
   const folder = join(project.folder, "exams");
-  const files = await unpack("exams.md", "exams");
+  const files = await unpack(await blocksOf("docs/exams.md"), "exams");
   expect(files).toEqual(["backplane", "history", "presence", "broker"].map((name) => `${name}.test.js`));
   const { stdout } = await run(process.execPath, ["--test", ...files], { cwd: folder });
   const [, passed] = /^# pass (\d+)$/m.exec(stdout) ?? /pass (\d+)/.exec(stdout) ?? [];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { ThreadPool } from "sluice/threads";
-import { blocksOf, Project } from "../guides.ts";
+import { blockOf, Project } from "../guides.ts";
 import { root } from "../installed-package.ts";
 
 jest.setTimeout(60_000);
@@ -20,12 +20,21 @@ beforeAll(async () => {
 afterAll(() => project.close());
 
 test("the guide's program runs as it stands, and ends by itself", async () => {
-  const [heavy, main] = (await blocksOf("docs/threads.md")).filter(({ language }) => language === "js");
-  await project.write("reports.js", heavy?.code ?? "");
-  await project.write("main.js", main?.code ?? "");
+  await project.write("reports.js", await blockOf("docs/threads.md", "js", "export function primesBelow"));
+  await project.write("main.js", await blockOf("docs/threads.md", "js", "inThread"));
   const { stdout } = await run(process.execPath, ["main.js"], { cwd: project.folder, timeout: 30_000 });
   expect(stdout).toMatch(/^78498 primes\nthe last report said \d+ %\n$/);
   expect(stdout).not.toContain("said 0 %");
+});
+
+test("how late the loop is, told every so often", async () => {
+  const block = await blockOf("docs/threads.md", "js", "new LoopDelay");
+  const busy = `
+    setInterval(() => { for (const until = performance.now() + 100; performance.now() < until; ); }, 1);
+    const print = console.log;
+    console.log = (told) => { if (told.maxMs > 80) { print(Object.keys(told).join()); process.exit(); } };`;
+  const output = await project.run(block.replace("10_000", "500") + busy);
+  expect(output).toBe("meanMs,p50Ms,p99Ms,maxMs\n");
 });
 
 test("threads that cannot even begin fail the call instead of leaving it waiting", async () => {
