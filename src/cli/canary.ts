@@ -135,6 +135,7 @@ class Flight {
     const socket = connect(`${origin}${path.replace(/\/$/, "")}/${group}`, {
       path: `${pathname.replace(/\/$/, "")}/socket.io/`,
       auth: { key },
+      extraHeaders: credentials(this.#url),
       forceNew: true,
       autoConnect: false,
       // Coming back is a step of its own.
@@ -159,6 +160,20 @@ class Flight {
       throw error;
     }
   }
+}
+
+/** For a server behind HTTP's basic authentication (RFC 7617), as browsers take it from an address. */
+function credentials({ username, password }: URL): Record<string, string> {
+  if (username === "" && password === "") return {};
+  // A % that begins no character is one, as in browsers.
+  const both = `${decoded(username)}:${decoded(password)}`;
+  return { Authorization: `Basic ${Buffer.from(both).toString("base64")}` };
+}
+
+function decoded(part: string): string {
+  return part.replace(/(%[0-9a-f]{2})+/gi, (bytes) =>
+    Buffer.from(bytes.replaceAll("%", ""), "hex").toString(),
+  );
 }
 
 /** Connects the transport; the namespace comes with it. */

@@ -150,8 +150,18 @@ export class Desk {
   /** @throws InvalidMessage, LayerUnavailable */
   async steer(action: "pause" | "resume", queue: unknown): Promise<void> {
     if (typeof queue !== "string" || !QUEUE.test(queue)) throw new InvalidMessage("which queue?");
+    if (action === "pause" && !(await this.#inTime(this.#isQueue(queue)))) {
+      throw new InvalidMessage(`there is no queue "${queue}"`);
+    }
     await this.#inTime(this.#tasks.broker[action](queue));
     this.#lookedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Whether it had work, or a worker waits for some. */
+  async #isQueue(queue: string): Promise<boolean> {
+    const { broker } = this.#tasks;
+    const [names, workers] = await Promise.all([broker.queues(), broker.workers()]);
+    return names.includes(queue) || workers.some(({ queues }) => Object.hasOwn(queues, queue));
   }
 
   async #look(): Promise<TaskOverview> {

@@ -196,3 +196,24 @@ test("without a key there is no route at all; with one nobody else gets in, and 
   expect(await client.emit("tell", 1)).toBe(true);
   expect(await client.next("told")).toBe(1);
 });
+
+test("a user and a password in the address are for a server behind basic authentication", async () => {
+  const cwd = await project({
+    "app.js": `
+      import { createApplication, deny } from "sluice";
+      import { canary } from "sluice/canary";
+      import { createServer } from "sluice/server";
+      const wanted = "Basic " + Buffer.from("ops:p@ss:wörd%").toString("base64");
+      const gate = (scope, next) => (scope.headers.authorization === wanted ? next() : deny(4401, "who are you?"));
+      export const compose = ({ canaryKey, serverOptions }) => {
+        const parts = [canary({ key: canaryKey })];
+        return createServer(createApplication({ routes: [], parts, middleware: [gate] }), serverOptions);
+      };`,
+  });
+  const url = await start("app.js", [], { cwd, env: { CANARY_KEY: key } }).url();
+  const known = await fly(url.replace("//", "//ops:p%40ss%3Aw%C3%B6rd%@"));
+  expect(known).toMatchObject({ code: 0, ok: true, url: `${url}/` });
+  const unknown = await fly(url.replace("//", "//ops:another@"));
+  expect(unknown).toMatchObject({ code: 1, ok: false });
+  expect(JSON.stringify(unknown)).not.toMatch(/another|Basic/);
+});

@@ -140,7 +140,14 @@ describe("Tasks at the dashboard", () => {
     );
     await seen.operator.act("pause queue", "default");
     await seen.operator.act("cancel task", "default.nothing");
-    expect(audits).toEqual(["pause queue default done", "cancel task default.nothing failed"]);
+    expect(await seen.operator.act("pause queue", "nowhere")).toMatchObject({
+      error: { code: "invalid_message", message: 'there is no queue "nowhere"' },
+    });
+    expect(audits).toEqual([
+      "pause queue default done",
+      "cancel task default.nothing failed",
+      "pause queue nowhere failed",
+    ]);
   });
 
   test("what runs is shown with its progress, and can be cancelled", async () => {

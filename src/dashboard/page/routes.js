@@ -3,7 +3,11 @@
 import { create, Table } from "./dom.js";
 import { number } from "./format.js";
 
-const KINDS = { socket: "Socket.IO", sse: "Server-Sent Events", http: "HTTP" };
+const KINDS = new Map([
+  ["socket", "Socket.IO"],
+  ["sse", "Server-Sent Events"],
+  ["http", "HTTP"],
+]);
 
 export class Routes {
   element = create("div", { class: "view" });
@@ -14,7 +18,7 @@ export class Routes {
     columns: [
       { label: "Route", class: "mono main", text: ({ pattern }) => pattern },
       { label: "Consumer", text: ({ consumer }) => consumer || "–" },
-      { label: "By", text: ({ kind }) => KINDS[kind] ?? kind },
+      { label: "By", text: ({ kind }) => KINDS.get(kind) ?? kind },
       { label: "Open", class: "figure", text: ({ kind, open }) => (kind === "http" ? "–" : number(open)) },
       {
         label: "Let in so far",
