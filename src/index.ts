@@ -1,6 +1,6 @@
 /** The face of the core: what applications import from `sluice`. */
 export { AddressBuckets } from "./address-buckets.ts";
-export { addressKey } from "./address-key.ts";
+export { addressKey, reportedAddress } from "./address-key.ts";
 export type {
   Application,
   ApplicationOptions,

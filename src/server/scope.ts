@@ -1,6 +1,6 @@
 /** What a request says about its client, in the form that the application takes. */
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
-import { isIP } from "node:net";
+import { reportedAddress } from "../address-key.ts";
 import type { Handshake, Protocol } from "../types.ts";
 import { requestId } from "./request-id.ts";
 
@@ -89,13 +89,6 @@ export function clientAddress(request: IncomingMessage, trustedProxies: number):
   if (trustedProxies === 0) return direct;
   const forwarded = [request.headers["x-forwarded-for"] ?? []].flat().join(",");
   const hops = [...forwarded.split(",").map((hop) => hop.trim()), direct];
-  const client = withoutPort(hops.at(-1 - trustedProxies) ?? hops[0] ?? direct);
   // With fewer hops than proxies it may be the client's own text.
-  return isIP(client) === 0 ? direct : client;
-}
-
-/** Some proxies (Azure's Application Gateway, IIS) write `1.1.1.1:4711` and `[2001:db8::1]:4711`. */
-function withoutPort(hop: string): string {
-  const [, ipv6, ipv4] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/.exec(hop) ?? [];
-  return ipv6 ?? ipv4 ?? hop;
+  return reportedAddress(hops.at(-1 - trustedProxies) ?? hops[0] ?? direct) ?? direct;
 }

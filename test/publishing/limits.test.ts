@@ -244,6 +244,8 @@ test("behind a trusted proxy wrong keys are counted by the address it reports", 
   expect(await from("2001:db8::2")).toBe(429);
   expect(await from("not an address")).toBe(401);
   expect(await from("nor this")).toBe(429);
+  expect(await from("10.0.0.3:4711")).toBe(401);
+  expect(await from("10.0.0.3:4712")).toBe(429);
 });
 
 test("without a trusted proxy nobody chooses the address that counts", async () => {
