@@ -6,8 +6,8 @@ import type { RedisPlace } from "./redis-place.ts";
 const START_AGAIN_MS = 200;
 /** Longer than its `stopTimeoutMs`. */
 const STOP_MS = 12_000;
-/** Engine.IO waits 30 s for a client of the polling transport that is gone without a word. */
-const END_MS = 45_000;
+/** From the word to stop until its process is gone. */
+const END_MS = 12_000;
 
 /** A place where one node after the other lives, with a way of its own to Redis. */
 export class NodeSlot {
