@@ -6,7 +6,7 @@ import { Users } from "./consumer/users.ts";
 import type { Converters } from "./converters.ts";
 import { ConfigurationError, Faults, RouteNotFound } from "./errors.ts";
 import { type ConnectionFact, createFacts, type Facts, type UnopenedFact } from "./facts.ts";
-import type { ChannelLayer, LayerSizes } from "./layer/channel-layer.ts";
+import type { ChannelLayer, GroupHere, LayerSizes } from "./layer/channel-layer.ts";
 import { Claims } from "./layer/claims.ts";
 import type { GroupPolicies, PolicyTable } from "./layer/group-policy.ts";
 import type { LimitStore } from "./layer/limit-store.ts";
@@ -75,6 +75,11 @@ export interface RunningConsumer extends ConnectionFact {
   readonly user: string | undefined;
   /** Since it came. */
   readonly ageMs: number;
+}
+
+/** A group as one node knows it. */
+export interface GroupReading extends Pick<GroupHere, "members" | "log"> {
+  readonly running: readonly RunningConsumer[];
 }
 
 /** What all clients are told, as the event `sluice.notice`. */
@@ -492,11 +497,22 @@ export class Application {
 
   /** The consumers that clients talk to here, in the order in which they came. @internal */
   *running(): Iterable<RunningConsumer> {
-    for (const runner of this.#runners) {
-      if (!runner.isOpen) continue;
-      const { channel, route, scope } = runner.fact;
-      yield { channel, route, scope, user: runner.user, ageMs: runner.ageMs };
-    }
+    for (const runner of this.#runners) if (runner.isOpen) yield runningAs(runner);
+  }
+
+  /**
+   * A group as this node knows it without asking anybody, and who is in it; undefined where there is no such
+   * layer.
+   *
+   * @param most - members that are told, those that joined last
+   * @internal
+   */
+  groupHere(layer: string, group: string, most: number): GroupReading | undefined {
+    const here = this.layers.get(layer)?.groupHere(group, most);
+    if (here === undefined) return undefined;
+    const { last, ...about } = here;
+    const running = last.flatMap((member) => (member instanceof Runner ? [runningAs(member)] : []));
+    return { ...about, running };
   }
 
   /** Tells every client of this node, one by one and a bounded number in each turn. @internal */
@@ -669,6 +685,10 @@ type Unsure<O> = "middleware" extends keyof O
   : never;
 
 /** Consumers on a layer that is not there. */
+function runningAs({ fact, user, ageMs }: Runner): RunningConsumer {
+  return { ...fact, user, ageMs };
+}
+
 function strangeLayers(router: Router | undefined, names: readonly string[]): readonly string[] {
   return (router?.routes ?? []).flatMap((route) => {
     if (route.kind === "http") return [];

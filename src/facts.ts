@@ -89,7 +89,13 @@ export interface Facts {
   readonly groupAdded: Signal<GroupFact>;
   readonly groupDiscarded: Signal<GroupFact>;
   /** A message or event went to a group; `members` counts those on this node. */
-  readonly groupSent: Signal<{ readonly group: string; readonly what: string; readonly members: number }>;
+  readonly groupSent: Signal<{
+    /** Of the application's layers that one in which the group is. */
+    readonly layer: string;
+    readonly group: string;
+    readonly what: string;
+    readonly members: number;
+  }>;
   /** A message did not arrive, or several. */
   readonly dropped: Signal<Drop>;
   /**

@@ -1,9 +1,12 @@
 /** Who is connected here and is looked for. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RunningConsumer } from "../index.ts";
-import { text } from "./report.ts";
+import { count, fieldsOf, list, text } from "./report.ts";
 
-const MAX_CONNECTIONS = 50;
+/** Of one node, in one list. */
+export const MAX_CONNECTIONS = 50;
+/** Two names of 99 characters. */
+const MAX_CHANNEL = 199;
 /** Of a node with many connections, so many are looked at before others have their turn. */
 const PER_TURN = 500;
 
@@ -48,16 +51,30 @@ export async function findConnections(
   return new Map(
     found.map(({ words, total, last }) => [
       words,
-      { total, connections: last.slice(-MAX_CONNECTIONS).reverse().map(shown) },
+      { total, connections: last.slice(-MAX_CONNECTIONS).reverse().map(shownAs) },
     ]),
   );
+}
+
+/** Whatever another node says, in bounds. */
+export function readConnections(connections: unknown): readonly ShownConnection[] {
+  return list(connections, MAX_CONNECTIONS, (entry) => {
+    const { channel, route, namespace, user, address, ageMs } = fieldsOf(entry);
+    const where = {
+      channel: typeof channel === "string" ? channel.slice(0, MAX_CHANNEL) : "",
+      route: text(route),
+      namespace: text(namespace),
+    };
+    return { ...where, user: text(user), address: text(address), ageMs: count(ageMs) };
+  });
 }
 
 function textOf({ channel, user = "", scope: { namespace, remoteAddress } }: RunningConsumer): string {
   return `${channel} ${namespace} ${user} ${remoteAddress}`.toLowerCase();
 }
 
-function shown({ channel, route, user = "", ageMs, scope }: RunningConsumer): ShownConnection {
+/** What may be shown of it. */
+export function shownAs({ channel, route, user = "", ageMs, scope }: RunningConsumer): ShownConnection {
   const { namespace, remoteAddress } = scope;
   const where = { channel, route: text(route), namespace: text(namespace) };
   return { ...where, user: text(user), address: text(remoteAddress), ageMs: Math.round(ageMs) };

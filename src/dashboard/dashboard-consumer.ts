@@ -9,10 +9,13 @@ import {
   RateLimited,
   TokenBucket,
 } from "../index.ts";
+import { readConnections } from "./connections.ts";
 import type { ShownJob } from "./desk.ts";
+import { type FoundGroups, readGroups } from "./groups.ts";
 import type { Visitor } from "./guard.ts";
 import type { Hub, Looking, PastPieces, PicturePieces, TaskPieces } from "./hub.ts";
-import { fieldsOf } from "./report.ts";
+import { isSamePlace, readToldGroup, type ToldGroup } from "./members.ts";
+import { count, fieldsOf, text } from "./report.ts";
 import { NO_WISH, readWish, type Wish } from "./wishes.ts";
 
 interface Dashboard extends ConsumerTypes {
@@ -24,8 +27,15 @@ interface Dashboard extends ConsumerTypes {
     tasks: TaskPieces[number];
     tail: object;
     connections: object;
+    groups: FoundGroups & { readonly node: string; readonly words: string };
+    group: ToldGroup & { readonly node: string };
   };
-  messages: { "dashboard.tail": object; "dashboard.connections": object };
+  messages: {
+    "dashboard.tail": object;
+    "dashboard.connections": object;
+    "dashboard.groups": object;
+    "dashboard.group": object;
+  };
 }
 
 const ACTS_PER_SECOND = 5;
@@ -69,7 +79,7 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
         return { jobs: await this.#jobs(fieldsOf(payload)) };
       case "act":
         this.#take(this.#acts);
-        return hub.act(this.scope, payload);
+        return hub.acts.act(this.scope, payload);
       default:
         throw new NoHandler("there are the events wish, watch tasks, jobs and act");
     }
@@ -88,7 +98,21 @@ export class DashboardConsumer extends Consumer<Dashboard> implements Looking {
   }
 
   dashboardConnections({ node, words, total, connections }: Message): void {
-    if (this.wish.connections === words) this.send("connections", { node, words, total, connections });
+    if (this.wish.connections !== words) return;
+    const list = { words, total: count(total), connections: readConnections(connections) };
+    this.send("connections", { node: text(node), ...list });
+  }
+
+  dashboardGroups(message: Message): void {
+    const { groups: words } = this.wish;
+    if (words === undefined || words !== message.words) return;
+    this.send("groups", { node: text(message.node), words, ...readGroups(message) });
+  }
+
+  dashboardGroup(message: Message): void {
+    const told = readToldGroup(message);
+    if (told === undefined || !isSamePlace(told, this.wish.group)) return;
+    this.send("group", { node: text(message.node), ...told });
   }
 
   async #jobs({ queue, state, from, id }: Readonly<Record<string, unknown>>): Promise<readonly ShownJob[]> {

@@ -12,12 +12,14 @@ import { Hub } from "./hub.ts";
 import { type CheckedOptions, checkedOptions, type DashboardOptions } from "./options.ts";
 import { pageRoutes } from "./pages.ts";
 import { Reporter } from "./reporter.ts";
+import { SentCounts } from "./sent-counts.ts";
 
 class Dashboard implements ApplicationPart {
   readonly routes: readonly RouteEntry[];
   readonly #options: CheckedOptions;
   #hub: Hub | undefined;
   #reporter: Reporter | undefined;
+  #sent: SentCounts | undefined;
 
   constructor(options: DashboardOptions) {
     this.#options = checkedOptions(options);
@@ -26,12 +28,14 @@ class Dashboard implements ApplicationPart {
 
   async open(context: PartContext): Promise<void> {
     const { reportMs, version } = this.#options;
+    const sent = new SentCounts(context.signals);
+    this.#sent = sent;
     if (this.#isOn) {
-      const hub = new Hub(context, this.#options);
+      const hub = new Hub(context, sent, this.#options);
       this.#hub = hub;
       await hub.open();
     }
-    this.#reporter = new Reporter(context, { everyMs: reportMs, version });
+    this.#reporter = new Reporter(context, sent, { everyMs: reportMs, version });
     this.#reporter.say();
   }
 
@@ -39,6 +43,7 @@ class Dashboard implements ApplicationPart {
     this.#reporter?.stop();
     this.#reporter = undefined;
     this.#hub?.close();
+    this.#sent?.stop();
   }
 
   get #isOn(): boolean {

@@ -1,16 +1,6 @@
 /** What a node with a dashboard knows, and tells those who look at it here. */
-import { randomBytes } from "node:crypto";
-import {
-  CloseCode,
-  ConnectionClosed,
-  ConnectionDenied,
-  InvalidMessage,
-  type Message,
-  type PartContext,
-  printable,
-  type Scope,
-  thrownText,
-} from "../index.ts";
+import { CloseCode, ConnectionDenied, type Message, type PartContext, type Scope } from "../index.ts";
+import { Acts, MAX_NOTICE, NOTICE } from "./acts.ts";
 import { BACKLOG, BacklogWatch } from "./backlog.ts";
 import { Cluster, type ClusterState } from "./cluster.ts";
 import { Desk, type TaskOverview } from "./desk.ts";
@@ -19,16 +9,14 @@ import { SIGNALS } from "./lines.ts";
 import type { CheckedOptions } from "./options.ts";
 import { type Picture, type Piece, pictureOf, piecesOf } from "./picture.ts";
 import { count, fieldsOf, REPORT, REPORTS, readReport, text } from "./report.ts";
+import type { SentCounts } from "./sent-counts.ts";
 import { type ClusterPoint, pointOf, Timeline } from "./timeline.ts";
 import { NO_WISH, WISH, WISH_MS, type Wish, Wishes, wishMessage } from "./wishes.ts";
 
-const NOTICE = "dashboard.notice";
 const LOGOUT = "dashboard.logout";
 /** In one message. */
 const MAX_TOLD_SESSIONS = 200;
 const MAX_LOOKING = 50;
-const MAX_NOTICE = 500;
-const MAX_USER = 256;
 
 /** A page that is open. */
 export interface Looking {
@@ -47,6 +35,7 @@ export type TaskPieces = readonly Piece<TaskOverview>[];
 export class Hub {
   readonly guard: Guard;
   readonly desk: Desk | undefined;
+  readonly acts: Acts;
   readonly #context: PartContext;
   readonly #options: CheckedOptions;
   readonly #cluster = new Cluster();
@@ -59,7 +48,7 @@ export class Hub {
   /** The latest. */
   #point: ClusterPoint;
 
-  constructor(context: PartContext, options: CheckedOptions) {
+  constructor(context: PartContext, sent: SentCounts, options: CheckedOptions) {
     this.#context = context;
     this.#options = options;
     const { path, reportMs, historyMs, tasks, redact, brokerTimeoutMs } = options;
@@ -68,7 +57,8 @@ export class Hub {
     this.#timeline = new Timeline(historyMs, reportMs);
     this.#backlog = this.desk && new BacklogWatch(this.desk, reportMs, (message) => this.#say(message));
     this.#point = pointOf(this.#cluster.state);
-    this.#wishes = new Wishes(context, path, tasks?.signals);
+    this.#wishes = new Wishes(context, sent, path, tasks?.signals);
+    this.acts = new Acts(context, this.guard, this.desk);
     this.#timers = [
       setInterval(() => this.#show(), reportMs),
       setInterval(() => this.#wishAgain(), WISH_MS / 3),
@@ -132,35 +122,6 @@ export class Hub {
     this.#say(wishMessage(page.channel, page.wish));
   }
 
-  // ---- what they do ---------------------------------------------------------------------------------
-
-  /**
-   * Does what somebody asked for, and leaves a line of it whatever becomes of it.
-   *
-   * @throws ConnectionDenied if they may not any more; InvalidMessage, LayerUnavailable
-   */
-  async act(scope: Scope, payload: unknown): Promise<object> {
-    const given = fieldsOf(payload);
-    const target = typeof given.target === "string" ? given.target.slice(0, MAX_NOTICE) : "";
-    const fact = { action: text(given.action), target, remoteAddress: scope.remoteAddress };
-    const { audited } = this.#context.signals;
-    let by = "nobody";
-    try {
-      const visitor = await this.guard.visitorOf(scope);
-      if (visitor === undefined) {
-        throw new ConnectionDenied(CloseCode.unauthenticated, "the login is over; log in again");
-      }
-      by = visitor.who;
-      const answer = await this.#perform(...actionOf(given), given);
-      audited.announce({ ...fact, by, outcome: "done" });
-      return answer;
-    } catch (error) {
-      const outcome = error instanceof ConnectionDenied ? "refused" : "failed";
-      audited.announce({ ...fact, by, outcome, reason: thrownText(error) });
-      throw error;
-    }
-  }
-
   /** Ends a login on all nodes, and what is open by it. */
   async logout({ session, who }: Visitor, scope: Scope): Promise<void> {
     this.guard.end(session);
@@ -170,62 +131,6 @@ export class Hub {
     this.#context.signals.audited.announce({ ...fact, outcome: "done" });
     const { connection } = scope;
     await connection.closeKeyed(sessionKey(session), CloseCode.unauthenticated, "logged out");
-  }
-
-  async #perform(
-    action: Action,
-    target: string,
-    { mayReturn }: Readonly<Record<string, unknown>>,
-  ): Promise<object> {
-    const code = mayReturn === true ? CloseCode.unavailable : CloseCode.forbidden;
-    const reason = "closed by an operator";
-    const { app } = this.#context;
-    switch (action) {
-      case "disconnect connection":
-        return this.#closeChannel(target, code, reason);
-      case "disconnect user":
-        if (target.length > MAX_USER) throw new InvalidMessage("this is no user's name");
-        await app.closeUser(target, code, reason);
-        return {};
-      case "send notice":
-        if (target.length > MAX_NOTICE)
-          throw new InvalidMessage(`a notice has up to ${MAX_NOTICE} characters`);
-        this.#context.layer.tellListeners(REPORTS, {
-          ...{ type: NOTICE, id: randomBytes(9).toString("base64url"), text: target, at: Date.now() },
-        });
-        return {};
-      case "retry task":
-      case "cancel task":
-      case "discard task":
-        return this.#actOnTask(action.slice(0, -" task".length) as "retry", target);
-      case "pause queue":
-      case "resume queue":
-        await this.#deskOrRefuse.steer(action.slice(0, -" queue".length) as "pause", target);
-        return {};
-    }
-  }
-
-  async #actOnTask(action: "retry" | "cancel" | "discard", id: string): Promise<object> {
-    if (await this.#deskOrRefuse.act(action, id)) return {};
-    const why = { retry: "has not failed", cancel: "has ended", discard: "runs" };
-    throw new InvalidMessage(`nothing was done: this run ${why[action]}, or is not known any more`);
-  }
-
-  async #closeChannel(channel: string, code: number, reason: string): Promise<object> {
-    for (const layer of this.#context.app.layers.values()) {
-      try {
-        await layer.closeChannel(channel, code, reason);
-        return {};
-      } catch (error) {
-        if (!(error instanceof ConnectionClosed)) throw error;
-      }
-    }
-    throw new InvalidMessage("this connection has ended already");
-  }
-
-  get #deskOrRefuse(): Desk {
-    if (this.desk !== undefined) return this.desk;
-    throw new InvalidMessage("this dashboard shows no tasks: give it dashboard({ tasks })");
   }
 
   // ---- what nodes say -------------------------------------------------------------------------------
@@ -295,20 +200,4 @@ export class Hub {
   #wishAgain(): void {
     for (const page of this.#looking) if (page.wish !== NO_WISH) this.wish(page);
   }
-}
-
-const ACTIONS = [
-  ...(["disconnect connection", "disconnect user", "send notice"] as const),
-  ...(["retry task", "cancel task", "discard task", "pause queue", "resume queue"] as const),
-] as const;
-type Action = (typeof ACTIONS)[number];
-
-/** @throws InvalidMessage */
-function actionOf({ action, target }: Readonly<Record<string, unknown>>): readonly [Action, string] {
-  const known = ACTIONS.find((name) => name === action);
-  if (known === undefined) throw new InvalidMessage(`there are the actions ${ACTIONS.join(", ")}`);
-  if (typeof target !== "string" || target.trim() === "" || target.length > MAX_NOTICE) {
-    throw new InvalidMessage(`"${printable(known)}" needs a target: text of up to ${MAX_NOTICE} characters`);
-  }
-  return [known, target];
 }

@@ -15,7 +15,8 @@ const FILES: ReadonlyMap<string, string> = new Map([
   ...[
     ...["style.css", "login.css", "icon.svg", "login.js", "app.js", "dom.js", "charts.js", "format.js"],
     ...["socket.js", "overview.js", "nodes.js", "routes.js", "groups.js", "connections.js", "tasks.js"],
-    ...["jobs.js", "tail.js", "dialogs.js", "base.js", "causes.js"],
+    ...["jobs.js", "tail.js", "dialogs.js", "base.js", "causes.js", "connection-table.js"],
+    ...["group-sums.js", "group-detail.js"],
   ].map((name) => [name, join(folder, name)] as const),
   ...["uPlot.esm.js", "uPlot.min.css"].map((name) => [name, join(uplotFolder(), name)] as const),
 ]);

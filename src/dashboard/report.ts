@@ -206,6 +206,16 @@ export function rounded<Numbers extends object>(numbers: Numbers): Numbers {
   ) as Numbers;
 }
 
+/** The first of them, as many as `maxBytes` of JSON hold. */
+export function fitting<T>(entries: readonly T[], maxBytes: number): readonly T[] {
+  let left = maxBytes;
+  const end = entries.findIndex((entry) => {
+    left -= Buffer.byteLength(JSON.stringify(entry)) + 1;
+    return left < 0;
+  });
+  return end < 0 ? entries : entries.slice(0, end);
+}
+
 function numbers<Name extends string>(
   names: readonly Name[],
   from: Readonly<Record<string, unknown>>,
@@ -213,7 +223,8 @@ function numbers<Name extends string>(
   return Object.fromEntries(names.map((name) => [name, count(from[name])])) as Record<Name, number>;
 }
 
-function list<T>(value: unknown, most: number, read: (entry: unknown) => T | undefined): readonly T[] {
+/** What can be read of the first of them. */
+export function list<T>(value: unknown, most: number, read: (entry: unknown) => T | undefined): readonly T[] {
   if (!Array.isArray(value)) return [];
   return value.slice(0, most).flatMap((entry) => {
     const found = read(entry);

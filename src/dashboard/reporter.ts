@@ -12,12 +12,10 @@ import {
   toMessage,
   WORKS,
 } from "./report.ts";
+import type { SentCounts } from "./sent-counts.ts";
 
 /** In milliseconds: what a loop is measured by that is never late. */
 const RESOLUTION_MS = 20;
-
-/** Groups whose messages are counted between two reports; of more the others are not. */
-const MAX_COUNTED_GROUPS = 2_000;
 
 export interface ReporterOptions {
   readonly everyMs: number;
@@ -31,22 +29,18 @@ export class Reporter {
   readonly #context: PartContext;
   readonly #options: ReporterOptions;
   readonly #loop: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  readonly #sent = new Map<string, number>();
-  readonly #stopCounting: () => void;
+  readonly #sent: SentCounts;
   readonly #timer: NodeJS.Timeout;
   #number = 0;
   #cpu = process.cpuUsage();
   #at = performance.now();
 
-  constructor(context: PartContext, options: ReporterOptions) {
+  /** @param sent - counted anew for each report */
+  constructor(context: PartContext, sent: SentCounts, options: ReporterOptions) {
     this.#context = context;
+    this.#sent = sent;
     this.#options = options;
     this.#loop.enable();
-    this.#stopCounting = context.signals.groupSent.connect(({ group }) => {
-      const before = this.#sent.get(group);
-      if (before === undefined && this.#sent.size >= MAX_COUNTED_GROUPS) return;
-      this.#sent.set(group, (before ?? 0) + 1);
-    });
     this.#timer = setInterval(() => this.say(), options.everyMs);
     this.#timer.unref();
   }
@@ -55,7 +49,6 @@ export class Reporter {
   stop(): void {
     this.say(STOPPED);
     clearInterval(this.#timer);
-    this.#stopCounting();
     this.#loop.disable();
   }
 
@@ -166,22 +159,21 @@ export class Reporter {
       found.set(`${busy.layer} ${busy.group}`, busy);
     }
     // A group may be busy with few members here, or none.
-    const loud = [...this.#sent].sort((a, b) => b[1] - a[1]).slice(0, bounds.groups);
-    for (const [group] of loud) {
-      const name = `default ${group}`;
-      if (!found.has(name)) {
-        found.set(name, { layer: "default", group, members: app.layer.groupMembers(group).length });
-      }
+    const sent = this.#sent.turn();
+    const loud = [...sent].sort((a, b) => b.count - a.count).slice(0, bounds.groups);
+    for (const { layer, group } of loud) {
+      const name = `${layer} ${group}`;
+      if (found.has(name)) continue;
+      const members = app.groupHere(layer, group, 0)?.members ?? 0;
+      found.set(name, { layer, group, members });
     }
     const groups = [...found.values()].map(({ layer, group, members }): ReportedGroup => {
       const known = app.layers.get(layer)?.presentHere(group, bounds.users);
-      const sent = this.#sent.get(group) ?? 0;
       return {
-        ...{ layer, group, members, sent },
+        ...{ layer, group, members, sent: sent.of(layer, group) ?? 0 },
         ...(known && { present: known.count, users: known.users.map(text) }),
       };
     });
-    this.#sent.clear();
     const weight = ({ members, sent }: ReportedGroup) => members + sent;
     return groups.sort((a, b) => weight(b) - weight(a)).slice(0, bounds.groups);
   }

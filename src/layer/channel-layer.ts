@@ -22,7 +22,7 @@ import { FanOut, type Member } from "./fan-out.ts";
 import type { PolicyTable } from "./group-policy.ts";
 import { Hearing } from "./hearing.ts";
 import { type History, type HistoryOptions, HistoryReading } from "./history-reading.ts";
-import type { HistoryStore } from "./history-store.ts";
+import type { HistoryStore, Position } from "./history-store.ts";
 import { type Closing, LocalChannels } from "./local-channels.ts";
 import { LoggedGroups } from "./logged-groups.ts";
 import { NodeRequests } from "./node-requests.ts";
@@ -65,6 +65,14 @@ export interface LayerSizes {
   readonly logs: number;
   /** Groups with presence that are in use here, or that somebody of this node is in. */
   readonly presence: number;
+}
+
+/** A group as one node knows it. */
+export interface GroupHere {
+  readonly members: number;
+  readonly last: readonly Member[];
+  /** Up to where this node has heard its history, and how much of it is kept; where it follows one. */
+  readonly log?: Position & { readonly size: number; readonly ttlMs: number };
 }
 
 /** How a message is sent to a group. */
@@ -505,6 +513,21 @@ export class ChannelLayer {
     return this.#fanOut.members(checkGroupName(group));
   }
 
+  /**
+   * How a group stands here, as this node knows it without asking anybody.
+   *
+   * @param most - members that are told: those that joined last, in the order of joining
+   * @internal
+   */
+  groupHere(group: string, most: number): GroupHere {
+    const log = this.#logged?.followedLog(group);
+    return {
+      members: this.#fanOut.count(group),
+      last: this.#fanOut.last(group, most),
+      ...(log && { log: { ...log.position, size: log.policy.size, ttlMs: log.policy.ttlMs } }),
+    };
+  }
+
   /** How much is kept here; all of it is zero when nobody is connected. */
   get sizes(): LayerSizes {
     const own = [nodeTopic(this.node), ALL_NODES].filter((topic) => this.#subscriptions.has(topic));
@@ -619,7 +642,7 @@ export class ChannelLayer {
   #announceSent(group: string, what: string): void {
     this.#tally.sentToGroups += 1;
     if (!this.#facts.groupSent.hasReceivers) return;
-    this.#facts.groupSent.announce({ group, what, members: this.#fanOut.count(group) });
+    this.#facts.groupSent.announce({ layer: this.name, group, what, members: this.#fanOut.count(group) });
   }
 
   #checkOpen(): void {

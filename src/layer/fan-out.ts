@@ -83,6 +83,18 @@ export class FanOut {
     return [...(this.#groups.get(group)?.keys() ?? [])];
   }
 
+  /** Those that joined last, in the order of joining. */
+  last(group: string, most: number): readonly Member[] {
+    const last: Member[] = [];
+    if (most <= 0) return last;
+    let before = this.count(group) - most;
+    for (const member of this.all(group)) {
+      before -= 1;
+      if (before < 0) last.push(member);
+    }
+    return last;
+  }
+
   all(group: string): Iterable<Member> {
     return this.#groups.get(group)?.values() ?? [];
   }

@@ -132,6 +132,11 @@ export class LoggedGroups implements GroupLogHost {
     return this.#followed.get(group)?.log.position;
   }
 
+  /** The log of a group that is in use here. */
+  followedLog(group: string): Pick<GroupLog, "position" | "policy"> | undefined {
+    return this.#followed.get(group)?.log;
+  }
+
   /** Whether the log was heard up to there, without a hole; also if it is not followed. */
   hasReached(group: string, top: Position | undefined): boolean {
     const log = this.#followed.get(group)?.log;

@@ -2,6 +2,7 @@
 import { createServer, connect as dial, type Socket as TcpSocket } from "node:net";
 import { afterEach, beforeAll, expect, jest, test } from "@jest/globals";
 import type { Browser, BrowserContext, Page } from "playwright-core";
+import { MemoryHub } from "sluice";
 import { MemoryBroker, Tasks, task } from "sluice/tasks";
 import { enter, node, PASSWORD, type SceneOptions, type Watched } from "../dashboard/scene.ts";
 import { atEnd, heard, refusalOf } from "../server/live-server.ts";
@@ -340,6 +341,85 @@ describeWithChromium("The dashboard in a browser", (running) => {
     expect(live.audits.at(-1)).toMatchObject({ action: "disconnect connection", outcome: "done" });
   });
 
+  test("a group is found by words, opened, read by its address, and left again", async () => {
+    const hub = new MemoryHub();
+    const [live, other] = [await node({ hub }), await node({ hub })];
+    const page = await watch(live);
+    const [ann, bob] = [await enter(live, "den", "ann"), await enter(other, "den", "bob")];
+    await enter(live, "hall", "carl");
+    await show(page, "groups");
+    const row = page.getByTestId("groups").locator("tbody tr");
+    await row.filter({ hasText: "room.hall" }).waitFor();
+    await page.getByTestId("find-groups").fill("ROOM d");
+    await row.filter({ hasText: "room.hall" }).waitFor({ state: "detached" });
+    await page.getByRole("heading", { name: "Groups with “ROOM d”" }).waitFor();
+    await row.filter({ hasText: "room.den" }).filter({ hasText: "2 users" }).waitFor();
+    await page.getByRole("status").filter({ hasText: "1 group" }).waitFor();
+    await page.getByTestId("find-groups").fill("no such room");
+    await page.getByText("No group has these words in its name").waitFor();
+    await page.getByTestId("find-groups").fill("den");
+
+    // By the keyboard, and the name of the group has the focus then.
+    await row.getByRole("link", { name: "room.den" }).press("Enter");
+    await page.getByTestId("group-members").getByText("2", { exact: true }).waitFor();
+    expect(await page.locator(":focus").textContent()).toBe("room.den");
+    expect(await page.title()).toBe("room.den · Groups · Sluice dashboard");
+    const member = page.getByTestId("members").locator("tbody tr");
+    await member.filter({ hasText: "ann" }).waitFor();
+    const gone = heard(bob, "disconnect");
+    await member.filter({ hasText: "bob" }).getByTestId("disconnect").click();
+    await page.getByTestId("confirm").click();
+    await page.getByTestId("toast").getByText("The connection was ended.").waitFor();
+    await gone;
+    await member.filter({ hasText: "bob" }).waitFor({ state: "detached" });
+    expect(other.app.layer.groupMembers("room.den")).toEqual([]);
+    expect(ann.connected).toBe(true);
+
+    // The address is enough, for a reload and for others.
+    expect(page.url()).toBe(`${live.url}/dashboard#groups/room.den`);
+    await page.reload();
+    await page.getByTestId("group-present").getByText("1", { exact: true }).waitFor();
+    await member.filter({ hasText: "ann" }).waitFor();
+    await page.getByTestId("back").click();
+    await row.filter({ hasText: "room.hall" }).waitFor();
+    expect(await page.locator(":focus").textContent()).toBe("room.den");
+    // Anywhere in the row; and what the browser calls back is back.
+    await page.getByTestId("find-groups").fill("hall");
+    await row.filter({ hasText: "room.den" }).waitFor({ state: "detached" });
+    await row.filter({ hasText: "room.hall" }).locator("td.figure").first().click();
+    await member.filter({ hasText: "carl" }).waitFor();
+    await page.goBack();
+    await row.filter({ hasText: "room.hall" }).waitFor();
+    expect(await page.getByTestId("find-groups").inputValue()).toBe("hall");
+    expect(await page.title()).toBe("Groups · Sluice dashboard");
+  });
+
+  test("a group that nobody is in says so, and an address that is none of a group shows them all", async () => {
+    const live = await node({ app: { groups: { "room.*": { history: { size: 20, ttlMs: 60_000 } } } } });
+    const ann = await enter(live, "den", "ann");
+    await ann.emitWithAck("say", "hi");
+    const page = await watch(live);
+    const go = (hash: string) => page.evaluate(`location.hash = ${JSON.stringify(hash)}`);
+    await go("groups/room.empty");
+    await page.getByText("Nobody is in it now").waitFor();
+    await page.getByTestId("group-history").waitFor({ state: "hidden" });
+    await go("groups/room.den");
+    await page.getByTestId("group-history").getByText("1", { exact: true }).waitFor();
+    await page.getByText("the last 20 are kept, for 1\u00a0min").waitFor();
+    for (const hash of [
+      "groups/%E0%A4%A",
+      "groups/a/b/c",
+      `groups/${encodeURIComponent(MARKUP)}`,
+      "groups/",
+    ]) {
+      await go(hash);
+      await page.getByTestId("groups").waitFor();
+      await go("groups/room.den");
+      await page.getByTestId("group").waitFor();
+    }
+    expect(await page.evaluate("window.broken")).toBeUndefined();
+  });
+
   test("a notice reaches clients, and one that cannot be sent leaves its words to be tried again", async () => {
     const live = await node();
     const page = await watch(live);
@@ -451,9 +531,16 @@ describeWithChromium("The dashboard in a browser", (running) => {
       await tasks
         .enqueue(fail, undefined as never)
         .then((run) => run.result({ timeoutMs: 20_000 }).catch(() => {}));
-      for (const view of VIEWS) {
-        await show(page, view);
-        await page.locator("main .view").waitFor();
+      for (const view of [
+        ...VIEWS,
+        "groups/room.a-room-with-a-name-that-is-rather-long-and-has-no-place-to-break-it",
+      ]) {
+        if (VIEWS.includes(view)) await show(page, view);
+        else {
+          await page.evaluate(`location.hash = "${view}"`);
+          await page.getByTestId("members").getByText("user-xxx").waitFor();
+        }
+        await page.locator("main .view").first().waitFor();
         const wide = await page.evaluate(
           "document.documentElement.scrollWidth - document.documentElement.clientWidth",
         );

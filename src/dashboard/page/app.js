@@ -33,6 +33,8 @@ class App {
   #connection = new Connection((change) => this.#stateIs(change));
   #views;
   #shown = "";
+  /** What is open in the view that is shown, as it stands in the address. */
+  #place = "";
   #state = { cluster: undefined, points: [] };
   #isOld = false;
   #isSilent = false;
@@ -75,6 +77,8 @@ class App {
       tasks: (piece) => this.#tasks.add(piece, (overview) => this.#views.get("tasks").told(overview)),
       tail: (lines) => this.#views.get("signals").told(lines),
       connections: (list) => this.#views.get("connections").told(list),
+      groups: (list) => this.#views.get("groups").found(list),
+      group: (group) => this.#views.get("groups").told(group),
     });
   }
 
@@ -139,23 +143,31 @@ class App {
     this.#warn();
   }
 
-  #open(name) {
+  /** @param hash - the name of a view; after a slash what is open in it */
+  #open(hash) {
+    const [name, ...rest] = hash.split("/");
     const isThere = this.#views.has(name) && (name !== "tasks" || this.#hello.hasTasks);
     const wanted = isThere ? name : "overview";
-    if (wanted === this.#shown) return;
-    this.#views.get(this.#shown)?.closed?.();
-    this.#shown = wanted;
+    const place = isThere ? rest.join("/") : "";
+    const isOther = wanted !== this.#shown;
+    if (!isOther && place === this.#place) return;
     const view = this.#views.get(wanted);
-    main.replaceChildren(view.element);
+    if (isOther) {
+      this.#views.get(this.#shown)?.closed?.();
+      main.replaceChildren(view.element);
+    }
+    this.#shown = wanted;
+    this.#place = place;
+    scrollTo(0, 0);
+    view.at?.(place, !isOther);
     for (const tab of document.querySelectorAll(".tabs a")) {
       if (tab.dataset.view === wanted) {
         tab.setAttribute("aria-current", "page");
-        document.title = `${tab.textContent} · Sluice dashboard`;
+        document.title = `${[view.title, tab.textContent].filter(Boolean).join(" · ")} · Sluice dashboard`;
         tab.scrollIntoView({ block: "nearest", inline: "center" });
       } else tab.removeAttribute("aria-current");
     }
-    scrollTo(0, 0);
-    view.opened?.();
+    if (isOther) view.opened?.();
     if (this.#state.cluster) view.show?.(this.#state);
     this.wish();
   }

@@ -1,9 +1,8 @@
 // Connections: the newest of each node, or those with certain words; only while this view is open.
 
-import { ask } from "./dialogs.js";
-import { button, create, lineForm, name, say, Table } from "./dom.js";
-import { duration, number } from "./format.js";
-import { disconnectUser } from "./groups.js";
+import { connectionTable, disconnectUser } from "./connection-table.js";
+import { create, lineForm, say } from "./dom.js";
+import { number } from "./format.js";
 
 const MAX_SHOWN = 100;
 const QUIET_MS = 300;
@@ -30,42 +29,14 @@ export class Connections {
 
   constructor(app) {
     this.#app = app;
-    this.#table = new Table({
+    this.#table = connectionTable(app, {
       label: "Connections",
       testId: "connections",
       empty: [
         create("p", { class: "empty-title" }, "No connection to show"),
         create("p", {}, "Nobody is connected, or nobody whom these words are about."),
       ],
-      columns: [
-        { label: "User", class: "main", text: ({ user }) => user || "nobody" },
-        { label: "Namespace", class: "mono", text: ({ namespace }) => namespace },
-        { label: "Address", class: "mono address", text: ({ address }) => address },
-        { label: "Since", class: "figure", text: ({ ageMs }) => duration(ageMs) },
-        { label: "Node", class: "wide-cell", text: ({ node }) => this.#nodes.get(node) ?? node },
-        {
-          label: "",
-          class: "actions",
-          make: (row) =>
-            create(
-              "div",
-              { class: "buttons" },
-              button("Disconnect", () => this.#disconnect(row()), {
-                class: "small-button danger",
-                "data-testid": "disconnect",
-              }),
-              button("Disconnect user", () => disconnectUser(app, row().user), {
-                class: "small-button",
-              }),
-            ),
-          fill: (element, { user, namespace }) => {
-            const [one, all] = element.children;
-            name(one, `Disconnect ${user || "nobody"} at ${namespace}`);
-            name(all, `Disconnect user ${user}`);
-            all.hidden = !user;
-          },
-        },
-      ],
+      nodeOf: (node) => this.#nodes.get(node) ?? node,
     });
     const anyUser = lineForm({
       ...{
@@ -139,20 +110,5 @@ export class Connections {
       total > shown.length ? `the newest ${shown.length} of ${number(total)}` : `${number(total)} in all`,
     );
     this.#table.show(shown);
-  }
-
-  #disconnect({ channel, namespace, user }) {
-    const mayReturn = create("input", { type: "checkbox" });
-    ask({
-      title: "Disconnect this connection?",
-      words: [
-        `${user || "Somebody without a name"} at ${namespace}`,
-        "Its client is told not to come back by itself, unless you let it.",
-      ],
-      fields: [create("label", { class: "check" }, mayReturn, "Its client may come back at once")],
-      yes: "Disconnect",
-      act: () => this.#app.act("disconnect connection", channel, { mayReturn: mayReturn.checked }),
-      done: "The connection was ended.",
-    });
   }
 }
