@@ -405,7 +405,7 @@ describeWithChromium("The dashboard in a browser", (running) => {
     await page.getByTestId("group-history").waitFor({ state: "hidden" });
     await go("groups/room.den");
     await page.getByTestId("group-history").getByText("1", { exact: true }).waitFor();
-    await page.getByText("the last 20 are kept, for 1\u00a0min").waitFor();
+    await page.getByText("the last 20 messages are kept, for 1\u00a0min").waitFor();
     for (const hash of [
       "groups/%E0%A4%A",
       "groups/a/b/c",

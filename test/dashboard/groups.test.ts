@@ -382,6 +382,8 @@ describe("Somebody at the page", () => {
     });
     atEnd(stop);
     const { operator, groups, members } = await lookOver(live, live);
+    const lied: string[] = [];
+    operator.socket.onAny((event: string, { node }) => void (node === "n-liar" && lied.push(event)));
     await operator.ask("wish", { groups: "den", group: { layer: "default", group: "__proto__" } });
     const { channel } = await until(() => wishes.find(({ groups }) => groups === "den"), "it is wished");
     const { layer } = live.app;
@@ -403,6 +405,8 @@ describe("Somebody at the page", () => {
     expect(members.get("n-liar")).toEqual({
       ...{ node: "n-liar", layer: "default", group: "__proto__", members: 0, connections: [] },
     });
+    // Of what nobody asked for nothing has come before it.
+    expect(lied).toEqual(["groups", "group"]);
     operator.socket.disconnect();
     await until(() => wishes.at(-1)?.groups === undefined && wishes.length > 1, "it is given up");
     expect(wishes.at(-1)).not.toHaveProperty("group");

@@ -37,7 +37,7 @@ export class GroupDetail {
       ["members", "Members"],
       ["rate", "Messages per second"],
       ["present", "Present"],
-      ["history", "Messages of its history so far"],
+      ["history", "Entries of its history so far"],
     ]) {
       const value = create("dd", { class: "tile-value", "data-testid": `group-${id}` });
       const note = create("dd", { class: "tile-note" });
@@ -100,13 +100,13 @@ export class GroupDetail {
       return;
     }
     const { members, nodes, sentPerSecond, present, users, history, connections } = sumInFull(this.#told.all);
-    this.#tile("members", number(members), nodes === 1 ? "on 1 node" : `on ${number(nodes)} nodes`);
+    this.#tile("members", number(members), onNodes(nodes));
     this.#tile("rate", sentPerSecond === undefined ? "–" : rate(sentPerSecond), "sent to it, by all nodes");
     this.#tile("present", present === undefined ? undefined : number(present), "users, each counted once");
     this.#tile(
       "history",
       history && number(history.offset),
-      history && `the last ${number(history.size)} are kept, for ${duration(history.ttlMs)}`,
+      history && `the last ${number(history.size)} messages are kept, for ${duration(history.ttlMs)}`,
     );
     this.#tiles.get("history").tile.title = history?.epoch ? `epoch ${history.epoch}` : "";
     this.#peopleCard.hidden = !present;
@@ -115,7 +115,9 @@ export class GroupDetail {
       this.#summary,
       members > connections.length
         ? `${number(connections.length)} of ${number(members)}, those who joined last at each node`
-        : `${number(members)} in all`,
+        : members > 0
+          ? `${number(members)} in all`
+          : "",
     );
     this.#table.show(connections);
   }
@@ -127,4 +129,9 @@ export class GroupDetail {
     say(value, words ?? "");
     say(below, note);
   }
+}
+
+function onNodes(nodes) {
+  if (nodes === 0) return "on no node";
+  return nodes === 1 ? "on 1 node" : `on ${number(nodes)} nodes`;
 }

@@ -214,6 +214,7 @@ function placeOf(address) {
 }
 
 function summaryOf(shown, isCut, least, nodes) {
+  if (shown === 0) return "none";
   if (!isCut) return shown === 1 ? "1 group" : `${number(shown)} groups`;
   return `the first ${number(shown)} of ${nodes > 1 ? "at least " : ""}${number(least)}`;
 }
