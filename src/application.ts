@@ -684,11 +684,12 @@ type Unsure<O> = "middleware" extends keyof O
     : never
   : never;
 
-/** Consumers on a layer that is not there. */
 function runningAs({ fact, user, ageMs }: Runner): RunningConsumer {
-  return { ...fact, user, ageMs };
+  const { channel, route, scope } = fact;
+  return { channel, route, scope, user, ageMs };
 }
 
+/** Consumers on a layer that is not there. */
 function strangeLayers(router: Router | undefined, names: readonly string[]): readonly string[] {
   return (router?.routes ?? []).flatMap((route) => {
     if (route.kind === "http") return [];
