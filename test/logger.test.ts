@@ -60,6 +60,20 @@ test("a connection's life is told in lines that hold no secrets and no line brea
   stop();
 });
 
+test("the namespace, as a client wrote it, is made printable and cut wherever a line names a connection", async () => {
+  const { app, lines } = logged();
+  const namespace = `/room/a\u001b[2J\u202e${"x".repeat(5_000)}`;
+  const scope = { namespace, requestId: "r-1" } as never;
+  const fact = { channel: "n!c", route: "/room/:name", scope };
+  app.signals.failed.announce({ ...fact, hook: "connect", error: new Error("no") });
+  app.signals.refused.announce({ ...fact, event: "say", code: "no_handler" });
+  expect(lines).toHaveLength(2);
+  for (const line of lines) {
+    expect(line.namespace).toMatch(/^\/room\/a\\u001b\[2J\\u202ex+…$/);
+    expect(String(line.namespace).length).toBeLessThan(150);
+  }
+});
+
 test("an unknown level is refused with those there are", () => {
   expect(() => createLogger("loud")).toThrow('"loud" is no level of a log; there are trace, debug, info');
   expect(() => createLogger({ level: "warn" } as never)).toThrow('"[object Object]" is no level of a log');
