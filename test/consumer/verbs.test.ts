@@ -23,9 +23,6 @@ afterEach(() => app.stop());
 /** Does what the test says, in the hook or handler that it says. */
 class Acting extends Consumer {
   static at: Record<string, (consumer: Acting, payload?: unknown) => unknown> = {};
-  override connect() {
-    return Acting.at.connect?.(this) as void;
-  }
   override async receive(event: string, payload: unknown): Promise<unknown> {
     return (await Acting.at[event]?.(this, payload)) ?? null;
   }
@@ -56,7 +53,7 @@ async function outcomeOf(work: () => unknown): Promise<unknown> {
 }
 
 describe("in disconnect, when the connection has ended,", () => {
-  const after = async (work: (consumer: Acting) => unknown): Promise<unknown> => {
+  const ended = async (work: (consumer: Acting) => unknown): Promise<unknown> => {
     let outcome: unknown;
     const one = await client({
       disconnect: async (consumer) => {
@@ -69,12 +66,12 @@ describe("in disconnect, when the connection has ended,", () => {
   };
 
   test("what is sent is not counted, as nobody gets it", async () => {
-    expect(await after((consumer) => consumer.send("late", 1))).toBeUndefined();
+    expect(await ended((consumer) => consumer.send("late", 1))).toBeUndefined();
     expect(app.readings().counters.sentToClients).toBe(0);
   });
 
   test("no group can be joined", async () => {
-    const error = await after((consumer) => consumer.groupAdd("den"));
+    const error = await ended((consumer) => consumer.groupAdd("den"));
     expect(error).toBeInstanceOf(ConnectionClosed);
     expect(error).toMatchObject({
       message: expect.stringContaining('cannot join the group "den": the connection has ended'),
@@ -84,13 +81,13 @@ describe("in disconnect, when the connection has ended,", () => {
 
   test("no signal can be listened to", async () => {
     const signal = new Signal<number>("ticked");
-    const error = await after((consumer) => consumer.listen(signal, () => {}));
+    const error = await ended((consumer) => consumer.listen(signal, () => {}));
     expect(error).toBeInstanceOf(ConnectionClosed);
     expect(signal.hasReceivers).toBe(false);
   });
 
   test("nobody can be asked", async () => {
-    expect(await after((consumer) => consumer.ask("what?", 1))).toMatchObject({
+    expect(await ended((consumer) => consumer.ask("what?", 1))).toMatchObject({
       message: expect.stringContaining("the client cannot be asked: the connection has ended"),
     });
   });
