@@ -342,6 +342,22 @@ test("many who ask at once are given one reading, and see what is of then", asyn
   await scraped(live.url, (samples) => samples.get('sluice_connections{route="/echo"}') === 1);
 });
 
+test("a storm of scrapes costs what a few of them do", async () => {
+  const registry = new Registry();
+  let asked = 0;
+  new Gauge({
+    ...{ name: "orders_open", help: "Orders", registers: [registry] },
+    collect() {
+      asked += 1;
+    },
+  });
+  const live = await node({ registry });
+  const scrapes = await Promise.all(Array.from({ length: 300 }, () => get(`${live.url}/metrics`)));
+  expect(new Set(scrapes.map(({ status }) => status))).toEqual(new Set([200]));
+  // As many as the time it takes has tenths of a second, on however slow a machine.
+  expect(asked).toBeLessThan(100);
+});
+
 test("of many who ask while a scrape is being written each is given that one, and all metrics of it are of one look", async () => {
   const [asked, looks] = [gate(), [] as string[]];
   const counting: ApplicationPart = {
