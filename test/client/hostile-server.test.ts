@@ -69,6 +69,19 @@ describe("whatever a server says", () => {
     expect(recovery.position("valueOf")).toBeUndefined();
   });
 
+  test("of a group that is left, no other one is", async () => {
+    const mine = await (await script()).recovering();
+    const left = jest.fn();
+    mine.recovery.on("left", left);
+    mine.peer.emit("sluice.joined", joined("den", "x", 5));
+    for (const nothing of [null, {}, { group: null }, { group: UNPRINTABLE }, { group: [] }, { group: 7 }]) {
+      mine.peer.emit("sluice.left", nothing);
+    }
+    await said(mine);
+    expect(left).not.toHaveBeenCalled();
+    expect(mine.recovery.positions).toHaveLength(1);
+  });
+
   test("of gaps, however often, each is told and nothing is kept", async () => {
     const mine = await (await script()).recovering();
     const gap = jest.fn();

@@ -384,6 +384,9 @@ describeWithChromium("sluice/react", (browser) => {
     expect(body).toBe(
       '<p data-testid="state">connecting</p><p data-testid="here">before </p><p data-testid="run"></p>',
     );
+    // Of a socket that is connected there the browser knows nothing.
+    const socket = { connected: true, active: true, connect() {}, disconnect() {} };
+    expect(renderToString(createElement(SocketProvider, { socket }, drawn()))).toBe(body);
     const { run, says } = await begin({ body });
     await says("state", "connecting");
     await run("page.hydrate()");

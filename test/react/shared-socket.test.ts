@@ -86,6 +86,18 @@ test.each([
   expect(shared.connection).toEqual({ state: "closed" });
 });
 
+test("a socket that was open before anybody looked reconnects, one that never was connects", async () => {
+  const { client, peer } = await script();
+  const [before, after] = [client(), client()];
+  await connected(before.connect());
+  for (const socket of [before, after]) sharedSocket(socket).hold();
+  after.connect();
+  expect(sharedSocket(after).connection).toEqual({ state: "connecting" });
+  (await peer(0)).conn.close();
+  await heard(before, "disconnect");
+  expect(sharedSocket(before).connection).toEqual({ state: "reconnecting" });
+});
+
 test("a refusal is over with the next connection", async () => {
   const { socket, shared, say } = await scene();
   await say(["sluice.close", { code: 4409, reason: "elsewhere" }]);
