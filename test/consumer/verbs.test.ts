@@ -15,7 +15,7 @@ import {
   Signal,
 } from "sluice";
 import { TestClient, untilIdle } from "sluice/testing";
-import { until } from "../server/live-server.ts";
+import { serve, until } from "../server/live-server.ts";
 
 let app: Application;
 afterEach(() => app.stop());
@@ -101,6 +101,33 @@ test("a question is an event like others: its name is checked, and so is its siz
   });
   expect([await one.emit("name"), await one.emit("size")]).toEqual([true, true]);
   expect(app.readings().counters.sentToClients).toBe(0);
+});
+
+test("who is here is told in turn with what is sent, and not to somebody who is refused", async () => {
+  const hears = async (isRefused: boolean) => {
+    class Room extends Consumer {
+      override async connect() {
+        await this.groupAdd("den");
+        this.send("first", 1);
+        await this.sendPresence("den");
+        this.send("last", 1);
+        if (isRefused) this.deny(4403, "members only");
+      }
+    }
+    const live = await serve({ routes: [route("/room", Room)], groups: { den: { presence: true } } });
+    const raw = await live.raw();
+    raw.send("40/room,");
+    const end = await raw.hears(isRefused ? "44/room," : '42/room,["last"');
+    const told = raw.received.join("\n");
+    return [
+      end.slice(0, 2),
+      /first[^]*sluice\.presence[^]*last/.test(told),
+      told.includes("sluice.presence"),
+    ];
+  };
+  app = createApplication({ routes: [] });
+  expect(await hears(false)).toEqual(["42", true, true]);
+  expect(await hears(true)).toEqual(["44", false, false]);
 });
 
 test("what a consumer has stopped hearing is not kept for its end", async () => {

@@ -405,6 +405,8 @@ test("a process that serves nobody tells of no routes", async () => {
   const text = await part.text();
   expect(text).toContain("sluice_events_received_total 0");
   expect(text).not.toContain('route="');
+  await app.stop();
+  expect(await part.text()).not.toContain("sluice_");
 });
 
 test("before the start and after the end there is nothing to tell", async () => {

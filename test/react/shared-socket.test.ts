@@ -62,6 +62,22 @@ describe("lists of who is in groups", () => {
     expect(shared.here("constructor").users.size).toBe(0);
   });
 
+  test("are forgotten when nobody wants anything of the socket", async () => {
+    const { client, peer } = await script();
+    const socket = client();
+    const shared = sharedSocket(socket);
+    const letGo = shared.hold();
+    await connected(socket.connect());
+    const server = await peer(0);
+    server.emit(...list("den", "ann"));
+    server.emit("end");
+    await heard(socket, "end");
+    expect(shared.here("den").users.size).toBe(1);
+    letGo();
+    expect(shared.here("den").users.size).toBe(0);
+    expect(socket.listeners("sluice.presence")).toEqual([]);
+  });
+
   test("are the same thing until something changes, and then another", async () => {
     const { shared, say } = await scene();
     await say(list("den", "ann"));
