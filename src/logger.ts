@@ -153,6 +153,9 @@ export function logSignals(
 }
 
 const MAX_CAUSES = 5;
+/** Characters: what errors quote may be as long as whatever a client has sent. */
+const MAX_MESSAGE = 10_000;
+const MAX_STACK = 2 * MAX_MESSAGE;
 /** What `loggable` has made: a logger's serializer is given it once more. */
 const made = new WeakSet<object>();
 
@@ -164,13 +167,23 @@ export function loggable(error: unknown, depth = 0): unknown {
   const { code } = error as { readonly code?: unknown };
   const shown = {
     type: printable(thrownText(name)),
-    message: printableLines(thrownText(message)),
-    ...(typeof code === "string" || typeof code === "number" ? { code } : {}),
-    ...(typeof stack === "string" ? { stack: printableLines(stack) } : {}),
+    message: printableLines(cut(thrownText(message), MAX_MESSAGE)),
+    ...(typeof code === "string" ? { code: printable(code) } : typeof code === "number" ? { code } : {}),
+    ...(typeof stack === "string" ? { stack: printableLines(stackOf(stack, message)) } : {}),
     ...(cause === undefined || depth >= MAX_CAUSES ? {} : { cause: loggable(cause, depth + 1) }),
   };
   made.add(shown);
   return shown;
+}
+
+/** It begins with the message; cut there, so that it still says where it comes from. */
+function stackOf(stack: string, message: unknown): string {
+  const isLong = typeof message === "string" && message.length > MAX_MESSAGE;
+  return cut(isLong ? stack.replace(message, () => cut(message, MAX_MESSAGE)) : stack, MAX_STACK);
+}
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 /** With what to do. */

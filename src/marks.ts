@@ -47,7 +47,7 @@ export function mark<Adds, Needs = unknown>(
 }
 
 /** The marks of a middleware; a plain function has none and may add anything. */
-export function marksOf(middleware: Middleware): MiddlewareMarks | undefined {
+function marksOf(middleware: Middleware): MiddlewareMarks | undefined {
   const { requires, provides } = middleware as Middleware & Partial<MiddlewareMarks>;
   return requires === undefined && provides === undefined
     ? undefined

@@ -54,10 +54,114 @@ test("a connection's life is told in lines that hold no secrets and no line brea
   ]);
   expect(lines[2]).toMatchObject({ level: 50, route: "/room/:name", err: { message: "broken" } });
   expect(lines[3]).toMatchObject({ reason: "failed", code: 4500 });
-  expect(lines[4]).toMatchObject({ code: 4401, reason: "wrong\\u000atoken" });
+  expect(lines[4]).toMatchObject({ level: 30, code: 4401, reason: "wrong\\u000atoken" });
+  // An unknown namespace is nobody's fault.
+  expect(lines[5]).toMatchObject({ level: 20, code: 4404 });
   expect(lines[6]).toMatchObject({ level: 30, node: app.node, connections: 2, drainMs: 500 });
   expect(JSON.stringify(lines)).not.toContain(secret);
   stop();
+});
+
+test("the namespace, as a client wrote it, is made printable and cut wherever a line names a connection", async () => {
+  const { app, lines } = logged();
+  const namespace = `/room/a\u001b[2J\u202e${"x".repeat(5_000)}`;
+  const scope = { namespace, requestId: "r-1" } as never;
+  const fact = { channel: "n!c", route: "/room/:name", scope };
+  app.signals.failed.announce({ ...fact, hook: "connect", error: new Error("no") });
+  app.signals.refused.announce({ ...fact, event: "say", code: "no_handler" });
+  expect(lines).toHaveLength(2);
+  for (const line of lines) {
+    expect(line.namespace).toMatch(/^\/room\/a\\u001b\[2J\\u202ex+…$/);
+    expect(String(line.namespace).length).toBeLessThan(150);
+  }
+});
+
+/** Of what clients, other nodes and libraries can say; 50 MB of it, with what moves a cursor. */
+const FLOOD = `\u001b[2J\u202e\n${"x".repeat(50_000_000)}`;
+const SHOWN = /^\\u001b\[2J\\u202e\\u000ax+…$/;
+
+function floods({ signals }: ReturnType<typeof logged>["app"]): Readonly<Record<string, () => void>> {
+  const scope = { namespace: "/room", requestId: "r-1" } as never;
+  const from = { channel: "n!c", route: "/room/:name", scope };
+  const where = { channel: "n!c", route: "/room/:name", namespace: "/room", scope } as never;
+  const reason = { kind: "closed", code: 4400, message: FLOOD } as const;
+  return {
+    detail: () => signals.disconnected.announce({ ...from, reason, wasOpen: true, lastedMs: 1 }),
+    reason: () =>
+      signals.denied.announce({
+        ...(where as object),
+        ...{ namespace: "/x", remoteAddress: "::1", code: 4401, reason: FLOOD },
+      }),
+    namespace: () =>
+      signals.denied.announce({ namespace: FLOOD, remoteAddress: "::1", code: 4401, reason: "no" }),
+    event: () => signals.refused.announce({ ...from, event: FLOOD, code: "no_handler" }),
+    target: () => signals.dropped.announce({ cause: "no-handler", target: FLOOD, what: "say" }),
+    what: () => signals.dropped.announce({ cause: "no-handler", target: "n!c", what: FLOOD }),
+    group: () => signals.lost.announce({ group: FLOOD, missed: 1 }),
+    path: () =>
+      signals.answered.announce({
+        ...{ requestId: "r", method: "GET", path: FLOOD, status: 200, tookMs: 1, remoteAddress: "::1" },
+      }),
+    by: () =>
+      signals.audited.announce({
+        ...{ action: "login", target: "", by: FLOOD, remoteAddress: "::1", outcome: "done" },
+      }),
+  };
+}
+
+test("whatever is said in 50 MB is told in a line that is cut and printable", async () => {
+  const seen = logged();
+  for (const [field, announce] of Object.entries(floods(seen.app))) {
+    announce();
+    const line = seen.lines.at(-1) ?? {};
+    expect([field, line[field]]).toEqual([field, expect.stringMatching(SHOWN)]);
+    expect(JSON.stringify(line).length).toBeLessThan(5_000);
+    expect(JSON.stringify(line)).not.toMatch(/[\u202e]|[^\\]\\u001b/);
+  }
+  expect(seen.lines).toHaveLength(9);
+});
+
+test("of an error that says 50 MB, what stands first is told, and where it comes from", () => {
+  const error = Object.assign(new Error(FLOOD, { cause: new Error(FLOOD) }), { code: FLOOD });
+  // A name that is given later is not in it.
+  expect(error.stack).toBeDefined();
+  error.name = FLOOD;
+  const told = loggable(error) as Readonly<Record<"type" | "message" | "stack" | "code", string>>;
+  expect(told.message).toMatch(/^\\u001b\[2J\\u202e\nx+…$/);
+  expect(told.stack).toMatch(/x…\n {4}at /);
+  expect([told.type, told.code]).toEqual([expect.stringMatching(SHOWN), expect.stringMatching(SHOWN)]);
+  expect(JSON.stringify(told).length).toBeLessThan(50_000);
+});
+
+test.each([
+  ["dropped", { cause: "no-handler", target: "n!c", what: "say" }],
+  ["lost", { layer: "default", group: "den", missed: 1 }],
+  ["gap", { channel: "n!c", group: "den", reason: "trimmed" }],
+  ["unopened", { carrier: "backplane", target: "den", reason: "altered" }],
+  ["receiverFailed", { signal: "gap", error: new Error("a bug") }],
+  ["failed", { hook: "http", error: new Error("a bug") }],
+] as const)("lines of %s are limited as well", async (name, fact) => {
+  const { app, lines } = logged();
+  for (let n = 0; n < 500; n++) app.signals[name].announce(fact as never);
+  expect(lines.length).toBeGreaterThan(0);
+  // Of each second there may be so many, and this may take two.
+  expect(lines.length).toBeLessThanOrEqual(101);
+});
+
+test("where a limit was met is printable, and of a gap its group", () => {
+  const { app, lines } = logged();
+  app.signals.limited.announce({ limit: "eventsPerSecond", namespace: "/a\u001b", remoteAddress: "::1" });
+  app.signals.gap.announce({ channel: "n!c", group: "a\u001b", reason: "trimmed" } as never);
+  expect(lines.map((line) => line.namespace ?? line.group)).toEqual(["/a\\u001b", "a\\u001b"]);
+});
+
+test("a logger of yours, without serializers of ours, gets nothing of an error that libraries hang on it", () => {
+  const { app, lines } = logged();
+  const error = Object.assign(new Error("refused"), { password: "hunter2" });
+  app.signals.failed.announce({ hook: "http", error });
+  app.signals.receiverFailed.announce({ signal: "gap", error });
+  expect(lines.map(({ err }) => (err as Error).message)).toEqual(["refused", "refused"]);
+  expect(JSON.stringify(lines)).not.toContain("hunter2");
 });
 
 test("an unknown level is refused with those there are", () => {
@@ -129,7 +233,7 @@ test("routes have levels of their own", async () => {
   for (const namespace of ["/loud", "/still", "/usual"]) {
     const client = new TestClient(app, namespace);
     await client.connect();
-    await client.emit("say", "a secret");
+    await client.emit("say\u202e", "a secret");
     await client.disconnect();
   }
   const told = lines.filter(({ route: pattern }) => pattern).map(({ route: pattern, msg }) => [pattern, msg]);
@@ -139,6 +243,7 @@ test("routes have levels of their own", async () => {
     ["/loud", "disconnected"],
     ["/usual", "disconnected"],
   ]);
+  expect(lines.find(({ msg }) => msg === "received")).toMatchObject({ event: "say\\u202e" });
   expect(JSON.stringify(lines)).not.toContain("a secret");
   expect(() => logSignals(app.signals, logger, { levels: { "/loud": "shrill" } })).toThrow(
     '"shrill" is no level',

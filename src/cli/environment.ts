@@ -215,7 +215,7 @@ export function readQueues(value: string): Readonly<Record<string, number>> {
 }
 
 /** By pattern. */
-export function readLevels(value: string): ReadonlyMap<string, string> {
+function readLevels(value: string): ReadonlyMap<string, string> {
   const levels = new Map<string, string>();
   for (const entry of list(value)) {
     const at = entry.lastIndexOf("=");

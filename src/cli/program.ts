@@ -1,10 +1,9 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { nearest, printable } from "../names.ts";
 import { findApp } from "./app-file.ts";
 import type { CanaryOptions } from "./canary.ts";
 import type { CheckOptions } from "./check.ts";
-import { complain, exitCodeOf, isUnplaced, showUncaught, UsageError } from "./complaint.ts";
+import { complain, exitCodeOf, isUnplaced, showUncaught } from "./complaint.ts";
 import type { DevOptions } from "./dev.ts";
 import {
   readCount,
@@ -13,8 +12,18 @@ import {
   readPort,
   readProcesses,
   readQueues,
-  VARIABLES,
 } from "./environment.ts";
+import {
+  APP,
+  APP_RULE,
+  checkHelp,
+  EXAMPLES,
+  environmentHelp,
+  examples,
+  exits,
+  oneLine,
+  teaches,
+} from "./help.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { StartOptions } from "./start.ts";
 import type { WorkOptions } from "./work.ts";
@@ -56,7 +65,18 @@ function commands(outcome: Outcome): Command {
     .configureOutput({ outputError: (text, write) => write(`sluice: ${oneLine(text)}\n`) })
     .addHelpText("after", EXAMPLES)
     .exitOverride();
+  begin(program, outcome);
+  runs(program);
+  look(program, outcome);
+  speak(program);
+  for (const command of program.commands) {
+    teaches(command, `sluice help ${command.name()}`);
+    for (const below of command.commands) teaches(below, `sluice ${command.name()} ${below.name()} --help`);
+  }
+  return program;
+}
 
+function begin(program: Command, outcome: Outcome): void {
   program.commandsGroup("Begin:");
   program
     .command("new")
@@ -88,7 +108,9 @@ function commands(outcome: Outcome): Command {
         outcome.exitCode = await generate(kind, name);
       });
   }
+}
 
+function runs(program: Command): void {
   program.commandsGroup("Run:");
   listens(
     program
@@ -159,7 +181,9 @@ The environment is that of start: sluice help start`,
       const environment = readEnvironment(process.env);
       await work(findApp(given), options, environment);
     });
+}
 
+function look(program: Command, outcome: Outcome): void {
   program.commandsGroup("Look:");
   listens(
     program
@@ -240,7 +264,9 @@ The environment is that of start: sluice help start`,
       const { canary } = await import("./canary.ts");
       outcome.exitCode = await canary(url, options, readEnvironment(process.env));
     });
+}
 
+function speak(program: Command): void {
   program.commandsGroup("Speak:");
   program
     .command("send")
@@ -279,36 +305,7 @@ The environment is that of start: sluice help start`,
       const { emit } = await import("./publish.ts");
       await emit(group, event, json, readEnvironment(process.env));
     });
-  for (const command of program.commands) {
-    teaches(command, `sluice help ${command.name()}`);
-    for (const below of command.commands) teaches(below, `sluice ${command.name()} ${below.name()} --help`);
-  }
-  return program;
 }
-
-/** Whoever is told what is wrong is told where it stands what is right. */
-function teaches(command: Command, where: string): void {
-  command.configureOutput({
-    outputError: (text, write) => write(`sluice: ${oneLine(text)} (see: ${where})\n`),
-  });
-}
-
-const APP = "the file that exports compose; left out: what `sluice.app` in package.json names";
-const APP_RULE =
-  'APP is a file that exports a function `compose(context)`, which returns a server (createServer); left out, package.json names it: "sluice": { "app": "app.ts" }. TypeScript runs as it is on Node 22.18 or newer, before that with tsx in the project.';
-
-const EXAMPLES = `
-Examples:
-  sluice new my-chat                                    begin a project
-  sluice dev                                            serve it while you work on it
-  sluice start --host 0.0.0.0 --processes auto          serve it on all interfaces, with all cores
-  sluice work --queues default:20,heavy:2               work on tasks, beside the nodes
-  sluice check                                          find what is wrong, and how to mend it
-  sluice inspect                                        see all nodes, connections, groups and tasks
-  sluice emit news headline '{"text":"hello"}'          tell all clients in the group "news"
-
-What a command takes: sluice help start
-Exit codes: 0 well; 1 it could not be done, or something was found wrong; 2 the command line is wrong`;
 
 /** What commands have in common that listen on a port. */
 function listens(command: Command): Command {
@@ -318,25 +315,8 @@ function listens(command: Command): Command {
     .option("-p, --port <number>", "the port to listen on, 0 for a free one (PORT)", checked(readPort));
 }
 
-function examples(lines: readonly string[]): string {
-  return `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`;
-}
-
-function exits(well: string, ill: string): string {
-  return `\nExit codes: 0 ${well}; 1 ${ill}; 2 the command line is wrong`;
-}
-
 function several(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
-}
-
-function environmentHelp(): string {
-  const width = Math.max(...Object.keys(VARIABLES).map((name) => name.length));
-  const lines = Object.entries(VARIABLES).map(([name, { default: usual, meaning }]) => {
-    const ending = usual === "" ? "" : ` (default ${usual})`;
-    return `  ${name.padEnd(width)}  ${meaning.replaceAll("`", "")}${ending}`;
-  });
-  return ["", "Environment (an option wins over its variable):", ...lines].join("\n");
 }
 
 /** The same check for an option as for its variable. */
@@ -348,23 +328,6 @@ function checked<T>(read: (value: string) => T): (value: string) => T {
       throw new InvalidArgumentError(`It must be ${(error as Error).message}.`);
     }
   };
-}
-
-/** Commander's own shows all there is for what there is not, and does not say so. */
-function checkHelp(program: Command, [first, name]: readonly string[]): void {
-  const names = ["help", ...program.commands.map((command) => command.name())];
-  if (first !== "help" || name === undefined || name.startsWith("-") || names.includes(name)) return;
-  const meant = nearest(name, names, 2);
-  throw new UsageError(
-    `there is no command "${printable(name)}" (${meant === undefined ? "sluice help names them" : `did you mean ${meant}?`})`,
-  );
-}
-
-function oneLine(text: string): string {
-  return text
-    .replace(/^error: /, "")
-    .trim()
-    .replace(/\s*\n\s*/g, " ");
 }
 
 function versionOfPackage(): string {

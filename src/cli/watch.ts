@@ -24,6 +24,8 @@ const MAX_FOLDERS = 5_000;
 export class Watch {
   readonly #options: WatchOptions;
   readonly #watchers = new Map<string, FSWatcher>();
+  /** Folders where every change counts, whoever else watches them. */
+  readonly #whole = new Set<string>();
   /** Files that were named one by one. */
   readonly #named = new Set<string>();
   readonly #changed = new Set<string>();
@@ -68,6 +70,7 @@ export class Watch {
   }
 
   #watch(folder: string, isAll: boolean): void {
+    if (isAll) this.#whole.add(folder);
     if (this.#watchers.has(folder)) return;
     if (this.#watchers.size >= MAX_FOLDERS) {
       throw new ConfigurationError([
@@ -75,7 +78,7 @@ export class Watch {
       ]);
     }
     try {
-      const watcher = watch(folder, (_event, name) => this.#hear(folder, name, isAll));
+      const watcher = watch(folder, (_event, name) => this.#hear(folder, name));
       watcher.on("error", () => this.#forget(folder));
       this.#watchers.set(folder, watcher);
     } catch (error) {
@@ -87,9 +90,10 @@ export class Watch {
     }
   }
 
-  #hear(folder: string, name: string | null, isAll: boolean): void {
+  #hear(folder: string, name: string | null): void {
     if (name === null || !isOurs(name)) return;
     const path = join(folder, name);
+    const isAll = this.#whole.has(folder);
     const found = lstatSync(path, { throwIfNoEntry: false });
     if (found?.isDirectory()) return this.#found(path, isAll);
     if (found === undefined) this.#forget(path);
@@ -105,7 +109,7 @@ export class Watch {
       // What cannot be watched was said of the first ones, if it was so then.
       return;
     }
-    for (const entry of entriesOf(folder)) this.#hear(folder, entry.name, isAll);
+    for (const entry of entriesOf(folder)) this.#hear(folder, entry.name);
   }
 
   #note(path: string): void {
@@ -121,6 +125,7 @@ export class Watch {
   #forget(folder: string): void {
     this.#watchers.get(folder)?.close();
     this.#watchers.delete(folder);
+    this.#whole.delete(folder);
   }
 }
 

@@ -10,10 +10,21 @@ export class Ears<Events> {
   }
 
   tell<E extends keyof Events>(name: E, event: Events[E]): void {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) listener(event as never);
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) apart(() => listener(event as never));
   }
 
   clear(): void {
     for (const listeners of this.#listeners.values()) listeners.clear();
+  }
+}
+
+/** What a listener of the page throws is reported as uncaught: others hear the event all the same. */
+export function apart(listener: () => void): void {
+  try {
+    listener();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

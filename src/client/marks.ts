@@ -40,17 +40,21 @@ export function receiptOf(value: unknown): Receipt | undefined {
 }
 
 export function reasonOf(value: unknown): GapReason {
-  return String(fieldsOf(value).reason) as GapReason;
+  return textOf(fieldsOf(value).reason) as GapReason;
+}
+
+export function textOf(value: unknown): string {
+  return isText(value) ? value : "unknown";
 }
 
 export function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
 }
 
-function isText(value: unknown): value is string {
+export function isText(value: unknown): value is string {
   return typeof value === "string" && value.length <= MAX_TEXT;
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }

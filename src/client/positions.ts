@@ -25,6 +25,7 @@ interface Place extends Receipt {
 /** Where this client is in each group that keeps history; the last used stand last. */
 export class Positions {
   readonly #places = new Map<string, Place>();
+  /** Of these groups, those of which the server was told in this connection. */
   #handedOver = new Set<string>();
 
   /** @param claims - what was kept, from whoever kept it */
@@ -101,14 +102,19 @@ export class Positions {
 
   /** One group, or all. */
   forget(group?: string): void {
-    if (group === undefined) this.#places.clear();
-    else this.#places.delete(group);
+    if (group === undefined) {
+      this.#places.clear();
+      this.#handedOver.clear();
+    } else {
+      this.#places.delete(group);
+      this.#handedOver.delete(group);
+    }
   }
 
   #enter(position: Position, { since, receipt }: Receipt, unfinished = new Map<number, Unfinished>()): void {
     this.#touch(position.group, { position, since, receipt, unfinished });
     if (this.#places.size <= MAX_KEPT) return;
-    for (const oldest of this.#places.keys()) return void this.#places.delete(oldest);
+    for (const oldest of this.#places.keys()) return void this.forget(oldest);
   }
 
   #touch(group: string, place: Place): void {

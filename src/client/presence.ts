@@ -3,6 +3,9 @@ import { fieldsOf } from "./marks.ts";
 import { inside } from "./stock-socket.ts";
 import type { PresenceEvents, StockSocket } from "./types.ts";
 
+/** Who comes beyond them is not in the list until others have gone. */
+const MAX_USERS = 100_000;
+
 /** Made by {@link presence}. */
 class Presence<Info> {
   readonly group: string;
@@ -25,7 +28,7 @@ class Presence<Info> {
     };
   }
 
-  /** Who is here, with their info, as far as this client knows. */
+  /** Who is here, with their info, as far as this client knows; of more than 100,000 so many. */
   get users(): ReadonlyMap<string, Info> {
     return this.#users;
   }
@@ -68,7 +71,10 @@ class Presence<Info> {
   }
 
   #replace(users: readonly unknown[]): void {
-    const present = new Map(users.map((each) => [String(fieldsOf(each).user), fieldsOf(each).info as Info]));
+    const present = new Map<string, Info>();
+    for (const { user, info } of users.map(fieldsOf)) {
+      if (typeof user === "string" && present.size < MAX_USERS) present.set(user, info as Info);
+    }
     if (this.#isKnown) {
       for (const user of [...this.#users.keys()]) if (!present.has(user)) this.#remove(user);
       for (const [user, info] of present) this.#put(user, info);
@@ -84,7 +90,7 @@ class Presence<Info> {
   #put(user: string, info: Info): boolean {
     const before = this.#users.get(user) as Info;
     const isHere = this.#users.has(user);
-    if (isHere && JSON.stringify(before) === JSON.stringify(info)) return false;
+    if (isHere ? isSame(before, info) : this.#users.size >= MAX_USERS) return false;
     this.#users.set(user, info);
     const isLate = !this.#isCurrent;
     if (isHere) this.#ears.tell("update", { user, info, before, isLate });
@@ -118,4 +124,13 @@ export type { Presence };
  */
 export function presence<Info = unknown>(socket: StockSocket, group: string): Presence<Info> {
   return new Presence<Info>(socket, group);
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  try {
+    return JSON.stringify(a) === JSON.stringify(b);
+  } catch {
+    // Too deep to be written.
+    return false;
+  }
 }

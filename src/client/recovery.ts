@@ -3,7 +3,7 @@ import { Comeback } from "./comeback.ts";
 import { Ears } from "./ears.ts";
 import { HistoryError } from "./history-error.ts";
 import { KeptPositions } from "./kept-positions.ts";
-import { fieldsOf, markOf, positionOf, reasonOf, receiptOf } from "./marks.ts";
+import { fieldsOf, isCount, isText, markOf, positionOf, reasonOf, receiptOf, textOf } from "./marks.ts";
 import { Positions } from "./positions.ts";
 import { hookInto, inside } from "./stock-socket.ts";
 import type {
@@ -198,10 +198,15 @@ function pageOf(answer: unknown): HistoryPage | HistoryError {
   const { epoch, messages, more, error } = fieldsOf(answer);
   if (error !== undefined) {
     const { code, message } = fieldsOf(error);
-    return new HistoryError(String(code), String(message));
+    return new HistoryError(textOf(code), textOf(message));
   }
-  if (typeof epoch !== "string" || !Array.isArray(messages)) {
+  if (!isText(epoch) || !Array.isArray(messages) || !messages.every(isMessage)) {
     return new HistoryError("invalid_answer", "the server answered with something that is no history");
   }
-  return { epoch, messages: messages as readonly HistoryMessage[], more: more === true };
+  return { epoch, messages, more: more === true };
+}
+
+function isMessage(value: unknown): value is HistoryMessage {
+  const { event, offset, id, at } = fieldsOf(value);
+  return typeof event === "string" && isCount(offset) && isText(id) && typeof at === "number";
 }

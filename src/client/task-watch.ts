@@ -1,4 +1,5 @@
-import { fieldsOf } from "./marks.ts";
+import { apart } from "./ears.ts";
+import { fieldsOf, isCount, isText, textOf } from "./marks.ts";
 import type { StockSocket, TaskEvents, TaskStatus } from "./types.ts";
 
 type Name = keyof TaskEvents;
@@ -20,6 +21,7 @@ const AGAIN_MS = 2_000;
 /** What the server says when it may be otherwise soon. */
 const PASSING = new Set(["layer_unavailable", "rate_limited", "internal_error"]);
 const OVER = new Set(["succeeded", "failed", "cancelled", "expired"]);
+const STATES = new Set<unknown>(["queued", "running", "retrying", ...OVER]);
 
 /** By socket, how many watch each run: the server counts a socket once. */
 const watching = new WeakMap<Socket, Map<string, number>>();
@@ -94,15 +96,15 @@ class TaskWatch {
       if (this.#isStopped) return;
       const refusal = error === null ? fieldsOf(fieldsOf(answer).error) : { code: "rate_limited" };
       if (refusal.code === undefined) return this.#hear(answer);
-      if (!PASSING.has(String(refusal.code)))
-        return this.#giveUp(String(refusal.code), String(refusal.message));
+      const code = textOf(refusal.code);
+      if (!PASSING.has(code)) return this.#giveUp(code, textOf(refusal.message));
       // Not connected: it asks when it is.
       this.#again = setTimeout(() => this.#socket.connected && this.#ask(), AGAIN_MS);
     });
   };
 
   readonly #hear = (payload?: unknown): void => {
-    const status = payload as TaskStatus | undefined;
+    const status = statusOf(payload);
     if (this.#isStopped || status?.id !== this.id || !isNewer(status, this.#status)) return;
     this.#status = status;
     if (OVER.has(status.state)) this.#end(status);
@@ -141,7 +143,9 @@ class TaskWatch {
   }
 
   #tell(event: Name, status: TaskStatus): void {
-    for (const listener of [...this.#listeners[event]]) this.#tellTo(event, listener as never, status);
+    for (const listener of [...this.#listeners[event]]) {
+      apart(() => this.#tellTo(event, listener as never, status));
+    }
   }
 
   #tellTo(event: Name, listener: (event: never) => void, status: TaskStatus): void {
@@ -171,6 +175,22 @@ export type { TaskWatch };
  */
 export function watchTask(socket: StockSocket, ticket: string): TaskWatch {
   return new TaskWatch(socket as unknown as Socket, ticket);
+}
+
+/** What is no state is none; of one that is, what is no progress is left out. */
+function statusOf(value: unknown): TaskStatus | undefined {
+  const { progress, error, ...status } = fieldsOf(value);
+  const { id, task, state, attempt, step, at } = status;
+  const isStatus = isText(id) && isText(task) && STATES.has(state) && isCount(attempt) && isCount(step);
+  if (!isStatus || typeof at !== "number") return undefined;
+  const { done, total, note } = fieldsOf(progress);
+  const isProgress = typeof done === "number" && typeof total === "number";
+  const { code, message } = fieldsOf(error);
+  return {
+    ...(status as Omit<TaskStatus, "progress" | "error">),
+    ...(isProgress && { progress: { done, total, ...(isText(note) && { note }) } }),
+    ...(error !== undefined && { error: { code: textOf(code), message: textOf(message) } }),
+  };
 }
 
 function isNewer(status: TaskStatus, known: TaskStatus | undefined): boolean {

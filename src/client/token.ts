@@ -1,6 +1,6 @@
 import { Comeback } from "./comeback.ts";
 import { Ears } from "./ears.ts";
-import { fieldsOf } from "./marks.ts";
+import { fieldsOf, textOf } from "./marks.ts";
 import { hookInto, inside } from "./stock-socket.ts";
 import type { StockSocket, TokenEvents } from "./types.ts";
 
@@ -18,6 +18,9 @@ class TokenKeeper {
   /** Counts connections, so that a token that comes late opens none that is not asked for any more. */
   #round = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The round in which the server has said that the token ends, until it has another. */
+  #expiringRound = -1;
+  #nextAt = 0;
 
   constructor(socket: StockSocket, getToken: () => string | Promise<string>) {
     this.#socket = socket;
@@ -47,7 +50,7 @@ class TokenKeeper {
       else this.#open(before ?? {}, give);
     };
     own.auth = auth;
-    const expiring = () => void this.#refresh(FIRST_RETRY_MS);
+    const expiring = () => this.#expiring();
     const closing = (payload: unknown) => this.#comeback.announced(fieldsOf(payload).code);
     own.on("sluice.expiring", expiring);
     own.on("sluice.close", closing);
@@ -102,10 +105,20 @@ class TokenKeeper {
     void attempt(FIRST_RETRY_MS);
   }
 
+  /** However often the server says so, there is one refresh at a time, and one a second. */
+  #expiring(): void {
+    if (this.#expiringRound === this.#round) return;
+    this.#expiringRound = this.#round;
+    const waitMs = Math.max(0, this.#nextAt - performance.now());
+    this.#timer = setTimeout(() => void this.#refresh(FIRST_RETRY_MS), waitMs);
+  }
+
   async #refresh(retryMs: number): Promise<void> {
     const round = this.#round;
     try {
       await this.refresh();
+      this.#nextAt = performance.now() + FIRST_RETRY_MS;
+      if (round === this.#round) this.#expiringRound = -1;
     } catch (error) {
       if (round === this.#round) this.#later(error, retryMs, (nextMs) => this.#refresh(nextMs));
     }
@@ -131,7 +144,7 @@ class TokenKeeper {
           const { error: refusal } = fieldsOf(answer);
           if (error !== null) reject(error);
           else if (refusal === undefined) resolve();
-          else reject(new Error(String(fieldsOf(refusal).message)));
+          else reject(new Error(textOf(fieldsOf(refusal).message)));
         });
     });
   }

@@ -16,11 +16,6 @@ export interface Visitor {
   readonly session: DashboardSession;
 }
 
-/** What the middleware leaves for the consumer, in `scope.state`. */
-export interface VisitorState {
-  readonly dashboard: Visitor;
-}
-
 export type LoginOutcome =
   | { readonly kind: "in"; readonly cookie: string }
   | { readonly kind: "wrong" }

@@ -69,7 +69,7 @@ const ASK_MARGIN_MS = 1_000;
 /** Of larger tables only what was used is told: beyond so many, whichever comes late is counted as `other`. */
 const MAX_ROUTES = 100;
 
-/** How long a reading serves all metrics of a scrape. */
+/** How long a reading serves all metrics of a scrape, and what was written all who ask. */
 const FRESH_MS = 100;
 
 /** Of the whole process, and for its whole life: what these listen to cannot be left again. */
@@ -112,7 +112,8 @@ export class Metrics implements ApplicationPart {
   #names: ReadonlySet<string> = new Set();
   #routes: Counts = {};
   #reading: { readonly at: number; readonly readings: Promise<Readings> } | undefined;
-  #text: Promise<string> | undefined;
+  /** `at`: since when it is written. */
+  #text: { at: number; readonly written: Promise<string> } | undefined;
   readonly #asking: Asking;
 
   constructor({ registry, process, siblings, allow, token, loopback, ...options }: MetricsOptions) {
@@ -169,6 +170,7 @@ export class Metrics implements ApplicationPart {
   /** @internal */
   async close(): Promise<void> {
     this.#context = undefined;
+    this.#text = undefined;
     this.#stopAnswering();
     for (const name of this.#names) this.registry.removeSingleMetric(name);
     this.#names = new Set();
@@ -176,11 +178,16 @@ export class Metrics implements ApplicationPart {
 
   /** All of it, as Prometheus reads it. */
   async text(): Promise<string> {
-    // Whoever asks meanwhile is given the same.
-    this.#text ??= this.#write().finally(() => {
-      this.#text = undefined;
-    });
-    return this.#text;
+    // Whoever asks meanwhile, or soon after, is given the same: a storm of scrapes keeps nobody waiting.
+    const known = this.#text;
+    if (known !== undefined && performance.now() - known.at <= FRESH_MS) return known.written;
+    const text = { at: Infinity, written: this.#write() };
+    this.#text = text;
+    const settled = () => {
+      text.at = performance.now();
+    };
+    text.written.then(settled, settled);
+    return text.written;
   }
 
   /** @internal */

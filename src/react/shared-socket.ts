@@ -29,7 +29,8 @@ interface Socket extends StockSocket {
 interface Group {
   readonly presence: Presence<unknown>;
   readonly watchers: Set<() => void>;
-  here: Here;
+  /** Undefined: made anew when somebody looks. */
+  here: Here | undefined;
 }
 
 interface Run {
@@ -112,7 +113,11 @@ export class SharedSocket {
   }
 
   here(group: string): Here {
-    return this.#groups.get(group)?.here ?? NOBODY;
+    const known = this.#groups.get(group);
+    if (known === undefined) return NOBODY;
+    const { users, isCurrent } = known.presence;
+    known.here ??= Object.freeze({ users: new Map(users), isCurrent });
+    return known.here;
   }
 
   watchGroup(name: string, changed: () => void): End {
@@ -212,7 +217,7 @@ export class SharedSocket {
     const list = presence(this.#socket, name);
     const group: Group = { presence: list, watchers: new Set(), here: NOBODY };
     list.on("change", () => {
-      group.here = Object.freeze({ users: new Map(list.users), isCurrent: list.isCurrent });
+      group.here = undefined;
       for (const changed of [...group.watchers]) changed();
     });
     this.#groups.set(name, group);

@@ -9,6 +9,7 @@ import {
   useContext,
   useEffect,
   useInsertionEffect,
+  useLayoutEffect,
   useRef,
   useState,
   useSyncExternalStore,
@@ -145,7 +146,7 @@ function useConnectionOf(shared: SharedSocket | undefined): Connection {
 
 function useEventOf(shared: SharedSocket | undefined, event: string, listener: Listener): void {
   const latest = useLatest(listener);
-  useEffect(() => shared?.listen(event, (...args) => latest.current(...args)), [shared, event, latest]);
+  useCommit(() => shared?.listen(event, (...args) => latest.current(...args)), [shared, event, latest]);
 }
 
 function usePresenceOf(shared: SharedSocket | undefined, group: string): Here {
@@ -180,6 +181,9 @@ function useLatest<Value>(value: Value): { readonly current: Value } {
   });
   return latest;
 }
+
+/** At once with the component, where an effect comes when events may have come. On the server React warns of it. */
+const useCommit = "window" in globalThis ? useLayoutEffect : useEffect;
 
 const ended = (): void => {};
 const nothing = (): (() => void) => ended;

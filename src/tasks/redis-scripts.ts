@@ -19,7 +19,7 @@ import { RedisScript } from "../redis/index.ts";
 import { bull, ERASE_FUNCTION, NOW, WAKE_FUNCTION } from "./redis-lua.ts";
 
 /** How many arguments of ADD make a job. */
-export const ADD_FIELDS = 12;
+const ADD_FIELDS = 12;
 
 /**
  * KEYS root; ARGV schedule and moment (or empty), then of each job queue, id, task, body, priority, delay,

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { ConfigurationError } from "sluice";
-import { readEnvironment, VARIABLES } from "../../src/cli/environment.ts";
+import { readDuration, readEnvironment, readQueues, VARIABLES } from "../../src/cli/environment.ts";
 import { root } from "../installed-package.ts";
 
 function faultsOf(env: Readonly<Record<string, string>>): readonly string[] {
@@ -123,4 +123,43 @@ test("the table in the docs is this one", async () => {
     meaning,
   ]);
   expect(rows.map((cells) => cells.map((cell) => cell?.trim()))).toEqual(expected);
+});
+
+test("a password is what it is, to its last blank, and all else is trimmed", () => {
+  const env = { REDIS_URL: " redis://r ", REDIS_PASSWORD: " two blanks ", REDIS_PREFIX: " chat " };
+  expect(readEnvironment(env)).toEqual({
+    ...{ REDIS_URL: "redis://r", REDIS_PASSWORD: " two blanks ", REDIS_PREFIX: "chat" },
+  });
+});
+
+test.each([
+  ["default:1,default:2", "the same queue twice"],
+  ["default:0", "no run at once"],
+  ["default:10001", "more than there may be"],
+  ["a b", "no name"],
+  [",", "none"],
+])("queues cannot be %j: %s", (queues) => {
+  expect(faultsOf({ QUEUES: queues })).toEqual([expect.stringMatching(/^QUEUES must be .*queue/)]);
+});
+
+test("queues may be as many at once as they may, and a level needs a pattern", () => {
+  expect(readQueues("default:10000,heavy")).toEqual({ default: 10_000, heavy: 10 });
+  expect(faultsOf({ LOG_LEVELS: "=debug" })).toEqual([expect.stringContaining("patterns of routes")]);
+});
+
+test.each(["99ms", "0s", "61m", "3601s", "1h", "5", "s", "-5s", "1.5s"])("a time cannot be %j", (time) => {
+  expect(() => readDuration(time)).toThrow("a time from 100ms to 60m");
+});
+
+test("a time from a tenth of a second to an hour can", () => {
+  expect(["100ms", "5s", "60m"].map(readDuration)).toEqual([100, 5_000, 3_600_000]);
+});
+
+test.each([
+  ["what was meant is set as well", { REDIS_ULR: "x", REDIS_URL: "redis://r" }],
+  ["it is too short to be told from others' names", { PORTS: "1", HOTS: "x", QUEUE: "x" }],
+  ["it is no word", { SLUICE_: "x" }],
+  ["it has no value", { LOG_LEVLE: "" }],
+])("a name that is close to one of ours is not ours where %s", (_why, env) => {
+  expect(faultsOf(env as Readonly<Record<string, string>>)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { testNeeding } from "../needing.ts";
@@ -54,6 +54,14 @@ test("a package.json that names none is passed over, as in a package of a worksp
     "inner/package.json": { name: "inner" },
   });
   expect(await pageOf(join(cwd, "inner"))).toBe("I am outer");
+});
+
+test("the application may be in another folder than its package.json, as in a repository of several", async () => {
+  const files = { "shared/app.js": app("shared"), "shared/name.js": "export const name = 'I am';" };
+  const cwd = await project({ ...files, "web/package.json": named("../shared/app.js") });
+  expect(await pageOf(join(cwd, "web"))).toBe("I am shared");
+  await writeFile(join(cwd, "web/package.json"), JSON.stringify(named(join(cwd, "shared/app.js"))));
+  expect(await pageOf(join(cwd, "web"))).toBe("I am shared");
 });
 
 test.each([

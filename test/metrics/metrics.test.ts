@@ -1,10 +1,19 @@
-import { request as ask } from "node:http";
+import { request as ask, createServer } from "node:http";
 import { connect } from "node:net";
 import { expect, test } from "@jest/globals";
 import { Counter, Gauge, Registry } from "prom-client";
-import { CloseCode, ConfigurationError, Consumer, createApplication, MemoryBackplane, route } from "sluice";
+import {
+  type ApplicationPart,
+  CloseCode,
+  ConfigurationError,
+  Consumer,
+  createApplication,
+  http,
+  MemoryBackplane,
+  route,
+} from "sluice";
 import { CATALOGUE, type MetricsOptions, metrics } from "sluice/metrics";
-import type { ServerOptions } from "sluice/server";
+import { createServer as createSluice, type ServerOptions } from "sluice/server";
 import { MemoryBroker, Tasks, task } from "sluice/tasks";
 import { TestClient, untilIdle } from "sluice/testing";
 import { atEnd, connected, Echo, gate, serve, until } from "../server/live-server.ts";
@@ -268,7 +277,10 @@ test("or the function that allows says who may; one that throws allows nobody, a
 test.each([
   ["a program on this machine", 0, {}, 200],
   ["the same by the name localhost", 0, { host: "localhost:1" }, 200],
+  ["the same by its address in IPv6", 0, { host: "[::1]:3000" }, 200],
   ["a page whose name was made to point here", 0, { host: "evil.example" }, 403],
+  ["one whose name begins like that of here", 0, { host: "localhost.evil.example" }, 403],
+  ["one whose name begins like an address of here", 0, { host: "127.0.0.1.evil.example" }, 403],
   ["a proxy on this machine that is not trusted", 0, { "x-forwarded-for": "203.0.113.9" }, 403],
   ["one that is not trusted, for somebody here", 0, { "x-forwarded-for": "127.0.0.1" }, 403],
   ["one that says so in another way", 0, { forwarded: "for=203.0.113.9" }, 403],
@@ -328,6 +340,113 @@ test("many who ask at once are given one reading, and see what is of then", asyn
   expect(new Set(texts.map(({ status }) => status))).toEqual(new Set([200]));
   await connected(live.client("/echo"));
   await scraped(live.url, (samples) => samples.get('sluice_connections{route="/echo"}') === 1);
+});
+
+test("a storm of scrapes costs what a few of them do", async () => {
+  const registry = new Registry();
+  let asked = 0;
+  new Gauge({
+    ...{ name: "orders_open", help: "Orders", registers: [registry] },
+    collect() {
+      asked += 1;
+    },
+  });
+  const live = await node({ registry });
+  const scrapes = await Promise.all(Array.from({ length: 300 }, () => get(`${live.url}/metrics`)));
+  expect(new Set(scrapes.map(({ status }) => status))).toEqual(new Set([200]));
+  // As many as the time it takes has tenths of a second, on however slow a machine.
+  expect(asked).toBeLessThan(100);
+});
+
+test("of many who ask while a scrape is being written each is given that one, and all metrics of it are of one look", async () => {
+  const [asked, looks] = [gate(), [] as string[]];
+  const counting: ApplicationPart = {
+    open: async () => {},
+    close: async () => {},
+    readings() {
+      looks.push("node");
+      return {};
+    },
+  };
+  const registry = new Registry();
+  new Gauge({
+    ...{ name: "orders_open", help: "Orders", registers: [registry] },
+    async collect() {
+      looks.push("orders");
+      await asked.passed;
+    },
+  });
+  const part = metrics({ registry });
+  await serve({ routes, parts: [counting, part] });
+  looks.length = 0;
+  const texts = Array.from({ length: 20 }, () => part.text());
+  await until(() => looks.includes("orders"), "the gauge is asked");
+  asked.open();
+  expect(new Set(await Promise.all(texts)).size).toBe(1);
+  expect(looks.sort()).toEqual(["node", "orders"]);
+});
+
+test("routes are told from the start on unless there are more than 100, and none over HTTP", async () => {
+  const many = (count: number) => Array.from({ length: count }, (_, n) => route(`/r${n}`, Echo));
+  const page = http("/page", (_request, response) => void response.end());
+  const told = async (count: number) => {
+    const live = await serve({ routes: [...many(count), page], parts: [metrics()] });
+    const names = [...samplesOf((await get(`${live.url}/metrics`)).text).keys()];
+    return names.filter((name) => /^sluice_connections\{route="\/(r\d+|page)"\}$/.test(name)).length;
+  };
+  expect([await told(100), await told(101)]).toEqual([100, 0]);
+});
+
+test("a process that serves nobody tells of no routes", async () => {
+  const part = metrics();
+  const app = createApplication({ routes, parts: [part] });
+  atEnd(() => app.stop());
+  await app.start();
+  const text = await part.text();
+  expect(text).toContain("sluice_events_received_total 0");
+  expect(text).not.toContain('route="');
+  await app.stop();
+  expect(await part.text()).not.toContain("sluice_");
+});
+
+test("before the start and after the end there is nothing to tell", async () => {
+  const own = createServer();
+  await new Promise<void>((resolve) => own.listen(0, "127.0.0.1", resolve));
+  const { port } = own.address() as { port: number };
+  atEnd(() => own.close());
+  const app = createApplication({ routes, parts: [metrics()] });
+  const server = createSluice(app, { server: own });
+  const url = `http://127.0.0.1:${port}/metrics`;
+  const opened = gate();
+  const begun = app.start;
+  app.start = async () => {
+    await opened.passed;
+    return begun.call(app);
+  };
+  const listening = server.listen();
+  expect((await get(url)).status).toBe(503);
+  opened.open();
+  await listening;
+  expect((await get(url)).status).toBe(200);
+  await server.stop();
+  const { status, text } = await get(url);
+  expect([status, JSON.parse(text).error.code]).toEqual([503, "unavailable"]);
+});
+
+test("what several processes tell is in Prometheus' own format, whatever that of a registry of yours", async () => {
+  const registry = new Registry();
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  const siblings = { name: "1", answer: () => () => {}, ask: async () => new Map([["2", undefined]]) };
+  const live = await node({ registry, siblings });
+  const { headers, text } = await get(`${live.url}/metrics`);
+  expect(headers["content-type"]).toBe(Registry.PROMETHEUS_CONTENT_TYPE);
+  expect(text).not.toContain("# EOF");
+  expect(samplesOf(text).get('sluice_process_up{process="2"}')).toBe(0);
+});
+
+test("a token has 16 characters or more", () => {
+  expect(() => metrics({ token: "x".repeat(15) })).toThrow("metrics.token must be text of at least 16");
+  expect(() => metrics({ token: ["x".repeat(16)] })).not.toThrow();
 });
 
 test("a registry of yours tells yours and ours, and is yours again afterwards", async () => {

@@ -1,12 +1,12 @@
 /** The page's program: the test says by `sluicePage` what is shown. */
-import { createElement as h, StrictMode } from "react";
+import { createElement as h, StrictMode, startTransition } from "react";
 import { flushSync } from "react-dom";
 import { createRoot, hydrateRoot } from "react-dom/client";
 import { recover } from "sluice/client";
 import { io } from "socket.io-client";
-import { Boundary, draws, Heard, Here, page, Run, SocketProvider, State } from "./room.js";
+import { Boundary, draws, Hasty, Heard, Here, page, Run, SocketProvider, State } from "./room.js";
 
-const components = { Heard, Here, Run, State };
+const components = { Hasty, Heard, Here, Run, State };
 const place = document.querySelector("#root");
 /** Those that a provider has made. */
 const opened = [];
@@ -39,7 +39,7 @@ globalThis.sluicePage = {
   listeners,
   opened,
   /** @param parts - `[component, props]`, each with a `key` */
-  show(parts, { namespace = "/room", auth = {}, isStrict = true, socket } = {}) {
+  show(parts, { namespace = "/room", auth = {}, isStrict = true, isSync = true, socket } = {}) {
     root ??= createRoot(place);
     const shown = parts.map(([name, props]) => h(Boundary, { key: props.key }, h(components[name], props)));
     const open = () => {
@@ -48,7 +48,9 @@ globalThis.sluicePage = {
       return made;
     };
     const provider = h(SocketProvider, socket === undefined ? { open } : { socket }, shown);
-    flushSync(() => root.render(isStrict ? h(StrictMode, null, provider) : provider));
+    const render = () => root.render(isStrict ? h(StrictMode, null, provider) : provider);
+    if (isSync) flushSync(render);
+    else startTransition(render);
   },
   /** Without a provider. */
   bare(name, props) {

@@ -188,6 +188,50 @@ describeWithChromium("sluice/react", (browser) => {
     ]);
   });
 
+  test("an event that comes with the component, before React runs its effects, is heard", async () => {
+    const { run, says, page } = await begin();
+    await run('void (globalThis.own = page.connect("/room", {}))');
+    await page.waitForFunction("globalThis.own.connected");
+    const options = "{ socket: own, isStrict: false, isSync: false }";
+    await run(`page.show([${room("a")}, ["Hasty", { key: "h", text: "early" }]], ${options})`);
+    await says("a", "early");
+  });
+
+  test("another socket for the same provider: the one is left as it was, the other is heard", async () => {
+    const { run, says, say, page } = await begin();
+    await run(
+      "void (globalThis.sockets = [page.connect('/room', {}), page.connect('/room', { user: 'bob' })])",
+    );
+    await page.waitForFunction("sockets.every(({ connected }) => connected)");
+    const before = await run("sockets.map(page.listeners)");
+    const parts = `["State", { key: "s" }], ["Here", { key: "h" }], ${room("a")}`;
+    for (const [n, text] of [
+      [0, "one"],
+      [1, "one,two"],
+    ] as const) {
+      await run(`page.show([${parts}], { socket: sockets[${n}] })`);
+      await says("state", "connected");
+      await say(n === 0 ? "one" : "two");
+      await says("a", text);
+    }
+    expect(await run("page.listeners(sockets[0])")).toBe((before as number[])[0]);
+    // And one that the provider makes itself.
+    await run(`page.show([${parts}], { auth: { user: "eve" } })`);
+    await says("here", "now bob:BOB,eve:EVE");
+    expect(await run("sockets.map(page.listeners)")).toEqual(before);
+    expect(await run("sockets.map(({ connected }) => connected)")).toEqual([true, true]);
+  });
+
+  test("a page that goes while it connects leaves nothing behind", async () => {
+    const { live, run } = await begin();
+    await run(`(page.show([["State", { key: "s" }], ["Here", { key: "h" }], ${room("a")}]), page.leave())`);
+    expect(await run("page.opened.map((socket) => [socket.active, page.listeners(socket)])")).toEqual([
+      [false, 0],
+      [false, 0],
+    ]);
+    await live.empty();
+  });
+
   test("a component answers what the server asks; one that throws keeps the event from no other", async () => {
     const begun = await begin();
     const { run, says, say } = begun;
@@ -340,6 +384,9 @@ describeWithChromium("sluice/react", (browser) => {
     expect(body).toBe(
       '<p data-testid="state">connecting</p><p data-testid="here">before </p><p data-testid="run"></p>',
     );
+    // Of a socket that is connected there the browser knows nothing.
+    const socket = { connected: true, active: true, connect() {}, disconnect() {} };
+    expect(renderToString(createElement(SocketProvider, { socket }, drawn()))).toBe(body);
     const { run, says } = await begin({ body });
     await says("state", "connecting");
     await run("page.hydrate()");

@@ -1,5 +1,5 @@
 /** Components of a page that the tests look at, for browsers and for rendering on the server. */
-import { Component, createElement as h, useState } from "react";
+import { Component, createElement as h, useLayoutEffect, useState } from "react";
 import { createSocketHooks } from "sluice/react";
 
 export const { SocketProvider, useConnection, useEvent, usePresence, useSocket, useTask } =
@@ -20,6 +20,15 @@ export function Heard({ name, prefix = "", event = "said" }) {
     answer?.(`from ${name}`);
   });
   return h("p", { "data-testid": name }, texts.join(","));
+}
+
+/** An event comes as soon as it is there, before React has run what it calls effects. */
+export function Hasty({ text }) {
+  const socket = useSocket();
+  useLayoutEffect(() => {
+    if (socket !== undefined) queueMicrotask(() => socket.emitEvent(["said", text]));
+  }, [socket, text]);
+  return null;
 }
 
 export function Here({ name = "here", group = "room" }) {

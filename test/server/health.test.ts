@@ -63,6 +63,7 @@ test("whoever asks with another method or for another path is told so", async ()
   const live = await serve({ routes: [route("/room", Echo)] });
   const posted = await fetch(`${live.url}/readyz`, { method: "POST", body: "x".repeat(10_000) });
   expect([posted.status, posted.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  expect((await fetch(`${live.url}/readyz`, { method: "OPTIONS" })).status).toBe(405);
   expect((await fetch(`${live.url}/readyz/`)).status).toBe(404);
   expect((await fetch(`${live.url}/`)).status).toBe(404);
 });
@@ -89,8 +90,9 @@ test("the paths can be others, or none at all", async () => {
   const live = await serve({ routes: [route("/room", Echo)] }, { livePath: "", readyPath: "/up/ready" });
   live.server.express.use((_request, response) => void response.send("a page"));
   expect((await report(`${live.url}/up/ready`)).body).toMatchObject({ status: "ok" });
-  expect(await (await fetch(`${live.url}/livez`)).text()).toBe("a page");
-  expect(await (await fetch(`${live.url}/readyz`)).text()).toBe("a page");
+  for (const path of ["/livez", "/healthz", "/readyz"]) {
+    expect(await (await fetch(live.url + path)).text()).toBe("a page");
+  }
 });
 
 test("while other nodes cannot be reached a node is degraded, but ready, and its clients go on", async () => {
