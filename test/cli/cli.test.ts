@@ -362,9 +362,10 @@ test("a descriptor that nobody listens on is said to be so", async () => {
   expect(stderr).toMatch(/^sluice: cannot listen on descriptor 77: [^\n]+\n$/);
 });
 
-test("it listens on a unix socket", async () => {
+test("it listens on a unix socket, as one process: an option wins over its variable", async () => {
   const path = join(folder(), "sluice.sock");
-  const program = new Program(["start", demo()], { env: { SOCKET_PATH: path } });
+  const env = { SOCKET_PATH: path, PROCESSES: "2" };
+  const program = new Program(["start", demo(), "--processes", "1"], { env });
   await until(() => program.stdout.includes("sluice.sock"), "it listens");
   const status = await new Promise((resolve, reject) => {
     get({ socketPath: path, path: "/readyz" }, ({ statusCode }) => resolve(statusCode)).on("error", reject);

@@ -190,6 +190,8 @@ redisTest(
     const env = { REDIS_URL: redis.url, REDIS_PASSWORD: "p#a$s%w/o:r@d?", SLUICE_SECRET: secret };
     const report = await check({ cwd, env });
     expect(faultsIn(report)).toEqual([]);
+    // Several processes share all of it there.
+    expect(faultsIn(await check({ cwd, env }, ["--processes", "2"]))).toEqual([]);
     const said = report.findings.filter(({ about }) => about === "redis").map(({ what }) => what);
     expect(said[0]).toMatch(/^Redis at 127\.0\.0\.1:\d+ is (Redis|Valkey) \d+\.\d+\.\d+$/);
     expect(said.slice(1).map((what) => what.split(" ").at(-2))).toEqual([

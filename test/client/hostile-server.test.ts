@@ -240,12 +240,17 @@ describe("whatever a server says", () => {
     expect(fetched).toBe(2);
     // What it says of the new one is taken, and it is not asked for in a circle.
     for (let i = 0; i < 1_000; i++) server.emit("sluice.expiring", {});
+    const now = performance.now();
+    jest.spyOn(performance, "now").mockReturnValue(now);
+    const waits = jest.spyOn(globalThis, "setTimeout");
     answers[0]?.({});
     await until(() => refreshed.mock.calls.length === 1, "the token is taken");
     for (let i = 0; i < 1_000; i++) server.emit("sluice.expiring", {});
     server.emit("end");
     await heard(socket, "end");
     expect([fetched, answers.length]).toEqual([2, 1]);
+    expect(waits.mock.calls.filter(([, ms]) => ms === 1_000)).toHaveLength(1);
+    jest.restoreAllMocks();
     await until(() => answers.length === 2, "a second later it is fetched again");
     expect(fetched).toBe(3);
   });

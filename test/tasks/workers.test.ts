@@ -203,7 +203,9 @@ redisTest("a worker that has done enough ends by itself, with 0", async () => {
 });
 
 redisTest("whoever looks after a worker can ask whether it lives, and that it is ending", async () => {
-  const program = await worker({ HOST: "127.0.0.1" }, ["--health-port", "0"]);
+  // The option wins: that port is taken.
+  const { port } = new URL(await node());
+  const program = await worker({ HOST: "127.0.0.1", HEALTH_PORT: port }, ["--health-port", "0"]);
   const [, base = ""] = /its health is at (http:\S+)\/livez$/m.exec(program.stdout) ?? [];
   const ask = async (path: string, method = "GET") => (await fetch(base + path, { method })).status;
   expect(await Promise.all([ask("/livez"), ask("/readyz"), ask("/"), ask("/livez", "POST")])).toEqual([
