@@ -18,6 +18,8 @@ class TokenKeeper {
   /** Counts connections, so that a token that comes late opens none that is not asked for any more. */
   #round = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Lets a connection that waits for a token open without one. */
+  #openAnyway: (() => void) | undefined;
   /** The round in which the server has said that the token ends, until it has another. */
   #expiringRound = -1;
   #nextAt = 0;
@@ -80,18 +82,21 @@ class TokenKeeper {
     this.#ears.tell("refreshed", undefined);
   }
 
-  /** The socket is a stock one again. */
+  /** The socket is a stock one again; a connection that waits for a token opens without one. */
   stop(): void {
     if (keepers.get(this.#socket) === this) keepers.delete(this.#socket);
+    const openAnyway = this.#openAnyway;
     this.#halt();
     this.#comeback.cancel();
     for (const end of this.#ends) end();
     this.#ears.clear();
+    openAnyway?.();
   }
 
   /** A connection opens: it waits for a token, however often it must be asked for. */
   #open(rest: object, give: (auth: object) => void): void {
     const round = this.#round;
+    this.#openAnyway = () => give(rest);
     const attempt = async (retryMs: number) => {
       let token: string;
       try {
@@ -100,7 +105,9 @@ class TokenKeeper {
         if (round === this.#round) this.#later(error, retryMs, attempt);
         return;
       }
-      if (round === this.#round) give({ ...rest, token });
+      if (round !== this.#round) return;
+      this.#openAnyway = undefined;
+      give({ ...rest, token });
     };
     void attempt(FIRST_RETRY_MS);
   }
@@ -132,6 +139,7 @@ class TokenKeeper {
 
   #halt(): void {
     this.#round += 1;
+    this.#openAnyway = undefined;
     clearTimeout(this.#timer);
   }
 

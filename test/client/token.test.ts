@@ -65,3 +65,20 @@ test("after stop nothing is asked for, whatever the server says", async () => {
   expect(getToken).toHaveBeenCalledTimes(1);
   expect(socket.listeners("sluice.expiring").concat(socket.listeners("sluice.close"))).toEqual([]);
 });
+
+test("a connection that waits for a token when the keeper stops opens without one, and once", async () => {
+  const { client, peer, peers } = await script();
+  const token = gate();
+  const socket = client({ auth: { device: 7 } });
+  const getToken = jest.fn(() => token.passed.then(() => "late"));
+  const keeper = useToken(socket, getToken);
+  const open = connected(socket.connect());
+  await until(() => getToken.mock.calls.length === 1, "a token is asked for");
+  keeper.stop();
+  await open;
+  expect((await peer(0)).handshake.auth).toEqual({ device: 7 });
+  token.open();
+  (await peer(0)).emit("end");
+  await heard(socket, "end");
+  expect([peers.length, getToken.mock.calls.length]).toEqual([1, 1]);
+});
