@@ -362,8 +362,9 @@ test("a descriptor that nobody listens on is said to be so", async () => {
   expect(stderr).toMatch(/^sluice: cannot listen on descriptor 77: [^\n]+\n$/);
 });
 
-test("it listens on a unix socket, as one process: an option wins over its variable", async () => {
+test("it listens on a unix socket", async () => {
   const path = join(folder(), "sluice.sock");
+  // As one process only: the option wins over its variable.
   const env = { SOCKET_PATH: path, PROCESSES: "2" };
   const program = new Program(["start", demo(), "--processes", "1"], { env });
   await until(() => program.stdout.includes("sluice.sock"), "it listens");
